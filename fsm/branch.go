@@ -1,0 +1,123 @@
+package fsm
+
+import (
+	"slices"
+	"sort"
+)
+
+// Branch is what is known of a chain's current branch at one position: the
+// newest refs, oldest first, and how high the tip has been over them. It is a
+// value: its methods return a new Branch and leave the receiver as it was.
+type Branch struct {
+	Refs     []BlockRef `codec:"r"`           // ascending heights; ends with the tip; a skipped range leaves a gap
+	Plateaus []Plateau  `codec:"p,omitempty"` // roll-backs whose former tip was not reached again
+}
+
+// Plateau remembers a roll-back: blocks at or below Height lie on the current
+// branch and once had a tip at height Peak above them.
+type Plateau struct {
+	Height uint64 `codec:"h"`
+	Peak   uint64 `codec:"k"`
+}
+
+// Tip is the highest block; ok is false while the branch is empty.
+func (b Branch) Tip() (tip BlockRef, ok bool) {
+	if len(b.Refs) == 0 {
+		return BlockRef{}, false
+	}
+	return b.Refs[len(b.Refs)-1], true
+}
+
+// At is the block of the branch at a height, if it lies in the window.
+func (b Branch) At(height uint64) (BlockRef, bool) {
+	i := sort.Search(len(b.Refs), func(i int) bool { return b.Refs[i].Height >= height })
+	if i == len(b.Refs) || b.Refs[i].Height != height {
+		return BlockRef{}, false
+	}
+	return b.Refs[i], true
+}
+
+// Contains reports whether the block lies on the branch within its window.
+func (b Branch) Contains(ref BlockRef) bool {
+	at, ok := b.At(ref.Height)
+	return ok && at == ref
+}
+
+// Extend puts a block on top and forgets what is older than window blocks.
+func (b Branch) Extend(ref BlockRef, window int) Branch {
+	b.Refs = append(b.Refs, ref)
+	if drop := len(b.Refs) - window; window > 0 && drop > 0 {
+		b.Refs = b.Refs[drop:]
+	}
+	reached := func(p Plateau) bool { return p.Peak <= ref.Height }
+	if slices.ContainsFunc(b.Plateaus, reached) {
+		b.Plateaus = slices.DeleteFunc(slices.Clone(b.Plateaus), reached)
+	}
+	return b
+}
+
+// Rollback takes off every block above the one given, which becomes the tip. It
+// may be the parent of the first block ever announced: then it was on no branch
+// before, and is put there as the place where the new branch begins.
+func (b Branch) Rollback(to BlockRef) Branch {
+	tip, _ := b.Tip()
+	i := sort.Search(len(b.Refs), func(i int) bool { return b.Refs[i].Height > to.Height })
+	// The capacity is cut so that what is appended does not write over refs that
+	// older values of this branch still show.
+	b.Refs = b.Refs[:i:i]
+	if i == 0 || b.Refs[i-1] != to {
+		b.Refs = append(b.Refs, to)
+	}
+	peak := tip.Height
+	for _, p := range b.Plateaus {
+		if p.Height >= to.Height {
+			peak = max(peak, p.Peak)
+		}
+	}
+	var kept []Plateau
+	for _, p := range b.Plateaus {
+		if p.Height < to.Height && p.Peak > peak {
+			kept = append(kept, p)
+		}
+	}
+	if peak > to.Height {
+		kept = append(kept, Plateau{Height: to.Height, Peak: peak})
+	}
+	b.Plateaus = kept
+	return b
+}
+
+// Judged is the greatest height that was due for a depth at or before this
+// position: a block at height x is due once the tip has been at x + depth
+// while x lay on the branch. Nothing is due where ok is false.
+func (b Branch) Judged(depth uint64) (height uint64, ok bool) {
+	consider := func(h uint64) { height, ok = max(height, h), true }
+	if tip, exists := b.Tip(); exists && tip.Height >= depth {
+		consider(tip.Height - depth)
+	}
+	for _, p := range b.Plateaus {
+		if p.Peak >= depth {
+			consider(min(p.Height, p.Peak-depth))
+		}
+	}
+	return height, ok
+}
+
+// Due lists the blocks that become due for a depth by the step from b to
+// next, oldest first. It is a pure function of the announcements, so every
+// node finds the same.
+func (b Branch) Due(next Branch, depth uint64) []BlockRef {
+	upTo, ok := next.Judged(depth)
+	if !ok {
+		return nil
+	}
+	from, judged := b.Judged(depth)
+	lo := sort.Search(len(next.Refs), func(i int) bool {
+		return !judged || next.Refs[i].Height > from
+	})
+	hi := sort.Search(len(next.Refs), func(i int) bool { return next.Refs[i].Height > upTo })
+	if lo >= hi {
+		return nil
+	}
+	return next.Refs[lo:hi:hi]
+}

@@ -1,0 +1,186 @@
+package fsm
+
+import (
+	"slices"
+)
+
+// CoverageRun says that a tenant's announcements From up to, but not with, To
+// are judged with one version of its configuration. To is 0 while it is in force.
+// How far they are judged already, the cursor of the tenant's cohort tells.
+type CoverageRun struct {
+	From    uint64 `codec:"f"`
+	To      uint64 `codec:"t,omitempty"`
+	Version uint64 `codec:"v"`
+}
+
+// keepRuns bounds a tenant's coverage of one network; the oldest runs go first.
+const keepRuns = 4096
+
+// setCoverage closes the runs of the version before and opens those of the
+// current one, and keeps count of who wants which network.
+func (t *tx) setCoverage(next, old *Tenant) {
+	var was []string
+	if old.Current.Manifest != nil {
+		was = old.Current.Manifest.Wanted
+	}
+	now := next.Current.Manifest.Wanted
+	coverage := make(map[string][]CoverageRun, len(old.Coverage))
+	for key, runs := range old.Coverage {
+		coverage[key] = slices.Clone(runs)
+	}
+	for _, key := range was {
+		at := t.network(key).Next
+		if runs := coverage[key]; len(runs) > 0 && runs[len(runs)-1].To == 0 {
+			runs[len(runs)-1].To = at
+		}
+		if !slices.Contains(now, key) {
+			t.want(key, next.Cohort, -1)
+		}
+	}
+	for _, key := range now {
+		if !slices.Contains(was, key) {
+			t.want(key, next.Cohort, +1)
+		}
+		runs := append(coverage[key], CoverageRun{From: t.network(key).Next, Version: next.Current.Number})
+		// A version that was never in force at any position leaves no run.
+		runs = slices.DeleteFunc(runs, func(r CoverageRun) bool { return r.To == r.From })
+		coverage[key] = runs[max(0, len(runs)-keepRuns):]
+	}
+	next.Coverage = coverage
+}
+
+// CoverageStatus is what became of a stretch of announcements.
+type CoverageStatus string
+
+// What coverage can say of a stretch.
+const (
+	Judged     CoverageStatus = "judged"
+	Pending    CoverageStatus = "pending"                  // announced, not judged yet
+	Superseded CoverageStatus = "superseded"               // rolled back before it was judged
+	Skipped    CoverageStatus = "skipped-by-configuration" // max_past_blocks
+	NotWanted  CoverageStatus = "not wanted"               // no unpaused monitor asked for the network
+	RolledBack CoverageStatus = "rollback"                 // the announcement of a roll-back itself
+)
+
+// CoverageRow is one line of a tenant's coverage of a network: a stretch of
+// positions and the heights that were announced there, with one status.
+type CoverageRow struct {
+	FromPosition uint64         `json:"from_position"`
+	ToPosition   uint64         `json:"to_position"` // inclusive
+	FromHeight   uint64         `json:"from_height"`
+	ToHeight     uint64         `json:"to_height"` // inclusive
+	Status       CoverageStatus `json:"status"`
+	Version      uint64         `json:"version,omitempty"` // configuration version; 0 where none applies
+}
+
+// Coverage lists what was done with each announcement of a network for a
+// tenant, in the order of positions, restricted to heights from..to (to 0: no
+// upper bound). Heights are those announced; with a depth, the blocks judged
+// there lie that much lower.
+func (v *View) Coverage(tenant *Tenant, network string, from, to uint64) []CoverageRow {
+	n, ok := v.Network(network)
+	if !ok {
+		return nil
+	}
+	cursor, _ := v.Cursor(network, tenant.Cohort)
+	var rows []CoverageRow
+	for run := range n.Runs() {
+		for _, piece := range cut(run, tenant.Coverage[network], cursor) {
+			if piece.ToHeight < from || to != 0 && piece.FromHeight > to {
+				continue
+			}
+			if run.Kind == Extend {
+				piece = piece.clamp(from, to)
+			}
+			rows = append(rows, piece)
+		}
+	}
+	return mergeRows(rows)
+}
+
+// cut splits one run of announcements where the tenant's status changes.
+func cut(run Run, coverage []CoverageRun, cursor *Cursor) []CoverageRow {
+	bounds := []uint64{run.Position, run.Position + run.Count}
+	add := func(p uint64) {
+		if p > run.Position && p < run.Position+run.Count {
+			bounds = append(bounds, p)
+		}
+	}
+	for _, c := range coverage {
+		add(c.From)
+		add(c.To)
+	}
+	if cursor != nil {
+		add(cursor.Position + 1)
+		for _, s := range cursor.Superseded {
+			add(s.From)
+			add(s.To + 1)
+		}
+	}
+	slices.Sort(bounds)
+	bounds = slices.Compact(bounds)
+	var rows []CoverageRow
+	for i := range len(bounds) - 1 {
+		row := CoverageRow{FromPosition: bounds[i], ToPosition: bounds[i+1] - 1}
+		row.Status, row.Version = status(run, bounds[i], coverage, cursor)
+		switch run.Kind {
+		case Extend:
+			row.FromHeight = run.Height + (row.FromPosition - run.Position)
+			row.ToHeight = run.Height + (row.ToPosition - run.Position)
+		default:
+			row.FromHeight, row.ToHeight = run.Height, max(run.Height, run.ToHeight)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func status(run Run, position uint64, coverage []CoverageRun, cursor *Cursor) (CoverageStatus, uint64) {
+	i := slices.IndexFunc(coverage, func(c CoverageRun) bool {
+		return c.From <= position && (c.To == 0 || position < c.To)
+	})
+	switch {
+	case i < 0 || cursor == nil:
+		return NotWanted, 0
+	case run.Kind == Skip:
+		return Skipped, coverage[i].Version
+	case position > cursor.Position:
+		return Pending, coverage[i].Version
+	case run.Kind == Rollback:
+		return RolledBack, coverage[i].Version
+	case slices.ContainsFunc(cursor.Superseded, func(s Span) bool { return s.From <= position && position <= s.To }):
+		return Superseded, coverage[i].Version
+	default:
+		return Judged, coverage[i].Version
+	}
+}
+
+// clamp cuts a row of consecutive heights to the heights asked for.
+func (r CoverageRow) clamp(from, to uint64) CoverageRow {
+	if r.FromHeight < from {
+		r.FromPosition += from - r.FromHeight
+		r.FromHeight = from
+	}
+	if to != 0 && r.ToHeight > to {
+		r.ToPosition -= r.ToHeight - to
+		r.ToHeight = to
+	}
+	return r
+}
+
+// mergeRows joins neighbours that say the same of consecutive heights.
+func mergeRows(rows []CoverageRow) []CoverageRow {
+	var out []CoverageRow
+	for _, r := range rows {
+		if len(out) > 0 {
+			last := &out[len(out)-1]
+			if last.Status == r.Status && last.Version == r.Version && last.Status != RolledBack &&
+				last.ToPosition+1 == r.FromPosition && last.ToHeight+1 == r.FromHeight {
+				last.ToPosition, last.ToHeight = r.ToPosition, r.ToHeight
+				continue
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}

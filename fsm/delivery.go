@@ -1,0 +1,230 @@
+package fsm
+
+import (
+	"encoding/hex"
+	"iter"
+	"slices"
+)
+
+// Fired is an entry of the fired ledger: an alert, the block it came from and
+// what was sent of it. It is kept until that block is final, so that a crash
+// repeats nothing and a roll-back knows what to retract.
+type Fired struct {
+	Network    string      `codec:"n"`
+	Block      BlockRef    `codec:"b"`
+	Alert      string      `codec:"a"` // alert id
+	Tenant     string      `codec:"t"`
+	Monitor    string      `codec:"m"` // monitor id
+	Tx         string      `codec:"x"`
+	Position   uint64      `codec:"p"`
+	Version    uint64      `codec:"v"` // configuration version
+	At         int64       `codec:"u"` // Unix milliseconds
+	Deliveries []Delivered `codec:"d,omitempty"`
+}
+
+// Delivered is one delivery of a fired alert.
+type Delivered struct {
+	Key     string  `codec:"k"` // delivery key
+	Trigger string  `codec:"t"`
+	Outcome Outcome `codec:"o"`
+}
+
+// Outcome is what became of a delivery when it was recorded.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Sent       Outcome = 1 // the receiver accepted it
+	HandedOver Outcome = 2 // it is in the outbox
+	Refused    Outcome = 3 // it is a dead letter
+)
+
+// Outgoing is an entry of the outbox: a delivery that is still to be made.
+type Outgoing struct {
+	Key      string `codec:"k"`
+	Tenant   string `codec:"t"`
+	Trigger  string `codec:"g"`
+	Delivery []byte `codec:"d"` // alert.Delivery, encoded
+	At       int64  `codec:"a"` // when it was handed over, Unix milliseconds
+	Attempts uint32 `codec:"n"` // made so far
+	Reason   string `codec:"r"` // why the last attempt failed
+}
+
+// Dead is a dead letter: a delivery that was given up.
+type Dead struct {
+	Outgoing
+	DiedAt int64 `codec:"x"` // Unix milliseconds
+}
+
+func firedKey(network string, block BlockRef, alert string) []byte {
+	key := append(join(network, ""), be64(block.Height)...)
+	key = append(key, block.Hash[:]...)
+	return append(key, alert...)
+}
+
+// FindFired finds what was recorded of an alert for one block.
+func (v *View) FindFired(network string, block BlockRef, alert string) (*Fired, bool) {
+	return get(v.fired, firedKey(network, block, alert))
+}
+
+// FiredOn yields the ledger of a network by height, block and alert.
+func (v *View) FiredOn(network string) iter.Seq[*Fired] {
+	return func(yield func(*Fired) bool) {
+		for _, f := range walk(v.fired, join(network, "")) {
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// FiredAt yields what was fired for one block.
+func (v *View) FiredAt(network string, block BlockRef) iter.Seq[*Fired] {
+	return func(yield func(*Fired) bool) {
+		for _, f := range walk(v.fired, firedKey(network, block, "")) {
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// Outbox yields the deliveries still to be made, by key.
+func (v *View) Outbox() iter.Seq[*Outgoing] { return values(v.outbox) }
+
+// OutboxLen is the number of deliveries still to be made.
+func (v *View) OutboxLen() int { return v.outbox.Len() }
+
+// FindOutgoing finds a delivery still to be made.
+func (v *View) FindOutgoing(key string) (*Outgoing, bool) { return get(v.outbox, []byte(key)) }
+
+// DeadLetters yields the deliveries that were given up, by key.
+func (v *View) DeadLetters() iter.Seq[*Dead] { return values(v.dead) }
+
+// DeadLen is the number of dead letters.
+func (v *View) DeadLen() int { return v.dead.Len() }
+
+// recordFired adds to the ledger; deliveries recorded before are kept.
+func (t *tx) recordFired(f *Fired) {
+	key := firedKey(f.Network, f.Block, f.Alert)
+	if old, ok := get(t.fired, key); ok {
+		merged := *old
+		merged.Deliveries = slices.Clone(old.Deliveries)
+		for _, d := range f.Deliveries {
+			i := slices.IndexFunc(merged.Deliveries, func(o Delivered) bool { return o.Key == d.Key })
+			if i < 0 {
+				merged.Deliveries = append(merged.Deliveries, d)
+			} else {
+				merged.Deliveries[i] = d
+			}
+		}
+		f = &merged
+	}
+	put(&t.fired, key, f)
+}
+
+// pruneStep bounds the work of pruning that one command does.
+const pruneStep = 1024
+
+// prune forgets what was fired for blocks that are final and judged.
+func (t *tx) prune(n *Network) {
+	tip, ok := n.Branch.Tip()
+	window := uint64(n.Lease.window())
+	if !ok || tip.Height < window {
+		return
+	}
+	final := tip.Height - window
+	least := n.Next - 1
+	for c := range t.Cursors(n.Key) {
+		least = min(least, c.Position)
+	}
+	prefix := join(n.Key, "")
+	var gone [][]byte
+	for key, f := range walk(t.fired, prefix) {
+		if f.Block.Height >= final || len(gone) == pruneStep {
+			break
+		}
+		if f.Position <= least {
+			gone = append(gone, key)
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	txn := t.fired.Txn()
+	for _, key := range gone {
+		txn.Delete(key)
+	}
+	t.fired = txn.Commit()
+}
+
+// Settle tells what became of deliveries in the outbox.
+type Settle struct {
+	Settled []Settled `codec:"s"`
+	At      int64     `codec:"a"`
+}
+
+// Settled is the outcome of one delivery: Sent takes it off the outbox, Refused
+// makes it a dead letter, HandedOver keeps it with one more attempt counted.
+type Settled struct {
+	Key      string  `codec:"k"`
+	Outcome  Outcome `codec:"o"`
+	Attempts uint32  `codec:"n"`
+	Reason   string  `codec:"r,omitempty"`
+}
+
+// Type is TypeSettle.
+func (*Settle) Type() Type { return TypeSettle }
+
+func (c *Settle) apply(t *tx) (any, error) {
+	for _, s := range c.Settled {
+		o, ok := get(t.outbox, []byte(s.Key))
+		if !ok {
+			continue // settled before
+		}
+		next := *o
+		next.Attempts, next.Reason = s.Attempts, s.Reason
+		switch s.Outcome {
+		case Sent:
+			del(&t.outbox, []byte(s.Key))
+		case Refused:
+			t.bury(&next, s.Reason, c.At)
+		default:
+			put(&t.outbox, []byte(s.Key), &next)
+		}
+	}
+	t.touch(TopicOutbox)
+	return nil, nil
+}
+
+func (t *tx) bury(o *Outgoing, reason string, at int64) {
+	d := Dead{Outgoing: *o, DiedAt: at}
+	d.Reason = reason
+	del(&t.outbox, []byte(o.Key))
+	put(&t.dead, []byte(o.Key), &d)
+	t.touch(TopicOutbox)
+}
+
+// PurgeDead forgets dead letters.
+type PurgeDead struct {
+	Keys []string `codec:"k"`
+}
+
+// Type is TypePurgeDead.
+func (*PurgeDead) Type() Type { return TypePurgeDead }
+
+func (c *PurgeDead) apply(t *tx) (any, error) {
+	for _, k := range c.Keys {
+		del(&t.dead, []byte(k))
+	}
+	t.touch(TopicOutbox)
+	return nil, nil
+}
+
+// ShortKey shortens a key or id for messages.
+func ShortKey(key string) string {
+	if _, err := hex.DecodeString(key); err == nil && len(key) > 12 {
+		return key[:12]
+	}
+	return key
+}

@@ -1,0 +1,201 @@
+package fsm
+
+import (
+	"iter"
+	"slices"
+	"sort"
+)
+
+// EntryKind tells what an announcement says.
+type EntryKind uint8
+
+// The kinds of announcements.
+const (
+	Extend   EntryKind = 1 // a block on top of the tip
+	Rollback EntryKind = 2 // the blocks above Ref are no longer on the chain
+	Skip     EntryKind = 3 // heights From to Ref.Height are left out by configuration
+)
+
+// String is the kind's name in messages.
+func (k EntryKind) String() string {
+	switch k {
+	case Extend:
+		return "extend"
+	case Rollback:
+		return "rollback"
+	case Skip:
+		return "skip"
+	default:
+		return "unknown"
+	}
+}
+
+// Entry is one announcement at its place in the network's sequence.
+type Entry struct {
+	Position uint64    `codec:"p"`
+	Index    uint64    `codec:"i"` // log index; decides which configuration is in force
+	Kind     EntryKind `codec:"k"`
+	Ref      BlockRef  `codec:"r"`           // the block; the roll-back's target; the last height left out
+	From     uint64    `codec:"f,omitempty"` // Skip: the first height left out
+	Parent   Hash      `codec:"a,omitempty"`
+	Time     int64     `codec:"t,omitempty"` // the block's own time, Unix milliseconds
+	Seen     int64     `codec:"s,omitempty"` // when the watcher learned of it, Unix milliseconds
+}
+
+// Run is a stretch of the sequence in short: Count announcements from Position
+// on, of consecutive heights from Height on. Skips and roll-backs stand alone.
+type Run struct {
+	Position uint64    `codec:"p"`
+	Height   uint64    `codec:"h"`
+	ToHeight uint64    `codec:"o,omitempty"` // Skip: the last height left out
+	Count    uint64    `codec:"n"`
+	Kind     EntryKind `codec:"k"`
+}
+
+// keepHistory bounds the runs of a network; the oldest go first.
+const keepHistory = 65_536
+
+// Network is the replicated progress of one watched chain. Its document is in
+// the manifest of the tenant that owns it.
+type Network struct {
+	Key     string  `codec:"id"`
+	Next    uint64  `codec:"n"` // position of the next announcement; the first is 1
+	Wanted  int     `codec:"w"` // tenants with an unpaused monitor on it
+	Lease   Lease   `codec:"l"`
+	Branch  Branch  `codec:"b"`           // as of the last announcement
+	First   uint64  `codec:"f"`           // height of the first block since the beginning or the last skip
+	Gap     uint64  `codec:"g,omitempty"` // last height of a skip that nothing follows yet
+	Entries []Entry `codec:"e,omitempty"` // what some cursor still has to judge
+	Base    Branch  `codec:"s"`           // as of just before Entries
+	Start   *Start  `codec:"t,omitempty"` // where to begin, until the first announcement
+	History []Run   `codec:"h,omitempty"` // closed runs, oldest first
+	Last    Run     `codec:"o"`           // the run that grows
+}
+
+// Start is a first height given from outside: a checkpoint that was imported.
+type Start struct {
+	Height uint64 `codec:"h"` // first height to judge
+}
+
+// Entry finds an announcement that is still kept.
+func (n *Network) Entry(position uint64) (Entry, bool) {
+	if len(n.Entries) == 0 || position < n.Entries[0].Position {
+		return Entry{}, false
+	}
+	i := position - n.Entries[0].Position
+	if i >= uint64(len(n.Entries)) {
+		return Entry{}, false
+	}
+	return n.Entries[i], true
+}
+
+// Runs yields the whole known sequence in short, oldest first.
+func (n *Network) Runs() iter.Seq[Run] {
+	return func(yield func(Run) bool) {
+		for _, r := range n.History {
+			if !yield(r) {
+				return
+			}
+		}
+		if n.Last.Count > 0 {
+			yield(n.Last)
+		}
+	}
+}
+
+// HeightAt is the height announced at a position.
+func (n *Network) HeightAt(position uint64) (uint64, bool) {
+	r := n.Last
+	if position < n.Last.Position || n.Last.Count == 0 {
+		i := sort.Search(len(n.History), func(i int) bool { return n.History[i].Position > position }) - 1
+		if i < 0 {
+			return 0, false
+		}
+		r = n.History[i]
+	}
+	if position >= r.Position+r.Count {
+		return 0, false
+	}
+	return r.Height + (position - r.Position), true
+}
+
+// Network finds a network that is, or was, wanted by somebody.
+func (v *View) Network(key string) (*Network, bool) { return get(v.networks, []byte(key)) }
+
+// Networks yields every known network by key.
+func (v *View) Networks() iter.Seq[*Network] { return values(v.networks) }
+
+// network is the network or an empty one.
+func (t *tx) network(key string) Network {
+	if n, ok := t.Network(key); ok {
+		return *n
+	}
+	return Network{Key: key, Next: 1}
+}
+
+func (t *tx) putNetwork(n Network) {
+	put(&t.networks, []byte(n.Key), &n)
+	t.touch(TopicNetwork(n.Key))
+}
+
+// want counts a tenant in or out. A network that nobody wants any more forgets
+// its branch and its lease: wanted again, it starts at the tip of that day.
+func (t *tx) want(key, cohort string, by int) {
+	n := t.network(key)
+	n.Wanted += by
+	t.wantCursor(&n, cohort, by)
+	if n.Wanted == 0 {
+		n.Branch, n.Base, n.Entries, n.Gap, n.Start = Branch{}, Branch{}, nil, 0, nil
+		n.Lease.Holder = ""
+	}
+	t.putNetwork(n)
+	t.touch(TopicLeases)
+}
+
+// record keeps the short form of the sequence.
+func (n *Network) record(e Entry) {
+	if e.Kind == Extend && n.Last.Kind == Extend && n.Last.Count > 0 && n.Last.Height+n.Last.Count == e.Ref.Height {
+		n.Last.Count++
+		return
+	}
+	if n.Last.Count > 0 {
+		n.History = append(n.History, n.Last)
+		n.History = n.History[max(0, len(n.History)-keepHistory):]
+	}
+	n.Last = Run{Position: e.Position, Height: e.Ref.Height, Count: 1, Kind: e.Kind}
+	if e.Kind == Skip {
+		n.Last.Height, n.Last.ToHeight = e.From, e.Ref.Height
+	}
+}
+
+// Step is the branch after an announcement.
+func (b Branch) Step(e Entry, window int) Branch {
+	switch e.Kind {
+	case Extend:
+		return b.Extend(e.Ref, window)
+	case Rollback:
+		return b.Rollback(e.Ref)
+	default:
+		return b
+	}
+}
+
+// trim forgets announcements that every cursor has passed.
+func (t *tx) trim(n *Network) {
+	least := n.Next - 1
+	for c := range t.Cursors(n.Key) {
+		least = min(least, c.Position)
+	}
+	drop := 0
+	for drop < len(n.Entries) && n.Entries[drop].Position <= least {
+		n.Base = n.Base.Step(n.Entries[drop], n.Lease.window())
+		drop++
+	}
+	n.Entries = n.Entries[drop:]
+	if len(n.Entries) == 0 {
+		n.Entries = nil // lets the backing array go
+	}
+	if cap(n.Entries) > 4*len(n.Entries)+64 {
+		n.Entries = slices.Clone(n.Entries)
+	}
+}

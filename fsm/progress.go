@@ -1,0 +1,126 @@
+package fsm
+
+import (
+	"fmt"
+	"iter"
+)
+
+// Cursor says how far a cohort has judged a network: every position up to
+// Position is judged, and its deliveries are recorded or in the outbox.
+type Cursor struct {
+	Network    string `codec:"n"`
+	Cohort     string `codec:"c"`
+	Position   uint64 `codec:"p"`
+	Tenants    int    `codec:"t"`           // how many of the cohort want the network
+	Superseded []Span `codec:"s,omitempty"` // positions rolled back before they were judged, oldest first
+}
+
+// Span is a stretch of positions, both ends included.
+type Span struct {
+	From uint64 `codec:"f"`
+	To   uint64 `codec:"t"`
+}
+
+// keepSpans bounds the superseded stretches that a cursor names.
+const keepSpans = 4096
+
+func cursorKey(network, cohort string) []byte { return join(network, cohort) }
+
+// Cursor finds a cohort's cursor on a network.
+func (v *View) Cursor(network, cohort string) (*Cursor, bool) {
+	return get(v.cursors, cursorKey(network, cohort))
+}
+
+// Cursors yields the cursors on a network by cohort.
+func (v *View) Cursors(network string) iter.Seq[*Cursor] {
+	return func(yield func(*Cursor) bool) {
+		for _, c := range walk(v.cursors, cursorKey(network, "")) {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// AllCursors yields every cursor, by network and cohort.
+func (v *View) AllCursors() iter.Seq[*Cursor] { return values(v.cursors) }
+
+// wantCursor counts a tenant of a cohort in or out. A new cursor starts behind
+// what is announced: a tenant is not owed what came before it.
+func (t *tx) wantCursor(n *Network, cohort string, by int) {
+	c := Cursor{Network: n.Key, Cohort: cohort, Position: n.Next - 1}
+	if old, ok := t.Cursor(n.Key, cohort); ok {
+		c = *old
+	}
+	c.Tenants += by
+	if c.Tenants <= 0 {
+		del(&t.cursors, cursorKey(n.Key, cohort))
+		return
+	}
+	put(&t.cursors, cursorKey(n.Key, cohort), &c)
+}
+
+// Progress records deliveries and moves a cursor forward, both or neither.
+type Progress struct {
+	Cohort     string     `codec:"c"`
+	Epoch      uint64     `codec:"e"` // the cohort's
+	Network    string     `codec:"n"`
+	To         uint64     `codec:"p"`           // the cursor's new position; 0 records without moving
+	Superseded []Span     `codec:"s,omitempty"` // of the positions passed
+	Fired      []Fired    `codec:"f,omitempty"`
+	Outbox     []Outgoing `codec:"o,omitempty"` // deliveries still to be made
+	Dead       []Dead     `codec:"d,omitempty"` // deliveries refused for good at the first attempt
+}
+
+// Type is TypeProgress.
+func (*Progress) Type() Type { return TypeProgress }
+
+func (c *Progress) apply(t *tx) (any, error) {
+	cohort, ok := t.Cohort(c.Cohort)
+	if !ok || cohort.Epoch != c.Epoch {
+		return nil, fmt.Errorf("cohort %q: progress under epoch %d: %w", c.Cohort, c.Epoch, ErrStaleEpoch)
+	}
+	n, ok := t.Network(c.Network)
+	if !ok {
+		return nil, fmt.Errorf("network %q: %w", c.Network, ErrNotFound)
+	}
+	for i := range c.Fired {
+		t.recordFired(&c.Fired[i])
+	}
+	for i := range c.Outbox {
+		put(&t.outbox, []byte(c.Outbox[i].Key), &c.Outbox[i])
+		t.touch(TopicOutbox)
+	}
+	for i := range c.Dead {
+		put(&t.dead, []byte(c.Dead[i].Key), &c.Dead[i])
+		t.touch(TopicOutbox)
+	}
+	cursor, ok := t.Cursor(c.Network, c.Cohort)
+	if !ok || c.To <= cursor.Position {
+		return nil, nil // not wanted any more, or told before
+	}
+	if c.To >= n.Next {
+		return nil, fmt.Errorf("network %q: progress to position %d, %d are announced: %w", c.Network, c.To, n.Next-1, ErrConflict)
+	}
+	moved := *cursor
+	moved.Position = c.To
+	moved.Superseded = addSpans(moved.Superseded, c.Superseded)
+	put(&t.cursors, cursorKey(c.Network, c.Cohort), &moved)
+	next := *n
+	t.trim(&next)
+	t.putNetwork(next)
+	t.prune(&next)
+	return nil, nil
+}
+
+func addSpans(spans, more []Span) []Span {
+	for _, s := range more {
+		if last := len(spans) - 1; last >= 0 && spans[last].To+1 == s.From {
+			joined := append(spans[:last:last], Span{From: spans[last].From, To: s.To})
+			spans = joined
+			continue
+		}
+		spans = append(spans[:len(spans):len(spans)], s)
+	}
+	return spans[max(0, len(spans)-keepSpans):]
+}

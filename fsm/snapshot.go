@@ -1,0 +1,285 @@
+package fsm
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// A snapshot is: magic, format version (uint16), a header record, records
+// [type byte][length uint32][body], and a trailer record {records, CRC-32C of
+// everything before it}. Numbers are big endian, bodies msgpack.
+const (
+	snapshotMagic  = "OZMOSNAP"
+	snapshotFormat = 1
+	// maxRecord bounds what a torn or hostile length can make Restore reserve.
+	maxRecord = 1 << 30
+)
+
+// recordType names a record of a snapshot. Types are append-only.
+type recordType byte
+
+const (
+	recordHeader  recordType = 1
+	recordTenant  recordType = 2
+	recordChange  recordType = 3
+	recordBlob    recordType = 4
+	recordNetwork recordType = 5
+	recordCohort  recordType = 6
+	recordCursor  recordType = 7
+	recordFired   recordType = 8
+	recordOutbox  recordType = 9
+	recordDead    recordType = 10
+	recordTrailer recordType = 255
+)
+
+// ErrSnapshot reports a snapshot that cannot be read.
+var ErrSnapshot = errors.New("unreadable snapshot")
+
+type header struct {
+	Index uint64 `codec:"i"`
+}
+
+type trailer struct {
+	Records uint64 `codec:"n"`
+	CRC     uint32 `codec:"c"`
+}
+
+type changeRecord struct {
+	Index  uint64 `codec:"i"`
+	Tenant string `codec:"t"`
+}
+
+type blobRecord struct {
+	Hash Hash `codec:"h"`
+	Blob Blob `codec:"b"`
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// WriteTo writes the view as a snapshot. Views are immutable: it may take its
+// time while the state goes on.
+func (v *View) WriteTo(w io.Writer) (int64, error) {
+	out := &recordWriter{w: bufio.NewWriterSize(w, 1<<16), crc: crc32.New(castagnoli)}
+	out.raw([]byte(snapshotMagic))
+	out.raw(binary.BigEndian.AppendUint16(nil, snapshotFormat))
+	out.record(recordHeader, header{Index: v.index})
+	writeAll(out, recordTenant, v.tenants)
+	for key, tenant := range walk(v.changes, nil) {
+		out.record(recordChange, changeRecord{Index: binary.BigEndian.Uint64(key), Tenant: tenant})
+	}
+	for key, b := range walk(v.blobs, nil) {
+		out.record(recordBlob, blobRecord{Hash: Hash(key), Blob: *b})
+	}
+	writeAll(out, recordNetwork, v.networks)
+	writeAll(out, recordCohort, v.cohorts)
+	writeAll(out, recordCursor, v.cursors)
+	writeAll(out, recordFired, v.fired)
+	writeAll(out, recordOutbox, v.outbox)
+	writeAll(out, recordDead, v.dead)
+	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
+	if out.err == nil {
+		out.err = out.w.Flush()
+	}
+	return out.n, out.err
+}
+
+func writeAll[T any](out *recordWriter, kind recordType, tree *iradix.Tree[*T]) {
+	for v := range values(tree) {
+		out.record(kind, v)
+	}
+}
+
+type recordWriter struct {
+	w       *bufio.Writer
+	crc     hash.Hash32
+	n       int64
+	records uint64
+	err     error
+}
+
+func (o *recordWriter) raw(b []byte) {
+	if o.err != nil {
+		return
+	}
+	_, _ = o.crc.Write(b) // a hash never fails
+	var n int
+	n, o.err = o.w.Write(b)
+	o.n += int64(n)
+}
+
+func (o *recordWriter) record(kind recordType, v any) {
+	if o.err != nil {
+		return
+	}
+	body, err := marshal(v)
+	if err != nil {
+		o.err = fmt.Errorf("snapshot record type %d: %w", kind, err)
+		return
+	}
+	o.raw(append([]byte{byte(kind)}, binary.BigEndian.AppendUint32(nil, uint32(len(body)))...))
+	o.raw(body)
+	o.records++
+}
+
+// ReadSnapshot builds a view from what WriteTo wrote.
+func ReadSnapshot(r io.Reader) (*View, error) {
+	in := &recordReader{r: bufio.NewReaderSize(r, 1<<16), crc: crc32.New(castagnoli)}
+	start := make([]byte, len(snapshotMagic)+2)
+	if err := in.full(start); err != nil || string(start[:len(snapshotMagic)]) != snapshotMagic {
+		return nil, fmt.Errorf("%w: it does not begin as one", ErrSnapshot)
+	}
+	if format := binary.BigEndian.Uint16(start[len(snapshotMagic):]); format != snapshotFormat {
+		return nil, fmt.Errorf("%w: format %d, this version reads %d", ErrSnapshot, format, snapshotFormat)
+	}
+	l := newLoader()
+	for {
+		sum := in.crc.Sum32()
+		kind, body, err := in.record()
+		if err != nil {
+			return nil, fmt.Errorf("%w: record %d: %w", ErrSnapshot, in.records, err)
+		}
+		if kind == recordTrailer {
+			var t trailer
+			if err := unmarshal(body, &t); err != nil {
+				return nil, fmt.Errorf("%w: trailer: %w", ErrSnapshot, err)
+			}
+			if t.Records != in.records-1 || t.CRC != sum {
+				return nil, fmt.Errorf("%w: %d records and checksum %08x, the trailer says %d and %08x",
+					ErrSnapshot, in.records-1, sum, t.Records, t.CRC)
+			}
+			return l.view(), nil
+		}
+		if err := l.load(kind, body); err != nil {
+			return nil, fmt.Errorf("%w: record %d: %w", ErrSnapshot, in.records, err)
+		}
+	}
+}
+
+type recordReader struct {
+	r       *bufio.Reader
+	crc     hash.Hash32
+	records uint64
+}
+
+func (in *recordReader) full(b []byte) error {
+	_, err := io.ReadFull(in.r, b)
+	_, _ = in.crc.Write(b)
+	return err
+}
+
+func (in *recordReader) record() (recordType, []byte, error) {
+	var head [5]byte
+	if err := in.full(head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[1:])
+	if n > maxRecord {
+		return 0, nil, fmt.Errorf("length %d", n)
+	}
+	// Grown while reading: a false length costs no more than what is there.
+	body, err := io.ReadAll(io.LimitReader(in.r, int64(n)))
+	if err == nil && len(body) < int(n) {
+		err = io.ErrUnexpectedEOF
+	}
+	_, _ = in.crc.Write(body)
+	in.records++
+	return recordType(head[0]), body, err
+}
+
+// loader fills a new view; one transaction per tree keeps it linear.
+type loader struct {
+	index    uint64
+	tenants  *iradix.Txn[*Tenant]
+	changes  *iradix.Txn[string]
+	blobs    *iradix.Txn[*Blob]
+	networks *iradix.Txn[*Network]
+	cohorts  *iradix.Txn[*Cohort]
+	cursors  *iradix.Txn[*Cursor]
+	fired    *iradix.Txn[*Fired]
+	outbox   *iradix.Txn[*Outgoing]
+	dead     *iradix.Txn[*Dead]
+}
+
+func newLoader() *loader {
+	v := emptyView()
+	return &loader{
+		tenants: v.tenants.Txn(), changes: v.changes.Txn(), blobs: v.blobs.Txn(), networks: v.networks.Txn(),
+		cohorts: v.cohorts.Txn(), cursors: v.cursors.Txn(), fired: v.fired.Txn(), outbox: v.outbox.Txn(), dead: v.dead.Txn(),
+	}
+}
+
+func (l *loader) load(kind recordType, body []byte) error {
+	switch kind {
+	case recordHeader:
+		var h header
+		err := unmarshal(body, &h)
+		l.index = h.Index
+		return err
+	case recordTenant:
+		return insert(body, l.tenants, func(t *Tenant) []byte { return []byte(t.ID) })
+	case recordChange:
+		var c changeRecord
+		err := unmarshal(body, &c)
+		l.changes.Insert(be64(c.Index), c.Tenant)
+		return err
+	case recordBlob:
+		var b blobRecord
+		err := unmarshal(body, &b)
+		l.blobs.Insert(b.Hash[:], &b.Blob)
+		return err
+	case recordNetwork:
+		return insert(body, l.networks, func(n *Network) []byte { return []byte(n.Key) })
+	case recordCohort:
+		return insert(body, l.cohorts, func(c *Cohort) []byte { return []byte(c.ID) })
+	case recordCursor:
+		return insert(body, l.cursors, func(c *Cursor) []byte { return cursorKey(c.Network, c.Cohort) })
+	case recordFired:
+		return insert(body, l.fired, func(f *Fired) []byte { return firedKey(f.Network, f.Block, f.Alert) })
+	case recordOutbox:
+		return insert(body, l.outbox, func(o *Outgoing) []byte { return []byte(o.Key) })
+	case recordDead:
+		return insert(body, l.dead, func(d *Dead) []byte { return []byte(d.Key) })
+	default:
+		return fmt.Errorf("type %d is of a newer version", kind)
+	}
+}
+
+func insert[T any](body []byte, txn *iradix.Txn[*T], key func(*T) []byte) error {
+	v := new(T)
+	if err := unmarshal(body, v); err != nil {
+		return err
+	}
+	txn.Insert(key(v), v)
+	return nil
+}
+
+func (l *loader) view() *View {
+	return &View{
+		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.Commit(),
+		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
+		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(),
+	}
+}
+
+// Restore replaces the whole state by a snapshot and wakes everybody.
+func (s *State) Restore(r io.Reader) error {
+	v, err := ReadSnapshot(r)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view.Store(v)
+	for t, ch := range s.waiting {
+		close(ch)
+		delete(s.waiting, t)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"errors"
+	"iter"
+	"sync"
+	"sync/atomic"
+
+	iradix "github.com/hashicorp/go-immutable-radix/v2"
+)
+
+// Refusals of commands. They are answers, not faults: the state stays as it was.
+var (
+	// ErrStaleEpoch: the proposer no longer holds the lease or the assignment.
+	ErrStaleEpoch = errors.New("stale epoch: the lease or assignment is held by another")
+	// ErrConflict: the state has moved on from what the command expected.
+	ErrConflict = errors.New("conflict: the state has changed since it was read")
+	// ErrNotFound: what the command names does not exist.
+	ErrNotFound = errors.New("not found")
+)
+
+// State is the replicated state of one node. Apply is called by the log alone,
+// one entry at a time; everybody else reads immutable views.
+type State struct {
+	view atomic.Pointer[View]
+
+	mu      sync.Mutex // serialises Apply and Restore; guards waiting
+	waiting map[Topic]chan struct{}
+}
+
+// View is the whole state at one log index. It never changes.
+type View struct {
+	index    uint64
+	tenants  *iradix.Tree[*Tenant]
+	changes  *iradix.Tree[string] // log index of a tenant's version -> tenant
+	blobs    *iradix.Tree[*Blob]
+	networks *iradix.Tree[*Network]
+	cohorts  *iradix.Tree[*Cohort]
+	cursors  *iradix.Tree[*Cursor] // network, cohort
+	fired    *iradix.Tree[*Fired]  // network, height, alert, block
+	outbox   *iradix.Tree[*Outgoing]
+	dead     *iradix.Tree[*Dead]
+}
+
+// New is an empty state at index 0.
+func New() *State {
+	s := &State{waiting: map[Topic]chan struct{}{}}
+	s.view.Store(emptyView())
+	return s
+}
+
+func emptyView() *View {
+	return &View{
+		tenants:  iradix.New[*Tenant](),
+		changes:  iradix.New[string](),
+		blobs:    iradix.New[*Blob](),
+		networks: iradix.New[*Network](),
+		cohorts:  iradix.New[*Cohort](),
+		cursors:  iradix.New[*Cursor](),
+		fired:    iradix.New[*Fired](),
+		outbox:   iradix.New[*Outgoing](),
+		dead:     iradix.New[*Dead](),
+	}
+}
+
+// View is the state as of the last applied entry.
+func (s *State) View() *View { return s.view.Load() }
+
+// Index is the log index of the last entry that changed or was refused by the state.
+func (v *View) Index() uint64 { return v.index }
+
+// Topic names a part of the state that somebody waits for.
+type Topic string
+
+// TopicTenants covers every tenant's documents and the shared networks.
+const TopicTenants Topic = "tenants"
+
+// TopicLeases covers leases, cohorts and which networks are wanted.
+const TopicLeases Topic = "leases"
+
+// TopicOutbox covers deliveries that are still to be made and dead letters.
+const TopicOutbox Topic = "outbox"
+
+// TopicNetwork covers the announcements and cursors of one network.
+func TopicNetwork(key string) Topic { return Topic("network/" + key) }
+
+// Changed is closed at the next change of the topic. Take it before reading
+// the view, so that no change falls between.
+func (s *State) Changed(t Topic) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ch, ok := s.waiting[t]
+	if !ok {
+		ch = make(chan struct{})
+		s.waiting[t] = ch
+	}
+	return ch
+}
+
+// Apply changes the state by one log entry. It is a pure function of the state
+// and the entry. An error that wraps ErrUnknownCommand or ErrMalformed means
+// that this node cannot go on; any other error is the command's refusal.
+func (s *State) Apply(index uint64, entry []byte) (any, error) {
+	c, err := Decode(entry)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := *s.view.Load()
+	next.index = index
+	if c == nil {
+		s.view.Store(&next)
+		return nil, nil
+	}
+	t := &tx{View: &next}
+	result, err := c.apply(t)
+	if err != nil {
+		refused := *s.view.Load()
+		refused.index = index
+		s.view.Store(&refused)
+		return nil, err
+	}
+	s.view.Store(&next)
+	s.wake(t.touched)
+	return result, nil
+}
+
+func (s *State) wake(topics []Topic) {
+	for _, t := range topics {
+		if ch, ok := s.waiting[t]; ok {
+			close(ch)
+			delete(s.waiting, t)
+		}
+	}
+}
+
+// tx is a view in the making. Its trees are replaced, their values never changed.
+type tx struct {
+	*View
+	touched []Topic
+}
+
+func (t *tx) touch(topic Topic) { t.touched = append(t.touched, topic) }
+
+// put, del and get keep the trees' plumbing out of the commands.
+func put[T any](tree **iradix.Tree[T], key []byte, value T) { *tree, _, _ = (*tree).Insert(key, value) }
+
+func del[T any](tree **iradix.Tree[T], key []byte) { *tree, _, _ = (*tree).Delete(key) }
+
+func get[T any](tree *iradix.Tree[T], key []byte) (T, bool) { return tree.Get(key) }
+
+// walk yields the values below a prefix in key order.
+func walk[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq2[[]byte, T] {
+	return func(yield func([]byte, T) bool) {
+		it := tree.Root().Iterator()
+		it.SeekPrefix(prefix)
+		for key, value, ok := it.Next(); ok; key, value, ok = it.Next() {
+			if !yield(key, value) {
+				return
+			}
+		}
+	}
+}
+
+// values yields every value of a tree in key order.
+func values[T any](tree *iradix.Tree[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, v := range walk(tree, nil) {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// join builds a key of several parts; parts never hold a zero byte.
+func join(parts ...string) []byte {
+	var key []byte
+	for i, p := range parts {
+		if i > 0 {
+			key = append(key, 0)
+		}
+		key = append(key, p...)
+	}
+	return key
+}
+
+func be64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }

@@ -1,0 +1,356 @@
+package fsm
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Shared is the pseudo tenant that owns the shared networks. It has no monitors.
+const Shared = ""
+
+// DocKind tells what a document describes.
+type DocKind uint8
+
+// The kinds of documents a tenant has.
+const (
+	DocNetwork DocKind = 1
+	DocMonitor DocKind = 2
+	DocTrigger DocKind = 3
+	DocScript  DocKind = 4
+)
+
+// String is the kind's name in messages.
+func (k DocKind) String() string {
+	switch k {
+	case DocNetwork:
+		return "network"
+	case DocMonitor:
+		return "monitor"
+	case DocTrigger:
+		return "trigger"
+	case DocScript:
+		return "script"
+	default:
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+}
+
+// Doc points to one document: its identity within the tenant and its content.
+type Doc struct {
+	Kind DocKind `codec:"k"`
+	ID   string  `codec:"i"`           // given at creation; in a folder the name (monitor), slug (network) or id (trigger)
+	Hash Hash    `codec:"h"`           // blob with the document, secrets sealed
+	Refs []Hash  `codec:"r,omitempty"` // blobs the document points to (contract specifications)
+}
+
+// Manifest is one version of everything a tenant has configured.
+type Manifest struct {
+	Docs   []Doc    `codec:"d"`           // sorted by kind, then id
+	Wanted []string `codec:"w,omitempty"` // keys of the networks its unpaused monitors watch, sorted
+}
+
+// Find is the document of a kind with an id.
+func (m *Manifest) Find(kind DocKind, id string) (Doc, bool) {
+	i, ok := slices.BinarySearchFunc(m.Docs, Doc{Kind: kind, ID: id}, compareDocs)
+	if !ok {
+		return Doc{}, false
+	}
+	return m.Docs[i], true
+}
+
+// Sort puts documents and wanted networks in the order that Manifest promises.
+func (m *Manifest) Sort() {
+	slices.SortFunc(m.Docs, compareDocs)
+	slices.Sort(m.Wanted)
+	m.Wanted = slices.Compact(m.Wanted)
+}
+
+func compareDocs(a, b Doc) int {
+	if a.Kind != b.Kind {
+		return int(a.Kind) - int(b.Kind)
+	}
+	switch {
+	case a.ID < b.ID:
+		return -1
+	case a.ID > b.ID:
+		return 1
+	}
+	return 0
+}
+
+// Version is a manifest with the point in the log from which it is in force: an
+// announcement is judged with the last version whose Index is not above its own.
+type Version struct {
+	Number   uint64    `codec:"n"` // 1, 2, 3 … per tenant
+	Index    uint64    `codec:"i"` // log index of the change
+	At       int64     `codec:"t"` // Unix milliseconds, from the proposer
+	Manifest *Manifest `codec:"m"`
+}
+
+// Tenant is an isolated customer as the cluster knows it.
+type Tenant struct {
+	ID       string                   `codec:"id"`
+	Cohort   string                   `codec:"c"` // who judges it; empty for Shared
+	Current  Version                  `codec:"v"`
+	Previous []Version                `codec:"p,omitempty"`  // older versions, oldest first, while somebody may need them
+	Coverage map[string][]CoverageRun `codec:"cv,omitempty"` // by network key
+}
+
+// InForce is the version an announcement with this log index is judged with;
+// ok is false where the tenant did not exist yet or the version was let go.
+func (t *Tenant) InForce(index uint64) (Version, bool) {
+	if t.Current.Index <= index {
+		return t.Current, true
+	}
+	for _, v := range slices.Backward(t.Previous) {
+		if v.Index <= index {
+			return v, true
+		}
+	}
+	return Version{}, false
+}
+
+// Number finds a version by its number among those still kept.
+func (t *Tenant) Number(n uint64) (Version, bool) {
+	if t.Current.Number == n {
+		return t.Current, true
+	}
+	i := slices.IndexFunc(t.Previous, func(v Version) bool { return v.Number == n })
+	if i < 0 {
+		return Version{}, false
+	}
+	return t.Previous[i], true
+}
+
+// How much of a tenant's past is kept for coverage verify once no cursor needs it.
+const (
+	keepVersions = 32
+	keepDocs     = 20_000
+)
+
+// Tenant finds a tenant.
+func (v *View) Tenant(id string) (*Tenant, bool) { return get(v.tenants, []byte(id)) }
+
+// Tenants yields every tenant by id, Shared first.
+func (v *View) Tenants() iter.Seq[*Tenant] { return values(v.tenants) }
+
+// TenantsSince yields, in log order, the ids of tenants whose configuration
+// changed after the log index given; deleted tenants are among them.
+func (v *View) TenantsSince(index uint64) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		it := v.changes.Root().Iterator()
+		it.SeekLowerBound(be64(index + 1))
+		for _, id, ok := it.Next(); ok; _, id, ok = it.Next() {
+			if !yield(id) {
+				return
+			}
+		}
+	}
+}
+
+// Blob is content addressed by its hash: a document or what one points to.
+type Blob struct {
+	Data []byte `codec:"d"`
+	At   int64  `codec:"t"` // Unix milliseconds when it was last put
+	Uses uint64 `codec:"u"` // versions that point to it
+}
+
+// Blob reads a blob. The bytes are shared: do not change them.
+func (v *View) Blob(hash Hash) ([]byte, bool) {
+	b, ok := get(v.blobs, hash[:])
+	if !ok {
+		return nil, false
+	}
+	return b.Data, true
+}
+
+// HashBlob is the address of a blob.
+func HashBlob(data []byte) Hash { return sha256.Sum256(data) }
+
+// PutBlobs stores contents before a version points to them. Proposers keep one
+// command within MaxBlobChunk.
+type PutBlobs struct {
+	Blobs [][]byte `codec:"b"`
+	At    int64    `codec:"t"`
+}
+
+// MaxBlobChunk bounds the blobs of one PutBlobs, in bytes; a single larger blob
+// goes alone.
+const MaxBlobChunk = 256 << 10
+
+// Type is TypePutBlobs.
+func (*PutBlobs) Type() Type { return TypePutBlobs }
+
+func (c *PutBlobs) apply(t *tx) (any, error) {
+	for _, data := range c.Blobs {
+		hash := HashBlob(data)
+		b := Blob{Data: data}
+		if old, ok := get(t.blobs, hash[:]); ok {
+			b = *old
+		}
+		b.At = c.At
+		put(&t.blobs, hash[:], &b)
+	}
+	return nil, nil
+}
+
+// CollectBlobs forgets blobs that no version points to and that were last put
+// before a time: a proposer may still be between its PutBlobs and its version.
+type CollectBlobs struct {
+	Before int64 `codec:"t"` // Unix milliseconds
+}
+
+// Type is TypeCollectBlobs.
+func (*CollectBlobs) Type() Type { return TypeCollectBlobs }
+
+func (c *CollectBlobs) apply(t *tx) (any, error) {
+	var n int
+	txn := t.blobs.Txn()
+	for key, b := range walk(t.blobs, nil) {
+		if b.Uses == 0 && b.At < c.Before {
+			txn.Delete(key)
+			n++
+		}
+	}
+	t.blobs = txn.Commit()
+	return n, nil
+}
+
+// SetTenantVersion switches a tenant to a new manifest, all at once. It answers
+// with the new Version.
+type SetTenantVersion struct {
+	Tenant   string   `codec:"i"`
+	Expect   uint64   `codec:"e"` // number of the version it replaces; 0 for a new tenant
+	Manifest Manifest `codec:"m"`
+	Cohort   string   `codec:"c"` // where a new tenant is judged at first
+	At       int64    `codec:"t"`
+}
+
+// Type is TypeSetTenantVersion.
+func (*SetTenantVersion) Type() Type { return TypeSetTenantVersion }
+
+func (c *SetTenantVersion) apply(t *tx) (any, error) {
+	old, exists := t.Tenant(c.Tenant)
+	if !exists {
+		old = &Tenant{ID: c.Tenant, Cohort: c.Cohort}
+	}
+	if old.Current.Number != c.Expect {
+		return nil, fmt.Errorf("tenant %q: version %d expected, %d found: %w", c.Tenant, c.Expect, old.Current.Number, ErrConflict)
+	}
+	if err := t.count(&c.Manifest, +1); err != nil {
+		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, err)
+	}
+	next := *old
+	next.Current = Version{Number: c.Expect + 1, Index: t.index, At: c.At, Manifest: &c.Manifest}
+	if exists {
+		next.Previous = append(slices.Clone(old.Previous), old.Current)
+	}
+	t.setCoverage(&next, old)
+	if err := t.letGo(&next); err != nil {
+		return nil, err
+	}
+	put(&t.tenants, []byte(c.Tenant), &next)
+	put(&t.changes, be64(t.index), c.Tenant)
+	t.touch(TopicTenants)
+	t.touch(TopicLeases)
+	return next.Current, nil
+}
+
+// DeleteTenant ends a tenant: its networks are no longer wanted by it and what
+// its outbox held becomes dead letters.
+type DeleteTenant struct {
+	Tenant string `codec:"i"`
+	Expect uint64 `codec:"e"`
+	At     int64  `codec:"t"`
+}
+
+// Type is TypeDeleteTenant.
+func (*DeleteTenant) Type() Type { return TypeDeleteTenant }
+
+func (c *DeleteTenant) apply(t *tx) (any, error) {
+	old, exists := t.Tenant(c.Tenant)
+	if !exists {
+		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
+	}
+	if old.Current.Number != c.Expect {
+		return nil, fmt.Errorf("tenant %q: version %d expected, %d found: %w", c.Tenant, c.Expect, old.Current.Number, ErrConflict)
+	}
+	gone := *old
+	gone.Current.Manifest = &Manifest{}
+	t.setCoverage(&gone, old)
+	for _, v := range append(slices.Clone(old.Previous), old.Current) {
+		if err := t.count(v.Manifest, -1); err != nil {
+			return nil, err
+		}
+	}
+	del(&t.tenants, []byte(c.Tenant))
+	put(&t.changes, be64(t.index), c.Tenant)
+	for o := range values(t.outbox) {
+		if o.Tenant == c.Tenant {
+			t.bury(o, "the tenant was deleted", c.At)
+		}
+	}
+	t.touch(TopicTenants)
+	t.touch(TopicLeases)
+	return nil, nil
+}
+
+// count adds a version's pointers to its blobs, or takes them away.
+func (t *tx) count(m *Manifest, by int) error {
+	txn := t.blobs.Txn()
+	for _, d := range m.Docs {
+		for _, hash := range append([]Hash{d.Hash}, d.Refs...) {
+			b, ok := txn.Get(hash[:])
+			if !ok {
+				return fmt.Errorf("%s %q points to a blob that was never put: %w", d.Kind, d.ID, ErrNotFound)
+			}
+			n := *b
+			n.Uses += uint64(by) // by is -1 only for what was counted before
+			txn.Insert(hash[:], &n)
+		}
+	}
+	t.blobs = txn.Commit()
+	return nil
+}
+
+// letGo forgets versions that no cursor needs, beyond those kept for verify.
+func (t *tx) letGo(tenant *Tenant) error {
+	docs := 0
+	for _, v := range tenant.Previous {
+		docs += len(v.Manifest.Docs)
+	}
+	for len(tenant.Previous) > 0 {
+		oldest := tenant.Previous[0]
+		successor := tenant.Current
+		if len(tenant.Previous) > 1 {
+			successor = tenant.Previous[1]
+		}
+		if len(tenant.Previous) <= keepVersions && docs <= keepDocs || t.needed(tenant, oldest, successor.Index) {
+			return nil
+		}
+		if err := t.count(oldest.Manifest, -1); err != nil {
+			return err
+		}
+		docs -= len(oldest.Manifest.Docs)
+		tenant.Previous = tenant.Previous[1:]
+	}
+	return nil
+}
+
+// needed reports whether some cursor of the tenant still has an announcement
+// before the one that put the successor in force.
+func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
+	for _, key := range v.Manifest.Wanted {
+		c, ok := t.Cursor(key, tenant.Cohort)
+		n, exists := t.Network(key)
+		if !ok || !exists {
+			continue
+		}
+		if e, ok := n.Entry(c.Position + 1); ok && e.Index < successor {
+			return true
+		}
+	}
+	return false
+}
