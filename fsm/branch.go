@@ -11,6 +11,7 @@ import (
 type Branch struct {
 	Refs     []BlockRef `codec:"r"`           // ascending heights; ends with the tip; a skipped range leaves a gap
 	Plateaus []Plateau  `codec:"p,omitempty"` // roll-backs whose former tip was not reached again
+	Anchors  []BlockRef `codec:"a,omitempty"` // those among Refs that were never announced: a roll-back went right below the first block
 }
 
 // Plateau remembers a roll-back: blocks at or below Height lie on the current
@@ -45,9 +46,15 @@ func (b Branch) Contains(ref BlockRef) bool {
 
 // Extend puts a block on top and forgets what is older than window blocks.
 func (b Branch) Extend(ref BlockRef, window int) Branch {
-	b.Refs = append(b.Refs, ref)
-	if drop := len(b.Refs) - window; window > 0 && drop > 0 {
-		b.Refs = b.Refs[drop:]
+	drop := 0
+	if window > 0 {
+		drop = max(0, len(b.Refs)+1-window)
+	}
+	// Copied, not appended: views share a branch, and several readers extend it.
+	b.Refs = slices.Concat(b.Refs[min(drop, len(b.Refs)):], []BlockRef{ref})
+	forgotten := func(a BlockRef) bool { return a.Height < b.Refs[0].Height }
+	if slices.ContainsFunc(b.Anchors, forgotten) {
+		b.Anchors = slices.DeleteFunc(slices.Clone(b.Anchors), forgotten)
 	}
 	reached := func(p Plateau) bool { return p.Peak <= ref.Height }
 	if slices.ContainsFunc(b.Plateaus, reached) {
@@ -62,12 +69,22 @@ func (b Branch) Extend(ref BlockRef, window int) Branch {
 func (b Branch) Rollback(to BlockRef) Branch {
 	tip, _ := b.Tip()
 	i := sort.Search(len(b.Refs), func(i int) bool { return b.Refs[i].Height > to.Height })
-	// The capacity is cut so that what is appended does not write over refs that
-	// older values of this branch still show.
-	b.Refs = b.Refs[:i:i]
-	if i == 0 || b.Refs[i-1] != to {
-		b.Refs = append(b.Refs, to)
+	var anchors []BlockRef
+	for _, a := range b.Anchors {
+		if a.Height < to.Height || a == to {
+			anchors = append(anchors, a)
+		}
 	}
+	if i == 0 || b.Refs[i-1] != to {
+		if i > 0 && b.Refs[i-1].Height == to.Height {
+			i-- // an earlier anchor, on a branch that is no more
+		}
+		b.Refs = append(b.Refs[:i:i], to)
+		anchors = append(anchors, to)
+	} else {
+		b.Refs = b.Refs[:i:i]
+	}
+	b.Anchors = anchors
 	peak := tip.Height
 	for _, p := range b.Plateaus {
 		if p.Height >= to.Height {
@@ -112,12 +129,31 @@ func (b Branch) Due(next Branch, depth uint64) []BlockRef {
 		return nil
 	}
 	from, judged := b.Judged(depth)
-	lo := sort.Search(len(next.Refs), func(i int) bool {
-		return !judged || next.Refs[i].Height > from
-	})
-	hi := sort.Search(len(next.Refs), func(i int) bool { return next.Refs[i].Height > upTo })
+	return next.between(from, judged, upTo)
+}
+
+// Owed lists the blocks that are due at depth to, but were not yet at the
+// greater depth from: what is to be judged when the depth is lowered here.
+func (b Branch) Owed(from, to uint64) []BlockRef {
+	upTo, ok := b.Judged(to)
+	if !ok {
+		return nil
+	}
+	after, judged := b.Judged(from)
+	return b.between(after, judged, upTo)
+}
+
+// between lists the blocks at heights above after, where that is set, up to upTo.
+func (b Branch) between(after uint64, set bool, upTo uint64) []BlockRef {
+	lo := sort.Search(len(b.Refs), func(i int) bool { return !set || b.Refs[i].Height > after })
+	hi := sort.Search(len(b.Refs), func(i int) bool { return b.Refs[i].Height > upTo })
 	if lo >= hi {
 		return nil
 	}
-	return next.Refs[lo:hi:hi]
+	due := b.Refs[lo:hi:hi]
+	anchor := func(r BlockRef) bool { return slices.Contains(b.Anchors, r) }
+	if slices.ContainsFunc(due, anchor) {
+		due = slices.DeleteFunc(slices.Clone(due), anchor)
+	}
+	return due
 }

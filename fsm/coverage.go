@@ -30,23 +30,42 @@ func (t *tx) setCoverage(next, old *Tenant) {
 	}
 	for _, key := range was {
 		at := t.network(key).Next
-		if runs := coverage[key]; len(runs) > 0 && runs[len(runs)-1].To == 0 {
-			runs[len(runs)-1].To = at
-		}
 		if !slices.Contains(now, key) {
+			// What the cohort had not judged when its last tenant leaves, nobody will.
+			if c, ok := t.Cursor(key, next.Cohort); ok && c.Tenants == 1 {
+				at = c.Position + 1
+			}
 			t.want(key, next.Cohort, -1)
 		}
+		coverage[key] = closeRuns(coverage[key], at)
 	}
 	for _, key := range now {
 		if !slices.Contains(was, key) {
 			t.want(key, next.Cohort, +1)
 		}
 		runs := append(coverage[key], CoverageRun{From: t.network(key).Next, Version: next.Current.Number})
-		// A version that was never in force at any position leaves no run.
-		runs = slices.DeleteFunc(runs, func(r CoverageRun) bool { return r.To == r.From })
 		coverage[key] = runs[max(0, len(runs)-keepRuns):]
 	}
 	next.Coverage = coverage
+	for _, d := range next.Current.Manifest.Docs {
+		for _, w := range d.Watches {
+			if n := t.network(w.Network); w.Depth > n.Deepest {
+				n.Deepest = w.Depth
+				t.putNetwork(n)
+			}
+		}
+	}
+}
+
+// closeRuns ends what is in force at a position. A version that was never in
+// force at any position leaves no run.
+func closeRuns(runs []CoverageRun, at uint64) []CoverageRun {
+	for i, r := range runs {
+		if r.To == 0 || r.To > at {
+			runs[i].To = max(at, r.From)
+		}
+	}
+	return slices.DeleteFunc(runs, func(r CoverageRun) bool { return r.To == r.From })
 }
 
 // CoverageStatus is what became of a stretch of announcements.

@@ -39,6 +39,20 @@ const (
 	Refused    Outcome = 3 // it is a dead letter
 )
 
+// String is the outcome's name in metrics, the journal and messages.
+func (o Outcome) String() string {
+	switch o {
+	case Sent:
+		return "sent"
+	case HandedOver:
+		return "outbox"
+	case Refused:
+		return "dead"
+	default:
+		return "unknown"
+	}
+}
+
 // Outgoing is an entry of the outbox: a delivery that is still to be made.
 type Outgoing struct {
 	Key      string `codec:"k"`
@@ -78,11 +92,15 @@ func (v *View) FiredOn(network string) iter.Seq[*Fired] {
 	}
 }
 
-// FiredAt yields what was fired for one block.
-func (v *View) FiredAt(network string, block BlockRef) iter.Seq[*Fired] {
+// FiredBetween yields what was fired for blocks of the heights given, both
+// included, on whatever branch they lay.
+func (v *View) FiredBetween(network string, from, to uint64) iter.Seq[*Fired] {
 	return func(yield func(*Fired) bool) {
-		for _, f := range walk(v.fired, firedKey(network, block, "")) {
-			if !yield(f) {
+		prefix := join(network, "")
+		it := v.fired.Root().Iterator()
+		it.SeekLowerBound(append(prefix, be64(from)...))
+		for _, f, ok := it.Next(); ok; _, f, ok = it.Next() {
+			if f.Network != network || f.Block.Height > to || !yield(f) {
 				return
 			}
 		}

@@ -28,8 +28,11 @@ func (c *Announce) apply(t *tx) (any, error) {
 		if err := next.follows(e); err != nil {
 			return nil, fmt.Errorf("network %q: %w", c.Network, err)
 		}
-		if _, begun := next.Branch.Tip(); e.Kind == Extend && (!begun || next.Gap != 0) {
+		switch _, begun := next.Branch.Tip(); {
+		case e.Kind == Extend && (!begun || next.Gap != 0):
 			next.First = e.Ref.Height
+		case e.Kind == Rollback && e.Ref.Height+1 < next.First:
+			next.First = 0 // what comes now is linked to what was before the skip
 		}
 		next.Branch = next.Branch.Step(e, next.Lease.window())
 		next.Gap = 0
@@ -75,14 +78,15 @@ func (n *Network) follows(e Entry) error {
 // precedes reports whether a block may lie right before the first one announced:
 // a reorganisation that reaches below where the network began.
 func (n *Network) precedes(ref BlockRef) bool {
-	return ref.Height+1 == n.First && len(n.Branch.Refs) > 0 && n.Branch.Refs[0].Height <= n.First
+	return ref.Height < n.First && ref.Height+1 == n.First && len(n.Branch.Refs) > 0 && n.Branch.Refs[0].Height <= n.First
 }
 
 // StartNetwork gives a network that has not begun its first height: an
 // imported checkpoint. It is refused once something was announced.
 type StartNetwork struct {
-	Network string `codec:"n"`
-	Height  uint64 `codec:"h"` // first height to judge
+	Network string   `codec:"n"`
+	Height  uint64   `codec:"h"`           // first height to judge from here on
+	Missed  []uint64 `codec:"m,omitempty"` // lower heights to judge before, ascending
 }
 
 // Type is TypeStartNetwork.
@@ -93,7 +97,7 @@ func (c *StartNetwork) apply(t *tx) (any, error) {
 	if _, begun := n.Branch.Tip(); begun || n.Gap != 0 {
 		return nil, fmt.Errorf("network %q has already begun: %w", c.Network, ErrConflict)
 	}
-	n.Start = &Start{Height: c.Height}
+	n.Start = &Start{Height: c.Height, Missed: c.Missed}
 	t.putNetwork(n)
 	return nil, nil
 }

@@ -59,11 +59,12 @@ const keepHistory = 65_536
 // the manifest of the tenant that owns it.
 type Network struct {
 	Key     string  `codec:"id"`
-	Next    uint64  `codec:"n"` // position of the next announcement; the first is 1
-	Wanted  int     `codec:"w"` // tenants with an unpaused monitor on it
+	Next    uint64  `codec:"n"`           // position of the next announcement; the first is 1
+	Wanted  int     `codec:"w"`           // tenants with an unpaused monitor on it
+	Deepest uint64  `codec:"d,omitempty"` // the greatest depth of their own that tenants judge it at
 	Lease   Lease   `codec:"l"`
 	Branch  Branch  `codec:"b"`           // as of the last announcement
-	First   uint64  `codec:"f"`           // height of the first block since the beginning or the last skip
+	First   uint64  `codec:"f"`           // height of the first block since the beginning or the last skip; 0 once rolled back below
 	Gap     uint64  `codec:"g,omitempty"` // last height of a skip that nothing follows yet
 	Entries []Entry `codec:"e,omitempty"` // what some cursor still has to judge
 	Base    Branch  `codec:"s"`           // as of just before Entries
@@ -74,7 +75,8 @@ type Network struct {
 
 // Start is a first height given from outside: a checkpoint that was imported.
 type Start struct {
-	Height uint64 `codec:"h"` // first height to judge
+	Height uint64   `codec:"h"`           // first height to judge from here on
+	Missed []uint64 `codec:"m,omitempty"` // lower heights to judge before, ascending
 }
 
 // Entry finds an announcement that is still kept.
@@ -144,8 +146,9 @@ func (t *tx) want(key, cohort string, by int) {
 	n := t.network(key)
 	n.Wanted += by
 	t.wantCursor(&n, cohort, by)
+	t.trim(&n) // a cursor that others waited for may be gone
 	if n.Wanted == 0 {
-		n.Branch, n.Base, n.Entries, n.Gap, n.Start = Branch{}, Branch{}, nil, 0, nil
+		n.Branch, n.Base, n.Entries, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, nil, 0
 		n.Lease.Holder = ""
 	}
 	t.putNetwork(n)

@@ -33,7 +33,7 @@ type State struct {
 type View struct {
 	index    uint64
 	tenants  *iradix.Tree[*Tenant]
-	changes  *iradix.Tree[string] // log index of a tenant's version -> tenant
+	changes  *iradix.Tree[string] // log index of a tenant's last change -> tenant
 	blobs    *iradix.Tree[*Blob]
 	networks *iradix.Tree[*Network]
 	cohorts  *iradix.Tree[*Cohort]

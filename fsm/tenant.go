@@ -43,12 +43,21 @@ type Doc struct {
 	ID   string  `codec:"i"`           // given at creation; in a folder the name (monitor), slug (network) or id (trigger)
 	Hash Hash    `codec:"h"`           // blob with the document, secrets sealed
 	Refs []Hash  `codec:"r,omitempty"` // blobs the document points to (contract specifications)
+
+	Watches []Watch `codec:"w,omitempty"` // an unpaused monitor's networks
+}
+
+// Watch says that a monitor judges the blocks of a network.
+type Watch struct {
+	Network string `codec:"n"`           // key of the watched network
+	Slug    string `codec:"s"`           // how the monitor's document calls it
+	Depth   uint64 `codec:"d,omitempty"` // blocks a block must lie deep; 0: as the shared network's document says
 }
 
 // Manifest is one version of everything a tenant has configured.
 type Manifest struct {
 	Docs   []Doc    `codec:"d"`           // sorted by kind, then id
-	Wanted []string `codec:"w,omitempty"` // keys of the networks its unpaused monitors watch, sorted
+	Wanted []string `codec:"w,omitempty"` // keys of the networks its monitors watch, sorted
 }
 
 // Find is the document of a kind with an id.
@@ -60,9 +69,16 @@ func (m *Manifest) Find(kind DocKind, id string) (Doc, bool) {
 	return m.Docs[i], true
 }
 
-// Sort puts documents and wanted networks in the order that Manifest promises.
-func (m *Manifest) Sort() {
+// Normalize puts the documents in order and derives what is wanted from what
+// the monitors watch.
+func (m *Manifest) Normalize() {
 	slices.SortFunc(m.Docs, compareDocs)
+	m.Wanted = nil
+	for _, d := range m.Docs {
+		for _, w := range d.Watches {
+			m.Wanted = append(m.Wanted, w.Network)
+		}
+	}
 	slices.Sort(m.Wanted)
 	m.Wanted = slices.Compact(m.Wanted)
 }
@@ -136,8 +152,9 @@ func (v *View) Tenant(id string) (*Tenant, bool) { return get(v.tenants, []byte(
 // Tenants yields every tenant by id, Shared first.
 func (v *View) Tenants() iter.Seq[*Tenant] { return values(v.tenants) }
 
-// TenantsSince yields, in log order, the ids of tenants whose configuration
-// changed after the log index given; deleted tenants are among them.
+// TenantsSince yields the tenants whose configuration changed after a log
+// index, or that were deleted after it. A tenant that has changed again later
+// is yielded all the same: ask its InForce.
 func (v *View) TenantsSince(index uint64) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		it := v.changes.Root().Iterator()
@@ -164,6 +181,13 @@ func (v *View) Blob(hash Hash) ([]byte, bool) {
 		return nil, false
 	}
 	return b.Data, true
+}
+
+// BlobUsed reports whether some version points to a blob: then it need not be
+// put again.
+func (v *View) BlobUsed(hash Hash) bool {
+	b, ok := get(v.blobs, hash[:])
+	return ok && b.Uses > 0
 }
 
 // HashBlob is the address of a blob.
@@ -252,6 +276,7 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 		return nil, err
 	}
 	put(&t.tenants, []byte(c.Tenant), &next)
+	del(&t.changes, be64(old.Current.Index))
 	put(&t.changes, be64(t.index), c.Tenant)
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
@@ -286,6 +311,7 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 		}
 	}
 	del(&t.tenants, []byte(c.Tenant))
+	del(&t.changes, be64(old.Current.Index))
 	put(&t.changes, be64(t.index), c.Tenant)
 	for o := range values(t.outbox) {
 		if o.Tenant == c.Tenant {

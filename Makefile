@@ -1,0 +1,82 @@
+# Every command of this project. `make` alone lists them.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/bin
+
+# A checkout names its version after its tags; an unpacked tarball has none
+# (and must not take the one of a repository it happens to lie in).
+VERSION ?= $(shell test -e .git && git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Tools are pinned here and built into bin/, independently of go.mod.
+GOFUMPT       := mvdan.cc/gofumpt@v0.12.0
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOTESTSUM     := gotest.tools/gotestsum@v1.13.0
+BENCHSTAT     := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+# What the caller may change: make test PKG=./fsm/...
+PKG          ?= ./...
+TESTFLAGS    ?=
+BENCH        ?= .
+BENCH_COUNT  ?= 6
+BENCH_TIME   ?= 100ms
+BENCH_OUT    ?= $(BIN)/bench.txt
+FUZZTIME     ?= 60s
+RESTARTS     ?= 50
+OZMO_VECTORS ?= ../shared/vectors
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the static binaries bin/ozmo and bin/devchain
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o '$(BIN)/' ./cmd/ozmo ./cmd/devchain
+
+.PHONY: demo
+demo: build ## build, then run `ozmo demo`: a local chain, watched
+	@'$(BIN)/ozmo' demo
+
+.PHONY: test
+test: ## run all tests with the race detector (installs a C compiler where it may)
+	@bash .ci/prepare.sh
+	@bash .ci/tool.sh '$(BIN)' $(GOTESTSUM)
+	CGO_ENABLED=1 '$(BIN)/gotestsum' --format pkgname --format-hide-empty-pkg -- -race -shuffle=on -timeout 15m -p 2 $(TESTFLAGS) $(PKG)
+
+.PHONY: check
+check: ## format, vet, lint and module hygiene
+	@bash .ci/tool.sh '$(BIN)' $(GOFUMPT)
+	@bash .ci/tool.sh '$(BIN)' $(GOLANGCI_LINT)
+	@bash .ci/check.sh '$(BIN)'
+
+.PHONY: bench
+bench: ## run the benchmarks; compare with an earlier run: make bench OLD=before.txt
+	@bash .ci/tool.sh '$(BIN)' $(BENCHSTAT)
+	@pkgs=$$(bash .ci/packages.sh Benchmark); \
+	if [ -z "$$pkgs" ]; then echo 'There are no benchmarks.'; exit 0; fi; \
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 60m $$pkgs | tee '$(BENCH_OUT)'; \
+	echo; echo 'Raw results: $(BENCH_OUT)'; echo; \
+	'$(BIN)/benchstat' $(if $(OLD),'$(OLD)') '$(BENCH_OUT)'
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (60s), stop at the first finding
+	@bash .ci/fuzz.sh $(FUZZTIME)
+
+.PHONY: crash-test
+crash-test: ## kill and restart real processes RESTARTS (50) times
+	OZMO_CRASH_RESTARTS=$(RESTARTS) go test -count=1 -run '^TestCrash$$' -v -timeout 60m ./testcluster/proc/...
+
+.PHONY: vectors
+vectors: ## run the conformance vectors of OZMO_VECTORS=DIR
+	@test -d '$(OZMO_VECTORS)' || { echo 'No conformance vectors in $(OZMO_VECTORS): run make vectors OZMO_VECTORS=DIR' >&2; exit 1; }
+	@bash .ci/tool.sh '$(BIN)' $(GOTESTSUM)
+	@pkgs=$$(bash .ci/packages.sh TestConformance); \
+	if [ -z "$$pkgs" ]; then echo 'No package has a TestConformance.' >&2; exit 1; fi; \
+	OZMO_VECTORS='$(abspath $(OZMO_VECTORS))' '$(BIN)/gotestsum' --format pkgname -- -count=1 -run '^TestConformance' $$pkgs
+
+.PHONY: clean
+clean: ## remove what the targets above built, tools included
+	rm -rf '$(BIN)'

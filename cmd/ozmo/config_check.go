@@ -1,0 +1,210 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/secrets"
+	"github.com/ozmo-dev/ozmo/worker/match"
+	_ "github.com/ozmo-dev/ozmo/worker/match/evm" // compiles monitors of EVM networks
+)
+
+func newConfigCheck(*app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check DIR",
+		Short: "Check a configuration folder and name every mistake",
+		Long: `Checks a configuration folder: networks/, monitors/ and triggers/ as OpenZeppelin
+Monitor has them, or tenants/NAME/ with the same inside. Nothing is connected to
+and nothing is sent.
+
+Every problem of every file is shown, with its place and what is expected there.
+Secrets are looked up, so that a variable which is not set is an error; monitors
+are compiled, so that a misspelt argument in an expression is one too.
+
+  error    the document cannot be used, or a monitor does not do what it says
+  warning  it probably does not do what was meant; an error with --strict
+  notice   something is kept but has no effect here`,
+		Example: `  ozmo config check ./config
+  ozmo config check ./config --strict
+  ozmo config check ./config --output json | jq '.problems[] | select(.severity == "error")'`,
+		Args: exactArgs("DIR"),
+	}
+	strict := cmd.Flags().Bool("strict", false, "warnings count as errors")
+	output := addOutput(cmd, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := checkConfig(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			err = writeJSON(cmd.OutOrStdout(), c)
+		} else {
+			err = c.print(cmd.OutOrStdout())
+		}
+		if err != nil {
+			return err
+		}
+		if c.Errors > 0 || *strict && c.Warnings > 0 {
+			return errFindings
+		}
+		return nil
+	}
+	return cmd
+}
+
+// exactArgs wants the arguments that are named.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usagef("%s needs %s, got %s", cmd.CommandPath(), strings.Join(names, " "), count(len(args), "argument"))
+		}
+		return nil
+	}
+}
+
+// configCheck is the outcome of checking a folder.
+type configCheck struct {
+	Tenants  int           `json:"tenants"`
+	Networks int           `json:"networks"`
+	Monitors int           `json:"monitors"`
+	Triggers int           `json:"triggers"`
+	Errors   int           `json:"errors"`
+	Warnings int           `json:"warnings"`
+	Notices  int           `json:"notices"`
+	Problems spec.Problems `json:"problems"`
+}
+
+// checkConfig checks the folder dir. The error is about the folder itself.
+func checkConfig(ctx context.Context, dir string) (*configCheck, error) {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the folder %s does not exist", dir)
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a folder: give the folder that holds networks/, monitors/ and triggers/", dir)
+	}
+	resolver, err := secrets.NewResolver(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resolver.Close()
+	tree, problems := spec.ReadTree(os.DirFS(dir), spec.WithResolver(ctx, resolver), spec.WithTime(time.Now()))
+	problems = append(problems, match.CheckTree(tree)...)
+	slices.SortStableFunc(problems, func(a, b spec.Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(rank(a.Severity), rank(b.Severity)))
+	})
+	c := &configCheck{
+		Tenants: len(tree.Tenants),
+		Errors:  len(problems.Errors()), Warnings: len(problems.Warnings()), Notices: len(problems.Notices()),
+		Problems: problems,
+	}
+	if problems == nil {
+		c.Problems = spec.Problems{} // [] in JSON
+	}
+	c.countDocuments(tree)
+	return c, nil
+}
+
+func rank(s spec.Severity) int {
+	return slices.Index([]spec.Severity{spec.SeverityError, spec.SeverityWarning, spec.SeverityNotice}, s)
+}
+
+// countDocuments counts the documents that were accepted and those that an
+// error has refused.
+func (c *configCheck) countDocuments(tree *spec.Tree) {
+	accepted := make(map[string]bool) // files, for triggers with the id
+	note := func(files map[string]string) {
+		for key, file := range files {
+			if id, ok := strings.CutPrefix(key, string(spec.KindTrigger)+"/"); ok {
+				file += "#" + id
+			}
+			accepted[file] = true
+		}
+	}
+	c.Networks = len(tree.Networks)
+	note(tree.Files)
+	for _, f := range tree.Tenants {
+		c.Networks += len(f.Networks)
+		c.Monitors += len(f.Monitors)
+		c.Triggers += len(f.Triggers)
+		note(f.Files)
+	}
+	for _, p := range c.Problems.Errors() {
+		parts := strings.Split(p.File, "/")
+		if !strings.EqualFold(ext(p.File), ".json") || len(parts) < 2 {
+			continue
+		}
+		file, folder := p.File, parts[len(parts)-2]
+		if folder == "triggers" {
+			id := firstKey(p.Path)
+			if id == "" {
+				continue // the file itself cannot be read: nobody knows what is in it
+			}
+			file += "#" + id
+		}
+		if accepted[file] {
+			continue
+		}
+		accepted[file] = true
+		switch folder {
+		case "networks":
+			c.Networks++
+		case "monitors":
+			c.Monitors++
+		case "triggers":
+			c.Triggers++
+		}
+	}
+}
+
+func ext(file string) string { return file[max(0, strings.LastIndexByte(file, '.')):] }
+
+// firstKey is the first key of a JSON path: a in a.b, a b in ["a b"].c.
+func firstKey(path string) string {
+	if rest, ok := strings.CutPrefix(path, `["`); ok {
+		key, _, _ := strings.Cut(rest, `"]`)
+		return key
+	}
+	if i := strings.IndexAny(path, ".["); i >= 0 {
+		return path[:i]
+	}
+	return path
+}
+
+// print writes the problems under their files, and a summary.
+func (c *configCheck) print(w io.Writer) error {
+	var b strings.Builder
+	for i, p := range c.Problems {
+		if i == 0 || p.File != c.Problems[i-1].File {
+			fmt.Fprintln(&b, cmp.Or(clean(p.File), "(folder)"))
+		}
+		place := clean(p.Path)
+		if place != "" {
+			place += ": "
+		}
+		fmt.Fprintf(&b, "  %-8s %s%s\n", p.Severity, place, clean(p.Message))
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	if c.Tenants > 1 {
+		b.WriteString(count(c.Tenants, "tenant") + ", ")
+	}
+	fmt.Fprintf(&b, "%s, %s, %s: %s, %s, %s\n",
+		count(c.Networks, "network"), count(c.Monitors, "monitor"), count(c.Triggers, "trigger"),
+		count(c.Errors, "error"), count(c.Warnings, "warning"), count(c.Notices, "notice"))
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,234 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// The size of the cluster that benchmarks look at.
+const (
+	benchTenants  = 100_000
+	benchMonitors = 10 // each tenant's
+	benchNetworks = 50
+	benchCohorts  = 20
+	benchDocument = 300 // bytes of a monitor's document
+)
+
+type benchState struct {
+	*State
+	index  uint64
+	height uint64
+	heap   uint64 // bytes that the state holds
+}
+
+func (s *benchState) apply(tb testing.TB, c Command) any {
+	tb.Helper()
+	return s.applyEntry(tb, mustEncode(tb, c))
+}
+
+func (s *benchState) applyEntry(tb testing.TB, entry []byte) any {
+	s.index++
+	result, err := s.Apply(s.index, entry)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return result
+}
+
+func benchNetwork(i int) string { return fmt.Sprintf("network_%02d", i%benchNetworks) }
+
+func benchCohort(i int) string { return fmt.Sprintf("node-%02d", i%benchCohorts) }
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// loaded is built once: every tenant watches two networks, every cohort watches
+// all of them, 50 000 alerts lie in the fired ledger.
+var loaded = sync.OnceValue(func() *benchState {
+	var tb testing.TB = new(testing.B)
+	before := heapInUse()
+	s := &benchState{State: New(), height: 1000}
+	for i := range benchCohorts {
+		s.apply(tb, &PutCohort{ID: benchCohort(i), Node: benchCohort(i)})
+	}
+	for i := range benchTenants {
+		c := &SetTenantVersion{Tenant: fmt.Sprintf("tenant-%06d", i), Cohort: benchCohort(i / benchNetworks)}
+		put := &PutBlobs{}
+		for m := range benchMonitors {
+			doc := fmt.Appendf(nil, "%0*d", benchDocument, i*benchMonitors+m)
+			put.Blobs = append(put.Blobs, doc)
+			c.Manifest.Docs = append(c.Manifest.Docs, Doc{
+				Kind: DocMonitor, ID: fmt.Sprintf("monitor-%d", m), Hash: HashBlob(doc),
+				Watches: []Watch{{Network: benchNetwork(i + m%2), Slug: benchNetwork(i + m%2)}},
+			})
+		}
+		c.Manifest.Normalize()
+		s.apply(tb, put)
+		s.apply(tb, c)
+	}
+	for i := range benchNetworks {
+		s.apply(tb, &GrantLease{Network: benchNetwork(i), Holder: benchCohort(i), Window: 64})
+		s.announce(tb, benchNetwork(i), s.height)
+	}
+	key := benchNetwork(0)
+	for i := range 5_000 {
+		c := &Progress{Network: key, Cohort: benchCohort(i)}
+		cohort, _ := s.View().Cohort(c.Cohort)
+		c.Epoch, c.Fired = cohort.Epoch, benchFired(key, ref(s.height, "a"), i*10)
+		s.apply(tb, c)
+	}
+	s.heap = heapInUse() - before
+	return s
+})
+
+func benchFired(network string, block BlockRef, from int) []Fired {
+	var fired []Fired
+	for i := range 10 {
+		alert := HashBlob(fmt.Append(nil, from+i)).String()
+		fired = append(fired, Fired{
+			Network: network, Block: block, Alert: alert, Tenant: "tenant-000001", Monitor: "monitor-1", Tx: alert, Position: 1, Version: 1,
+			Deliveries: []Delivered{{Key: alert, Trigger: "slack", Outcome: Sent}},
+		})
+	}
+	return fired
+}
+
+func (s *benchState) announce(tb testing.TB, network string, height uint64) {
+	n, _ := s.View().Network(network)
+	s.applyEntry(tb, mustEncode(tb, &Announce{Network: network, Epoch: n.Lease.Epoch, Entries: []Entry{
+		{Kind: Extend, Ref: ref(height, "a"), Parent: ref(height-1, "a").Hash, Time: 1, Seen: 2},
+	}}))
+}
+
+func (s *benchState) progress(tb testing.TB, network string, fired []Fired) {
+	n, _ := s.View().Network(network)
+	for i := range benchCohorts {
+		cohort, _ := s.View().Cohort(benchCohort(i))
+		s.apply(tb, &Progress{Cohort: cohort.ID, Epoch: cohort.Epoch, Network: network, To: n.Next - 1, Fired: fired})
+	}
+}
+
+func big(b *testing.B) *benchState {
+	if testing.Short() {
+		b.Skip("builds a state of 100 000 tenants")
+	}
+	s := loaded()
+	b.ReportAllocs()
+	return s
+}
+
+func BenchmarkApplyAnnounce(b *testing.B) {
+	s := big(b)
+	key := benchNetwork(1)
+	for b.Loop() {
+		n, _ := s.View().Network(key)
+		tip, _ := n.Branch.Tip()
+		s.announce(b, key, tip.Height+1)
+		b.StopTimer()
+		s.progress(b, key, nil) // keeps the entries few, as in life
+		b.StartTimer()
+	}
+}
+
+// BenchmarkApplyAnnounceBehind announces while a cohort stands still: the cost of
+// what is kept for it must not grow with every block.
+func BenchmarkApplyAnnounceBehind(b *testing.B) {
+	s := big(b)
+	key := benchNetwork(2)
+	for b.Loop() {
+		n, _ := s.View().Network(key)
+		tip, _ := n.Branch.Tip()
+		s.announce(b, key, tip.Height+1)
+	}
+	n, _ := s.View().Network(key)
+	b.ReportMetric(float64(len(n.Entries)), "entries-kept")
+}
+
+// BenchmarkApplyAnnounceLedger announces on a network with 50 000 alerts that
+// are final by height, but not judged by all.
+func BenchmarkApplyAnnounceLedger(b *testing.B) {
+	s := big(b)
+	key := benchNetwork(0)
+	for b.Loop() {
+		n, _ := s.View().Network(key)
+		tip, _ := n.Branch.Tip()
+		s.announce(b, key, tip.Height+1)
+	}
+}
+
+func BenchmarkApplyProgress(b *testing.B) {
+	s := big(b)
+	key := benchNetwork(3)
+	cohort, _ := s.View().Cohort(benchCohort(0))
+	alerts := 0
+	for b.Loop() {
+		b.StopTimer()
+		n, _ := s.View().Network(key)
+		tip, _ := n.Branch.Tip()
+		s.announce(b, key, tip.Height+1)
+		fired := benchFired(key, ref(tip.Height+1, "a"), alerts)
+		alerts += len(fired)
+		entry := mustEncode(b, &Progress{Cohort: cohort.ID, Epoch: cohort.Epoch, Network: key, To: n.Next, Fired: fired})
+		b.StartTimer()
+		s.applyEntry(b, entry)
+	}
+}
+
+func BenchmarkApplySetTenantVersion(b *testing.B) {
+	s := big(b)
+	i := 0
+	for b.Loop() {
+		id := fmt.Sprintf("tenant-%06d", i%benchTenants)
+		t, _ := s.View().Tenant(id)
+		s.apply(b, &SetTenantVersion{Tenant: id, Expect: t.Current.Number, Manifest: *t.Current.Manifest})
+		i += 7919
+	}
+}
+
+func BenchmarkApplyCollectBlobs(b *testing.B) {
+	s := big(b)
+	for b.Loop() {
+		s.apply(b, &CollectBlobs{})
+	}
+}
+
+func BenchmarkView(b *testing.B) {
+	s := big(b)
+	b.ReportMetric(float64(s.heap)/1e6, "state-MB")
+	for b.Loop() {
+		v := s.View()
+		if _, ok := v.Tenant("tenant-054321"); !ok {
+			b.Fatal("the tenant is gone")
+		}
+	}
+}
+
+func BenchmarkSnapshotWrite(b *testing.B) {
+	s := big(b)
+	var n int64
+	for b.Loop() {
+		var err error
+		if n, err = s.View().WriteTo(io.Discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(n)/1e6, "snapshot-MB")
+}
+
+func BenchmarkRestore(b *testing.B) {
+	s := big(b)
+	written := snapshot(b, s.View())
+	for b.Loop() {
+		if err := New().Restore(bytes.NewReader(written)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

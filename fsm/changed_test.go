@@ -1,0 +1,220 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// TestChangedTopics: each command wakes those who wait for what it touched, and
+// nobody else. A refused command wakes nobody.
+func TestChangedTopics(t *testing.T) {
+	const eth, anvil = "ethereum_mainnet", "acme/anvil"
+	all := []Topic{TopicTenants, TopicLeases, TopicOutbox, TopicNetwork(eth), TopicNetwork(anvil)}
+	script := goldenScript()
+	wakes := map[int][]Topic{ // by place in the script, from 1
+		3:  {TopicTenants, TopicLeases},
+		2:  {TopicLeases},
+		4:  {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
+		5:  {TopicNetwork(anvil)},
+		6:  {TopicLeases, TopicNetwork(eth)},
+		7:  {TopicNetwork(eth)},
+		8:  {TopicNetwork(eth), TopicOutbox},
+		9:  {TopicNetwork(eth)},
+		10: {TopicTenants, TopicLeases, TopicNetwork(anvil)},
+		11: {TopicOutbox},
+		12: {TopicNetwork(eth)},
+		13: {TopicLeases, TopicNetwork(eth)},
+		14: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicOutbox},
+		15: {TopicOutbox},
+	}
+	script = append(script,
+		&DeleteTenant{Tenant: "acme", Expect: 2}, // 14
+		&PurgeDead{Keys: []string{"d1"}},         // 15
+		&CollectBlobs{Before: 1 << 60},           // 16
+		&Progress{Cohort: "node-1", Epoch: 999, Network: eth, To: 4, Outbox: []Outgoing{{Key: "x"}}}, // 17, refused
+		&Announce{Network: eth, Epoch: 1, Entries: []Entry{{Kind: Extend, Ref: ref(111, "z")}}},      // 18, refused
+	)
+	s := New()
+	for i, c := range script {
+		waiting := map[Topic]<-chan struct{}{}
+		for _, topic := range all {
+			waiting[topic] = s.Changed(topic)
+		}
+		_, err := s.Apply(uint64(i+1), mustEncode(t, c))
+		if refused := i+1 >= 17; refused != (err != nil) {
+			t.Fatalf("command %d: %v", i+1, err)
+		}
+		for _, topic := range all {
+			woken := false
+			select {
+			case <-waiting[topic]:
+				woken = true
+			default:
+			}
+			if want := slices.Contains(wakes[i+1], topic); woken != want {
+				t.Errorf("command %d (%T): %s woken: %v, want %v", i+1, c, topic, woken, want)
+			}
+		}
+	}
+}
+
+func TestRestoreWakesEverybody(t *testing.T) {
+	s := New()
+	tenants, network := s.Changed(TopicTenants), s.Changed(TopicNetwork("base"))
+	if err := s.Restore(bytes.NewReader(goldenSnapshot(t))); err != nil {
+		t.Fatal(err)
+	}
+	<-tenants
+	<-network
+}
+
+// TestNoMissedWakeup: whoever takes the channel before the view and waits on
+// nothing else sees every change in the end, however many readers there are.
+// While they wait, some replay the branch and some write snapshots.
+func TestNoMissedWakeup(t *testing.T) {
+	const blocks = 300
+	networks := []string{"one", "two"}
+	s := New()
+	var index uint64
+	apply := func(c Command) any {
+		index++
+		result, err := s.Apply(index, mustEncode(t, c))
+		if err != nil {
+			t.Errorf("command %d: %v", index, err)
+		}
+		return result
+	}
+	epochs := map[string]uint64{}
+	cohort := apply(&PutCohort{ID: "n1", Node: "n1"}).(uint64)
+	apply(&SetTenantVersion{Tenant: "acme", Cohort: "n1", Manifest: Manifest{Wanted: networks}})
+	for _, key := range networks {
+		epochs[key] = apply(&GrantLease{Network: key, Holder: "n1", Window: 16}).(uint64)
+	}
+
+	var readers sync.WaitGroup
+	for i := range 8 {
+		key := networks[i%2]
+		readers.Go(func() {
+			for {
+				changed := s.Changed(TopicNetwork(key))
+				v := s.View()
+				n, _ := v.Network(key)
+				replayed := n.Base
+				for _, e := range n.Entries {
+					replayed = replayed.Step(e, 16)
+				}
+				if !slices.Equal(replayed.Refs, n.Branch.Refs) {
+					t.Errorf("network %s: replayed to %v, want %v", key, replayed.Refs, n.Branch.Refs)
+				}
+				if i < 2 {
+					snapshot(t, v)
+				}
+				if c, ok := v.Cursor(key, "n1"); ok && c.Position == blocks {
+					return
+				}
+				<-changed
+			}
+		})
+	}
+	for height := uint64(1); height <= blocks; height++ {
+		for _, key := range networks {
+			e := Entry{Kind: Extend, Ref: ref(height, key), Parent: ref(height-1, key).Hash}
+			apply(&Announce{Network: key, Epoch: epochs[key], Entries: []Entry{e}})
+			if height%5 == 0 {
+				apply(&Progress{Cohort: "n1", Epoch: cohort, Network: key, To: height})
+			}
+		}
+	}
+	readers.Wait()
+}
+
+// Two readers that go on from one view do not disturb each other.
+func TestBranchIsAValue(t *testing.T) {
+	for _, window := range []int{1, 2, 5, 64} {
+		var b Branch
+		for h := uint64(1); h <= 20; h++ {
+			b = b.Extend(ref(h, "a"), window)
+			left, right := b.Extend(ref(h+1, "left"), window), b.Extend(ref(h+1, "right"), window)
+			back := right.Rollback(ref(h, "a"))
+			again := back.Extend(ref(h+1, "again"), window)
+			for name, branch := range map[string]Branch{"left": left, "right": right, "again": again} {
+				if tip, _ := branch.Tip(); tip != ref(h+1, name) {
+					t.Fatalf("window %d, height %d: %s ends with %v", window, h, name, tip)
+				}
+				if len(branch.Refs) > window {
+					t.Fatalf("window %d: %d refs", window, len(branch.Refs))
+				}
+			}
+		}
+	}
+}
+
+// A roll-back to right below the first block begins a new branch there; that
+// block was before the beginning and is never due.
+func TestRollbackBelowTheBeginning(t *testing.T) {
+	b := Branch{}.Extend(ref(100, "a"), 64).Extend(ref(101, "a"), 64)
+	var due []BlockRef
+	step := func(e Entry) {
+		next := b.Step(e, 64)
+		due = append(due, b.Due(next, 2)...)
+		b = next
+	}
+	step(Entry{Kind: Rollback, Ref: ref(99, "b")})
+	step(Entry{Kind: Extend, Ref: ref(100, "b")})
+	step(Entry{Kind: Rollback, Ref: ref(99, "c")})
+	if got := []BlockRef{ref(99, "c")}; !slices.Equal(b.Refs, got) {
+		t.Fatalf("branch %v, want %v", b.Refs, got)
+	}
+	for h := uint64(100); h <= 104; h++ {
+		step(Entry{Kind: Extend, Ref: ref(h, "c")})
+	}
+	if want := []BlockRef{ref(100, "c"), ref(101, "c"), ref(102, "c")}; !slices.Equal(due, want) {
+		t.Fatalf("due at depth 2: %v, want %v", due, want)
+	}
+}
+
+// A cohort whose last tenant leaves judges no more: coverage must not call the
+// rest judged once the network is wanted again.
+func TestCoverageAfterPause(t *testing.T) {
+	s := New()
+	var index uint64
+	apply := func(c Command) any {
+		t.Helper()
+		index++
+		result, err := s.Apply(index, mustEncode(t, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	wants := func(expect uint64, keys ...string) {
+		apply(&SetTenantVersion{Tenant: "acme", Expect: expect, Cohort: "n1", Manifest: Manifest{Wanted: keys}})
+	}
+	announce := func(from, to uint64) {
+		n, _ := s.View().Network("base")
+		c := &Announce{Network: "base", Epoch: apply(&GrantLease{Network: "base", Holder: "n1", IfEpoch: n.Lease.Epoch}).(uint64)}
+		for h := from; h <= to; h++ {
+			c.Entries = append(c.Entries, Entry{Kind: Extend, Ref: ref(h, "a"), Parent: ref(h-1, "a").Hash})
+		}
+		apply(c)
+	}
+	epoch := apply(&PutCohort{ID: "n1", Node: "n1"}).(uint64)
+	wants(0, "base")
+	announce(1, 10)
+	apply(&Progress{Cohort: "n1", Epoch: epoch, Network: "base", To: 3})
+	wants(1)
+	wants(2, "base")
+	announce(20, 21)
+	tenant, _ := s.View().Tenant("acme")
+	var got []string
+	for _, r := range s.View().Coverage(tenant, "base", 0, 0) {
+		got = append(got, fmt.Sprintf("%d-%d %s %d", r.FromPosition, r.ToPosition, r.Status, r.Version))
+	}
+	want := []string{"1-3 judged 1", "4-10 not wanted 0", "11-12 pending 3"}
+	if !slices.Equal(got, want) {
+		t.Fatalf("coverage %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,392 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/go-msgpack/v2/codec"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files of the current version")
+
+// goldenVersion is the folder that today's encoding must equal. Fields are only
+// ever added: when one is, this grows, a fixture folder of the new version joins
+// the old, and what the old one holds must still be read.
+const goldenVersion = "v1"
+
+// fixtures holds, per version of the goldens, one command of each type with
+// every field of that version set.
+var fixtures = map[string]map[string]Command{"v1": fixturesV1()}
+
+func fixturesV1() map[string]Command {
+	manifest := Manifest{Docs: []Doc{
+		{
+			Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))},
+			Watches: []Watch{{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12}, {Network: "acme/anvil", Slug: "anvil"}},
+		},
+		{Kind: DocNetwork, ID: "anvil", Hash: HashBlob([]byte("network"))},
+		{Kind: DocTrigger, ID: "slack", Hash: HashBlob([]byte("trigger"))},
+	}}
+	manifest.Normalize()
+	outgoing := Outgoing{
+		Key: "d1", Tenant: "acme", Trigger: "slack", Delivery: []byte(`{"alert":"a1"}`),
+		At: 1_700_000_000_250, Attempts: 2, Reason: "503 Service Unavailable",
+	}
+	return map[string]Command{
+		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
+		"collect-blobs":      &CollectBlobs{Before: 1_700_000_000_000},
+		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, Cohort: "node-1", At: 1_700_000_000_001},
+		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002},
+		"put-cohort":         &PutCohort{ID: "node-1", Node: "node-2"},
+		"grant-lease":        &GrantLease{Network: "ethereum_mainnet", Holder: "node-1", IfEpoch: 41, Window: 128},
+		"announce": &Announce{Network: "ethereum_mainnet", Epoch: 42, Entries: []Entry{
+			{Kind: Extend, Ref: ref(19_000_000, "a"), Parent: ref(18_999_999, "a").Hash, Time: 1_700_000_000_000, Seen: 1_700_000_000_321},
+			{Kind: Rollback, Ref: ref(18_999_999, "a"), Seen: 1_700_000_001_000},
+			{Kind: Skip, From: 19_000_000, Ref: BlockRef{Height: 19_000_100}},
+		}},
+		"start-network": &StartNetwork{Network: "ethereum_mainnet", Height: 19_000_000, Missed: []uint64{18_999_990, 18_999_994}},
+		"progress": &Progress{
+			Cohort: "node-1", Epoch: 40, Network: "ethereum_mainnet", To: 77,
+			Superseded: []Span{{From: 70, To: 72}},
+			Fired: []Fired{{
+				Network: "ethereum_mainnet", Block: ref(19_000_000, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers",
+				Tx: "0xfeed", Position: 76, Version: 3, At: 1_700_000_000_200,
+				Deliveries: []Delivered{{Key: "d0", Trigger: "mail", Outcome: Sent}, {Key: "d1", Trigger: "slack", Outcome: HandedOver}},
+			}},
+			Outbox: []Outgoing{outgoing},
+			Dead:   []Dead{{Outgoing: outgoing, DiedAt: 1_700_000_000_300}},
+		},
+		"settle": &Settle{At: 1_700_000_000_400, Settled: []Settled{
+			{Key: "d1", Outcome: Sent, Attempts: 3},
+			{Key: "d2", Outcome: Refused, Attempts: 9, Reason: "410 Gone"},
+		}},
+		"purge-dead": &PurgeDead{Keys: []string{"d1", "d2"}},
+	}
+}
+
+func TestGoldenCommands(t *testing.T) {
+	covered := map[Type]bool{}
+	for _, version := range slices.Sorted(maps.Keys(fixtures)) {
+		for _, name := range slices.Sorted(maps.Keys(fixtures[version])) {
+			want := fixtures[version][name]
+			t.Run(version+"/"+name, func(t *testing.T) {
+				path := filepath.Join("testdata", "commands", version, name+".golden")
+				if version == goldenVersion {
+					covered[want.Type()] = true
+					encoded := mustEncode(t, want)
+					if *update {
+						writeFile(t, path, []byte(breakLines(hex.EncodeToString(encoded))))
+					}
+					if golden := readHex(t, path); !bytes.Equal(encoded, golden) {
+						t.Errorf("encoding changed:\n got %x\nwant %x", encoded, golden)
+					}
+				}
+				got, err := Decode(readHex(t, path))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("decoded differently (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+	for kind := range registry {
+		if !covered[kind] {
+			t.Errorf("command type %d has no golden file", kind)
+		}
+	}
+}
+
+// A golden file says little about a field that its fixture leaves empty.
+func TestGoldenCommandsSetEveryField(t *testing.T) {
+	given := map[string]bool{"Entry.Position": true, "Entry.Index": true} // by the log
+	for name, c := range fixtures[goldenVersion] {
+		set := map[string]bool{}
+		fieldsSet(reflect.ValueOf(c), set)
+		for field, ok := range set {
+			if !ok && !given[field] {
+				t.Errorf("%s: no value of %s is set", name, field)
+			}
+		}
+	}
+}
+
+func fieldsSet(v reflect.Value, set map[string]bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			fieldsSet(v.Elem(), set)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			fieldsSet(v.Index(i), set)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name := v.Type().Name() + "." + v.Type().Field(i).Name
+			set[name] = set[name] || !v.Field(i).IsZero()
+			fieldsSet(v.Field(i), set)
+		}
+	default:
+	}
+}
+
+// What a newer version adds to a command must not stop this one from reading
+// it, and what an older one leaves out is zero.
+func TestFieldsMayBeAdded(t *testing.T) {
+	for name, want := range fixtures[goldenVersion] {
+		encoded := mustEncode(t, want)
+		wider := append([]byte{encoded[0]}, widen(t, encoded[1:])...)
+		if bytes.Equal(wider, encoded) {
+			t.Fatalf("%s: nothing was added", name)
+		}
+		got, err := Decode(wider)
+		if err != nil {
+			t.Errorf("%s with added fields: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s with added fields (-want +got):\n%s", name, diff)
+		}
+		empty, err := Decode([]byte{encoded[0], 0x80}) // a map without fields
+		if err != nil || !reflect.ValueOf(empty).Elem().IsZero() {
+			t.Errorf("%s without fields: %v, %v", name, empty, err)
+		}
+	}
+}
+
+// widen adds a field to every struct in a body, as a newer version would.
+func widen(t *testing.T, body []byte) []byte {
+	t.Helper()
+	h := &codec.MsgpackHandle{WriteExt: true}
+	h.Canonical, h.RawToString = true, false
+	h.MapType = reflect.TypeFor[map[string]any]()
+	var v any
+	if err := codec.NewDecoderBytes(body, h).Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	var add func(v any)
+	add = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, inner := range v {
+				add(inner)
+			}
+			v["zz"] = map[string]any{"new": []any{uint64(1), "two"}}
+		case []any:
+			for _, inner := range v {
+				add(inner)
+			}
+		}
+	}
+	add(v)
+	var out []byte
+	if err := codec.NewEncoderBytes(&out, h).Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// goldenScript builds a state that has a record of every type and a value in
+// every field of the v1 snapshot. It is frozen with the snapshot.
+func goldenScript() []Command {
+	docs := [][]byte{[]byte("monitor"), []byte("abi"), []byte("network"), []byte("trigger"), []byte("shared")}
+	first := fixturesV1()["set-tenant-version"].(*SetTenantVersion)
+	first.Expect = 0
+	second := *first
+	second.Expect, second.At = 1, 1_700_000_000_005
+	second.Manifest = Manifest{Docs: slices.Clone(first.Manifest.Docs[:2]), Wanted: []string{"ethereum_mainnet"}}
+	shared := Manifest{Docs: []Doc{{Kind: DocNetwork, ID: "ethereum_mainnet", Hash: HashBlob([]byte("shared"))}}}
+	extend := func(height uint64, branch, parent string) Entry {
+		return Entry{Kind: Extend, Ref: ref(height, branch), Parent: ref(height-1, parent).Hash, Time: int64(height), Seen: int64(height) + 1}
+	}
+	out := func(key string) Outgoing {
+		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout"}
+	}
+	return []Command{
+		&PutBlobs{Blobs: docs, At: 1_700_000_000_000},                              // 1
+		&PutCohort{ID: "node-1", Node: "node-1"},                                   // 2
+		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001}, // 3
+		first, // 4
+		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}},                       // 5
+		&GrantLease{Network: "ethereum_mainnet", Holder: "node-1", Window: 4}, // 6
+		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{ // 7
+			extend(100, "a", "a"), extend(101, "a", "a"), extend(102, "a", "a"), extend(103, "a", "a"), extend(104, "a", "a"),
+		}},
+		&Progress{ // 8
+			Cohort: "node-1", Epoch: 2, Network: "ethereum_mainnet", To: 3, Superseded: []Span{{From: 2, To: 2}},
+			Fired: []Fired{{
+				Network: "ethereum_mainnet", Block: ref(102, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers", Tx: "0xfeed",
+				Position: 3, Version: 1, At: 2, Deliveries: []Delivered{{Key: "d1", Trigger: "slack", Outcome: HandedOver}},
+			}},
+			Outbox: []Outgoing{out("d1"), out("d2")},
+			Dead:   []Dead{{Outgoing: out("d3"), DiedAt: 4}},
+		},
+		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Rollback, Ref: ref(102, "a"), Seen: 105}, extend(103, "b", "a")}}, // 9
+		&second, // 10
+		&Settle{At: 5, Settled: []Settled{{Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone"}}},                      // 11
+		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 110}}}}, // 12
+		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 6, Window: 4},                                       // 13
+	}
+}
+
+func TestGoldenSnapshot(t *testing.T) {
+	path := filepath.Join("testdata", "snapshots", "v1.golden")
+	s := New()
+	for i, c := range goldenScript() {
+		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
+			t.Fatalf("command %d: %v", i+1, err)
+		}
+	}
+	written := snapshot(t, s.View())
+	if *update {
+		writeFile(t, path, written)
+	}
+	golden, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(written, golden) {
+		t.Error("the snapshot's bytes changed; if a field was added, keep the golden file and freeze a new one beside it")
+	}
+	restored, err := ReadSnapshot(bytes.NewReader(golden))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(dump(s.View()), dump(restored), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("restored differently (-want +got):\n%s", diff)
+	}
+	if !bytes.Equal(snapshot(t, restored), golden) {
+		t.Error("written again, the snapshot differs")
+	}
+	d := dump(restored)
+	for kind, n := range map[string]int{
+		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
+		"cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
+	} {
+		if n == 0 {
+			t.Errorf("the golden snapshot holds no %s", kind)
+		}
+	}
+}
+
+// contents is a view laid open for comparisons.
+type contents struct {
+	Index    uint64
+	Tenants  map[string]*Tenant
+	Changes  map[string]string
+	Blobs    map[string]*Blob
+	Networks map[string]*Network
+	Cohorts  map[string]*Cohort
+	Cursors  map[string]*Cursor
+	Fired    map[string]*Fired
+	Outbox   map[string]*Outgoing
+	Dead     map[string]*Dead
+}
+
+func dump(v *View) contents {
+	c := contents{
+		Index: v.index, Tenants: map[string]*Tenant{}, Changes: map[string]string{}, Blobs: map[string]*Blob{},
+		Networks: map[string]*Network{}, Cohorts: map[string]*Cohort{}, Cursors: map[string]*Cursor{},
+		Fired: map[string]*Fired{}, Outbox: map[string]*Outgoing{}, Dead: map[string]*Dead{},
+	}
+	for k, x := range walk(v.tenants, nil) {
+		c.Tenants[string(k)] = x
+	}
+	for k, x := range walk(v.changes, nil) {
+		c.Changes[string(k)] = x
+	}
+	for k, x := range walk(v.blobs, nil) {
+		c.Blobs[string(k)] = x
+	}
+	for k, x := range walk(v.networks, nil) {
+		c.Networks[string(k)] = x
+	}
+	for k, x := range walk(v.cohorts, nil) {
+		c.Cohorts[string(k)] = x
+	}
+	for k, x := range walk(v.cursors, nil) {
+		c.Cursors[string(k)] = x
+	}
+	for k, x := range walk(v.fired, nil) {
+		c.Fired[string(k)] = x
+	}
+	for k, x := range walk(v.outbox, nil) {
+		c.Outbox[string(k)] = x
+	}
+	for k, x := range walk(v.dead, nil) {
+		c.Dead[string(k)] = x
+	}
+	return c
+}
+
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func mustEncode(t failer, c Command) []byte {
+	t.Helper()
+	encoded, err := Encode(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
+func snapshot(t failer, v *View) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	n, err := v.WriteTo(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != int64(buf.Len()) {
+		t.Fatal("WriteTo counts", n, "bytes, wrote", buf.Len())
+	}
+	return buf.Bytes()
+}
+
+func readHex(t failer, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+	if err != nil {
+		t.Fatal(path, err)
+	}
+	return data
+}
+
+func writeFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// breakLines keeps golden files readable in a diff.
+func breakLines(s string) string {
+	var b strings.Builder
+	for line := range slices.Chunk([]byte(s), 96) {
+		b.Write(line)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

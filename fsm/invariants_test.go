@@ -1,0 +1,285 @@
+package fsm
+
+import (
+	"bytes"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// check compares the state with the model after every step.
+func (m *machine) check(t *rapid.T) {
+	v := m.s.View()
+	if v.Index() != m.index {
+		t.Fatalf("index %d, want %d", v.Index(), m.index)
+	}
+	if !bytes.Equal(snapshot(t, v), snapshot(t, m.twin.View())) {
+		t.Fatalf("two states fed the same log differ:\n%s", cmp.Diff(dump(v), dump(m.twin.View()), cmpopts.EquateEmpty()))
+	}
+	m.checkTenants(t, v)
+	m.checkBlobs(t, v)
+	m.checkCursors(t, v)
+	if got := len(slices.Collect(v.Networks())); got != len(m.m.nets) {
+		t.Fatalf("%d networks, want %d", got, len(m.m.nets))
+	}
+	for key, want := range m.m.nets {
+		n, ok := v.Network(key)
+		if !ok {
+			t.Fatalf("network %q is gone", key)
+		}
+		m.checkNetwork(t, n, want)
+		m.checkReplay(t, n, want)
+		m.checkRuns(t, n, want)
+		m.checkFired(t, v, key, want)
+	}
+	d := dump(v)
+	same(t, "cohorts", d.Cohorts, m.m.cohorts)
+	same(t, "outbox", d.Outbox, m.m.outbox)
+	same(t, "dead letters", d.Dead, m.m.dead)
+}
+
+func same[T any](t *rapid.T, what string, got map[string]*T, want map[string]T) {
+	t.Helper()
+	values := map[string]T{}
+	for k, v := range got {
+		values[k] = *v
+	}
+	if diff := cmp.Diff(want, values, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("%s differ (-want +got):\n%s", what, diff)
+	}
+}
+
+func (m *machine) checkTenants(t *rapid.T, v *View) {
+	if got := len(slices.Collect(v.Tenants())); got != len(m.m.tenants) {
+		t.Fatalf("%d tenants, want %d", got, len(m.m.tenants))
+	}
+	for id, want := range m.m.tenants {
+		got, ok := v.Tenant(id)
+		if !ok || got.Cohort != want.cohort {
+			t.Fatalf("tenant %q: %+v", id, got)
+		}
+		if diff := cmp.Diff(want.current(), got.Current, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("tenant %q differs (-want +got):\n%s", id, diff)
+		}
+		for key, n := range m.m.nets {
+			checkCoverage(t, v, got, want, key, n)
+		}
+	}
+}
+
+// checkCoverage: each position a tenant wanted is in exactly one run, of the
+// version in force at its entry; every other position in none.
+func checkCoverage(t *rapid.T, v *View, got *Tenant, want *modelTenant, key string, n *modelNet) {
+	runs := got.Coverage[key]
+	for i, r := range runs {
+		if open := r.To == 0; open != (i == len(runs)-1 && want.wants(key)) {
+			t.Fatalf("tenant %q on %s: open run at %d of %v", got.ID, key, i, runs)
+		}
+		if r.To != 0 && r.From >= r.To || i > 0 && r.From < runs[i-1].To {
+			t.Fatalf("tenant %q on %s: runs out of order or empty: %v", got.ID, key, runs)
+		}
+	}
+	if want.wants(key) && len(runs) == 0 {
+		t.Fatalf("tenant %q on %s: wanted, but without coverage", got.ID, key)
+	}
+	rows := v.Coverage(got, key, 0, 0)
+	for _, e := range n.log {
+		version := want.inForce(e.Index)
+		wanted := version.Number != 0 && slices.Contains(version.Manifest.Wanted, key) &&
+			!slices.ContainsFunc(want.lost[key], func(s Span) bool { return s.From <= e.Position && e.Position <= s.To })
+		var naming []uint64
+		for _, r := range runs {
+			if r.From <= e.Position && (r.To == 0 || e.Position < r.To) {
+				naming = append(naming, r.Version)
+			}
+		}
+		switch {
+		case wanted && !slices.Equal(naming, []uint64{version.Number}):
+			t.Fatalf("tenant %q on %s position %d: version %d in force, coverage says %v (%v)", got.ID, key, e.Position, version.Number, naming, runs)
+		case !wanted && len(naming) > 0:
+			t.Fatalf("tenant %q on %s position %d: not wanted, coverage says %v (%v)", got.ID, key, e.Position, naming, runs)
+		}
+		if wanted {
+			if inForce, ok := got.InForce(e.Index); ok && inForce.Number != version.Number {
+				t.Fatalf("tenant %q at index %d: version %d in force, want %d", got.ID, e.Index, inForce.Number, version.Number)
+			}
+			if inForce, ok := got.InForce(e.Index); !ok && len(got.Previous) < keepVersions {
+				t.Fatalf("tenant %q at index %d: no version in force, want %d (%v)", got.ID, e.Index, version.Number, inForce)
+			}
+		}
+		i := slices.IndexFunc(rows, func(r CoverageRow) bool { return r.FromPosition <= e.Position && e.Position <= r.ToPosition })
+		if i < 0 {
+			t.Fatalf("tenant %q on %s: no row for position %d", got.ID, key, e.Position)
+		}
+		cursor, judging := v.Cursor(key, got.Cohort)
+		if (rows[i].Status == NotWanted) != (!wanted || !judging) {
+			t.Fatalf("tenant %q on %s position %d: %+v, wanted %v", got.ID, key, e.Position, rows[i], wanted)
+		}
+		if s := rows[i].Status; (s == Judged || s == Superseded || s == RolledBack) && e.Position > cursor.Position {
+			t.Fatalf("tenant %q on %s position %d: %s, the cursor is at %d", got.ID, key, e.Position, s, cursor.Position)
+		}
+	}
+	for i, r := range rows {
+		if i > 0 && r.FromPosition != rows[i-1].ToPosition+1 {
+			t.Fatalf("tenant %q on %s: rows with a gap or an overlap: %+v", got.ID, key, rows)
+		}
+	}
+}
+
+func (m *machine) checkBlobs(t *rapid.T, v *View) {
+	used := uses(v)
+	got := dump(v).Blobs
+	if len(got) != len(m.m.blobs) {
+		t.Fatalf("%d blobs, want %d", len(got), len(m.m.blobs))
+	}
+	for hash, at := range m.m.blobs {
+		b, ok := got[string(hash[:])]
+		if !ok || b.At != at || b.Uses != used[hash] || HashBlob(b.Data) != hash {
+			t.Fatalf("blob %v: %+v, want last put %d, used %d", hash.Short(), b, at, used[hash])
+		}
+	}
+	for hash := range used {
+		if _, ok := v.Blob(hash); !ok {
+			t.Fatalf("blob %v is in use and gone", hash.Short())
+		}
+	}
+}
+
+func (m *machine) checkCursors(t *rapid.T, v *View) {
+	cursors := map[[2]string]uint64{}
+	for c := range v.AllCursors() {
+		key := [2]string{c.Network, c.Cohort}
+		cursors[key] = c.Position
+		if c.Position < m.cursors[key] {
+			t.Fatalf("cursor %v moved back from %d to %d", key, m.cursors[key], c.Position)
+		}
+		if want := m.m.cohortWants(c.Network, c.Cohort); c.Tenants != want {
+			t.Fatalf("cursor %v counts %d tenants, want %d", key, c.Tenants, want)
+		}
+	}
+	if diff := cmp.Diff(m.m.cursors, cursors); diff != "" {
+		t.Fatalf("cursors differ (-want +got):\n%s", diff)
+	}
+	m.cursors = cursors
+}
+
+func (m *machine) checkNetwork(t *rapid.T, n *Network, want *modelNet) {
+	lease := want.lease
+	if n.Lease != lease || n.Next != want.next() || n.Gap != want.gap || n.Deepest != want.deepest || n.Wanted != m.m.wanted(n.Key) || !reflect.DeepEqual(n.Start, want.start) {
+		t.Fatalf("network %s: %+v, want lease %+v, next %d, gap %d, deepest %d, wanted by %d, start %v",
+			n.Key, n, lease, want.next(), want.gap, want.deepest, m.m.wanted(n.Key), want.start)
+	}
+	if refs := want.chain[want.low:]; !slices.Equal(n.Branch.Refs, refs) {
+		t.Fatalf("network %s: branch %v, want %v", n.Key, n.Branch.Refs, refs)
+	}
+	kept := want.log[m.m.least(n.Key):]
+	if !slices.Equal(n.Entries, kept) {
+		t.Fatalf("network %s: entries kept %+v, want %+v", n.Key, n.Entries, kept)
+	}
+	for _, e := range kept {
+		if got, ok := n.Entry(e.Position); !ok || got != e {
+			t.Fatalf("network %s: entry %d is %+v, %v", n.Key, e.Position, got, ok)
+		}
+	}
+	for _, p := range []uint64{0, m.m.least(n.Key), n.Next} {
+		if e, ok := n.Entry(p); ok {
+			t.Fatalf("network %s: entry %d is %+v, expected none", n.Key, p, e)
+		}
+	}
+}
+
+// checkReplay: from Base, over the entries kept, every branch and everything due
+// is as the whole history says.
+func (m *machine) checkReplay(t *rapid.T, n *Network, want *modelNet) {
+	b := n.Base
+	for _, e := range n.Entries {
+		next := b.Step(e, want.window())
+		for d := range uint64(depths) {
+			if due := b.Due(next, d); !slices.Equal(due, want.due[e.Position][d]) {
+				t.Fatalf("network %s position %d (%v %v) at depth %d: due %v, want %v", n.Key, e.Position, e.Kind, e.Ref, d, due, want.due[e.Position][d])
+			}
+		}
+		b = next
+	}
+	if !slices.Equal(b.Plateaus, n.Branch.Plateaus) {
+		t.Fatalf("network %s: replayed to plateaus %v, want %v", n.Key, b.Plateaus, n.Branch.Plateaus)
+	}
+	got, live := b.Refs, n.Branch.Refs
+	if slices.ContainsFunc(want.windows, func(w int) bool { return w != want.windows[0] }) {
+		// The window has changed: what it forgot, and when, may differ.
+		short := min(len(got), len(live))
+		got, live = got[len(got)-short:], live[len(live)-short:]
+	}
+	if !slices.Equal(got, live) {
+		t.Fatalf("network %s: replayed from base to %v, want %v", n.Key, got, live)
+	}
+}
+
+// checkRuns: the short form of the sequence tells the height of every position.
+func (m *machine) checkRuns(t *rapid.T, n *Network, want *modelNet) {
+	next := uint64(1)
+	for r := range n.Runs() {
+		if r.Position != next || r.Count == 0 {
+			t.Fatalf("network %s: run %+v, want position %d", n.Key, r, next)
+		}
+		next += r.Count
+	}
+	if next != want.next() {
+		t.Fatalf("network %s: runs end before %d, want %d", n.Key, next, want.next())
+	}
+	for _, e := range want.log {
+		height := e.Ref.Height
+		if e.Kind == Skip {
+			height = e.From
+		}
+		if got, ok := n.HeightAt(e.Position); !ok || got != height {
+			t.Fatalf("network %s: height %d at position %d (%v), want %d", n.Key, got, e.Position, ok, height)
+		}
+	}
+	for _, p := range []uint64{0, next} {
+		if h, ok := n.HeightAt(p); ok {
+			t.Fatalf("network %s: height %d at position %d, which there is not", n.Key, h, p)
+		}
+	}
+}
+
+// checkFired: what is not final, or not judged by all, is kept, and as recorded.
+func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet) {
+	tip, begun := want.tip()
+	window := uint64(want.window())
+	least := m.m.least(network)
+	got := map[string]*Fired{}
+	for f := range v.FiredOn(network) {
+		got[string(firedKey(f.Network, f.Block, f.Alert))] = f
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.m.fired)) {
+		f := m.m.fired[key]
+		if f.Network != network {
+			continue
+		}
+		final := begun && tip.Height >= window && f.Block.Height < tip.Height-window && f.Position <= least
+		f.releasable = f.releasable || final
+		kept, ok := got[key]
+		if !ok {
+			if !f.releasable {
+				t.Fatalf("network %s: fired %+v is gone; tip %v, window %d, least cursor %d", network, f.Fired, tip, window, least)
+			}
+			delete(m.m.fired, key)
+			continue
+		}
+		if !reflect.DeepEqual(*kept, f.Fired) {
+			t.Fatalf("network %s: fired %+v, want %+v", network, *kept, f.Fired)
+		}
+		if found, ok := v.FindFired(network, f.Block, f.Alert); !ok || found != kept {
+			t.Fatalf("network %s: fired %+v is not found", network, f.Fired)
+		}
+		delete(got, key)
+	}
+	if len(got) > 0 {
+		t.Fatalf("network %s: fired %v was never recorded", network, got)
+	}
+}

@@ -1,0 +1,439 @@
+package fsm
+
+import (
+	"errors"
+	"maps"
+	"slices"
+)
+
+// model is the replicated state as naively as it can be written down: plain
+// maps, the whole history kept, everything recomputed. It says which commands
+// are refused and what the state looks like after the others.
+type model struct {
+	index   uint64
+	tenants map[string]*modelTenant
+	nets    map[string]*modelNet
+	cohorts map[string]Cohort
+	cursors map[[2]string]uint64 // network, cohort -> position
+	blobs   map[Hash]int64       // when last put
+	fired   map[string]*modelFired
+	outbox  map[string]Outgoing
+	dead    map[string]Dead
+}
+
+type modelTenant struct {
+	cohort   string
+	versions []Version // all there ever were
+	lost     map[string][]Span
+}
+
+func (t *modelTenant) current() Version { return t.versions[len(t.versions)-1] }
+
+// inForce is the version of the tenant at a log index; number 0: none yet.
+func (t *modelTenant) inForce(index uint64) Version {
+	var found Version
+	for _, v := range t.versions {
+		if v.Index <= index {
+			found = v
+		}
+	}
+	return found
+}
+
+func (t *modelTenant) wants(network string) bool {
+	return slices.Contains(t.current().Manifest.Wanted, network)
+}
+
+type modelNet struct {
+	lease   Lease
+	windows []int   // every window that was ever in use
+	log     []Entry // position p is log[p-1]
+	born    int     // len(log) when the network was last wanted anew
+	chain   []BlockRef
+	low     int // chain[low:] is within the window
+	first   uint64
+	gap     uint64
+	start   *Start
+	deepest uint64 // depth asked for by a monitor since the network was wanted anew
+	judged  [depths]map[BlockRef]bool
+	due     map[uint64][depths][]BlockRef // by position
+	anchors map[BlockRef]bool
+}
+
+// depths is how many judging depths, 0 and up, the model follows. The least
+// window in use is deeper.
+const depths = 4
+
+type modelFired struct {
+	Fired
+	releasable bool // at some moment its block was final and judged by all
+}
+
+func newModel() *model {
+	return &model{
+		tenants: map[string]*modelTenant{}, nets: map[string]*modelNet{}, cohorts: map[string]Cohort{}, cursors: map[[2]string]uint64{},
+		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{},
+	}
+}
+
+func newModelNet() *modelNet {
+	n := &modelNet{due: map[uint64][depths][]BlockRef{}}
+	n.forget()
+	return n
+}
+
+func (n *modelNet) forget() {
+	n.born, n.chain, n.low, n.gap, n.start, n.deepest, n.lease.Holder = len(n.log), nil, 0, 0, nil, 0, ""
+	n.anchors = map[BlockRef]bool{}
+	for d := range n.judged {
+		n.judged[d] = map[BlockRef]bool{}
+	}
+}
+
+func (n *modelNet) next() uint64 { return uint64(len(n.log)) + 1 }
+
+func (n *modelNet) window() int {
+	if n.lease.Window == 0 {
+		return DefaultWindow
+	}
+	return int(n.lease.Window)
+}
+
+func (n *modelNet) tip() (BlockRef, bool) {
+	if len(n.chain) == 0 {
+		return BlockRef{}, false
+	}
+	return n.chain[len(n.chain)-1], true
+}
+
+// uses counts the pointers to a blob from the versions a tenant still shows.
+func uses(v *View) map[Hash]uint64 {
+	n := map[Hash]uint64{}
+	for t := range v.Tenants() {
+		for _, version := range append(slices.Clone(t.Previous), t.Current) {
+			for _, d := range version.Manifest.Docs {
+				n[d.Hash]++
+				for _, h := range d.Refs {
+					n[h]++
+				}
+			}
+		}
+	}
+	return n
+}
+
+func (m *model) wanted(network string) (n int) {
+	for _, t := range m.tenants {
+		if t.wants(network) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) cohortWants(network, cohort string) (n int) {
+	for _, t := range m.tenants {
+		if t.cohort == cohort && t.wants(network) {
+			n++
+		}
+	}
+	return n
+}
+
+// least is the cursor furthest behind, or the newest position without cursors.
+func (m *model) least(network string) uint64 {
+	least := m.nets[network].next() - 1
+	for key, position := range m.cursors {
+		if key[0] == network {
+			least = min(least, position)
+		}
+	}
+	return least
+}
+
+// apply does what the command asks or answers with the sentinel that the state
+// must wrap, having changed nothing. Documents' blobs are looked up in view,
+// since when versions are let go is the state's affair.
+func (m *model) apply(index uint64, c Command, view *View) error {
+	m.index = index
+	switch c := c.(type) {
+	case *PutBlobs:
+		for _, b := range c.Blobs {
+			m.blobs[HashBlob(b)] = c.At
+		}
+	case *CollectBlobs:
+		used := uses(view)
+		maps.DeleteFunc(m.blobs, func(h Hash, at int64) bool { return at < c.Before && used[h] == 0 })
+	case *SetTenantVersion:
+		return m.setVersion(c)
+	case *DeleteTenant:
+		return m.deleteTenant(c)
+	case *PutCohort:
+		m.cohorts[c.ID] = Cohort{ID: c.ID, Node: c.Node, Epoch: index}
+	case *GrantLease:
+		n, ok := m.nets[c.Network]
+		if !ok {
+			return ErrNotFound
+		}
+		if n.lease.Epoch != c.IfEpoch {
+			return ErrConflict
+		}
+		n.lease = Lease{Holder: c.Holder, Epoch: index, Window: c.Window}
+		n.windows = append(n.windows, n.window())
+	case *Announce:
+		return m.announce(c)
+	case *StartNetwork:
+		n := m.net(c.Network)
+		if len(n.chain) > 0 || n.gap != 0 {
+			return ErrConflict
+		}
+		n.start = &Start{Height: c.Height, Missed: c.Missed}
+	case *Progress:
+		return m.progress(c)
+	case *Settle:
+		for _, s := range c.Settled {
+			o, ok := m.outbox[s.Key]
+			if !ok {
+				continue
+			}
+			o.Attempts, o.Reason = s.Attempts, s.Reason
+			switch s.Outcome {
+			case Sent:
+				delete(m.outbox, s.Key)
+			case Refused:
+				delete(m.outbox, s.Key)
+				m.dead[s.Key] = Dead{Outgoing: o, DiedAt: c.At}
+			default:
+				m.outbox[s.Key] = o
+			}
+		}
+	case *PurgeDead:
+		for _, k := range c.Keys {
+			delete(m.dead, k)
+		}
+	default:
+		return errors.New("the model does not know this command")
+	}
+	return nil
+}
+
+func (m *model) net(key string) *modelNet {
+	if m.nets[key] == nil {
+		m.nets[key] = newModelNet()
+	}
+	return m.nets[key]
+}
+
+func (m *model) setVersion(c *SetTenantVersion) error {
+	t, exists := m.tenants[c.Tenant]
+	if number := uint64(0); exists {
+		number = t.current().Number
+		if number != c.Expect {
+			return ErrConflict
+		}
+	} else if c.Expect != number {
+		return ErrConflict
+	}
+	for _, d := range c.Manifest.Docs {
+		for _, h := range append([]Hash{d.Hash}, d.Refs...) {
+			if _, ok := m.blobs[h]; !ok {
+				return ErrNotFound
+			}
+		}
+	}
+	if !exists {
+		t = &modelTenant{cohort: c.Cohort, versions: []Version{{Manifest: &Manifest{}}}, lost: map[string][]Span{}}
+		m.tenants[c.Tenant] = t
+	}
+	was := t.current().Manifest.Wanted
+	t.versions = append(t.versions, Version{Number: c.Expect + 1, Index: m.index, At: c.At, Manifest: &c.Manifest})
+	m.rewant(t, was, c.Manifest.Wanted)
+	for _, d := range c.Manifest.Docs {
+		for _, w := range d.Watches {
+			m.nets[w.Network].deepest = max(m.nets[w.Network].deepest, w.Depth)
+		}
+	}
+	return nil
+}
+
+// rewant counts a tenant in and out. A cohort's cursor that nobody needs goes,
+// and with it the prospect of judging what lies above it.
+func (m *model) rewant(t *modelTenant, was, now []string) {
+	for _, key := range was {
+		if slices.Contains(now, key) {
+			continue
+		}
+		at := [2]string{key, t.cohort}
+		if m.cohortWants(key, t.cohort) == 0 {
+			t.lost[key] = append(t.lost[key], Span{From: m.cursors[at] + 1, To: m.nets[key].next() - 1})
+			delete(m.cursors, at)
+		}
+		if m.wanted(key) == 0 {
+			m.nets[key].forget()
+		}
+	}
+	for _, key := range now {
+		if slices.Contains(was, key) {
+			continue
+		}
+		n := m.net(key)
+		if _, ok := m.cursors[[2]string{key, t.cohort}]; !ok {
+			m.cursors[[2]string{key, t.cohort}] = n.next() - 1
+		}
+	}
+}
+
+func (m *model) deleteTenant(c *DeleteTenant) error {
+	t, exists := m.tenants[c.Tenant]
+	if !exists {
+		return ErrNotFound
+	}
+	if t.current().Number != c.Expect {
+		return ErrConflict
+	}
+	was := t.current().Manifest.Wanted
+	delete(m.tenants, c.Tenant)
+	m.rewant(t, was, nil)
+	for key, o := range m.outbox {
+		if o.Tenant == c.Tenant {
+			delete(m.outbox, key)
+			o.Reason = "the tenant was deleted"
+			m.dead[key] = Dead{Outgoing: o, DiedAt: c.At}
+		}
+	}
+	return nil
+}
+
+func (m *model) announce(c *Announce) error {
+	n, ok := m.nets[c.Network]
+	if !ok {
+		return ErrNotFound
+	}
+	if n.lease.Holder == "" || n.lease.Epoch != c.Epoch {
+		return ErrStaleEpoch
+	}
+	try := n.clone()
+	for _, e := range c.Entries {
+		e.Position, e.Index = try.next(), m.index
+		if !try.step(e) {
+			return ErrConflict
+		}
+	}
+	m.nets[c.Network] = try
+	return nil
+}
+
+func (n *modelNet) clone() *modelNet {
+	c := *n
+	c.log, c.chain, c.windows = slices.Clone(n.log), slices.Clone(n.chain), slices.Clone(n.windows)
+	c.due, c.anchors = maps.Clone(n.due), maps.Clone(n.anchors)
+	for d := range c.judged {
+		c.judged[d] = maps.Clone(n.judged[d])
+	}
+	return &c
+}
+
+// step appends one announcement, or reports that it does not follow.
+func (n *modelNet) step(e Entry) bool {
+	tip, begun := n.tip()
+	var due [depths][]BlockRef
+	switch e.Kind {
+	case Extend:
+		if n.gap != 0 && e.Ref.Height != n.gap+1 {
+			return false
+		}
+		if n.gap == 0 && begun && (e.Ref.Height != tip.Height+1 || e.Parent != tip.Hash) {
+			return false
+		}
+		if !begun || n.gap != 0 {
+			n.first = e.Ref.Height
+		}
+		n.gap = 0
+		n.chain = append(n.chain, e.Ref)
+		n.low = max(n.low, len(n.chain)-n.window())
+		for d := range due {
+			for _, r := range n.chain {
+				if r.Height+uint64(d) <= e.Ref.Height && !n.judged[d][r] && !n.anchors[r] {
+					n.judged[d][r] = true
+					due[d] = append(due[d], r)
+				}
+			}
+		}
+	case Rollback:
+		window := n.chain[n.low:]
+		at := slices.Index(window, e.Ref)
+		anchor := at < 0 && begun && n.first > 0 && e.Ref.Height == n.first-1 && window[0].Height <= n.first
+		if n.gap != 0 || at < 0 && !anchor {
+			return false
+		}
+		for len(n.chain) > n.low {
+			dead := n.chain[len(n.chain)-1]
+			if dead.Height < e.Ref.Height || dead == e.Ref {
+				break
+			}
+			for d := range n.judged {
+				delete(n.judged[d], dead)
+			}
+			n.chain = n.chain[:len(n.chain)-1]
+		}
+		if e.Ref.Height+1 < n.first {
+			n.first = 0
+		}
+		if anchor {
+			n.chain = append(n.chain, e.Ref)
+			n.anchors[e.Ref] = true
+		}
+	case Skip:
+		if n.gap != 0 || e.Ref.Height < e.From || begun && e.From != tip.Height+1 {
+			return false
+		}
+		n.gap = e.Ref.Height
+	default:
+		return false
+	}
+	n.start = nil
+	n.due[e.Position] = due
+	n.log = append(n.log, e)
+	return true
+}
+
+func (m *model) progress(c *Progress) error {
+	if cohort, ok := m.cohorts[c.Cohort]; !ok || cohort.Epoch != c.Epoch {
+		return ErrStaleEpoch
+	}
+	n, ok := m.nets[c.Network]
+	if !ok {
+		return ErrNotFound
+	}
+	at := [2]string{c.Network, c.Cohort}
+	position, wanted := m.cursors[at]
+	if wanted && c.To > position && c.To >= n.next() {
+		return ErrConflict
+	}
+	for _, f := range c.Fired {
+		key := string(firedKey(f.Network, f.Block, f.Alert))
+		old, ok := m.fired[key]
+		if !ok {
+			f.Deliveries = slices.Clone(f.Deliveries)
+			m.fired[key] = &modelFired{Fired: f}
+			continue
+		}
+		for _, d := range f.Deliveries {
+			if i := slices.IndexFunc(old.Deliveries, func(o Delivered) bool { return o.Key == d.Key }); i >= 0 {
+				old.Deliveries[i] = d
+			} else {
+				old.Deliveries = append(old.Deliveries, d)
+			}
+		}
+	}
+	for _, o := range c.Outbox {
+		m.outbox[o.Key] = o
+	}
+	for _, d := range c.Dead {
+		m.dead[d.Key] = d
+	}
+	if wanted && c.To > position {
+		m.cursors[at] = c.To
+	}
+	return nil
+}

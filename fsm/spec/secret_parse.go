@@ -1,0 +1,71 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+)
+
+const secretShape = `a secret like {"type": "environment", "value": "NAME"}`
+
+// readSecret reads a secret object. Keys other than type and value are
+// tolerated, as in the peer. It is zero when there is a problem with it.
+func readSecret(n node) Secret {
+	if n.ok() && n.raw[0] != '{' {
+		n.fail("found %s, expected %s", n.foundKind(), secretShape)
+		return Secret{}
+	}
+	o := n.object()
+	if o == nil {
+		return Secret{}
+	}
+	kind, value := o.required("type", "a string"), o.required("value", "a string")
+	t, okType := kind.text()
+	v, okValue := value.text()
+	o.doneLoosely()
+	s := Secret{Type: strings.ToLower(t), Value: v}
+	if okType && !checkSecretType(kind, s.Type) || !okType || !okValue {
+		return Secret{}
+	}
+	return s
+}
+
+func checkSecretType(n node, t string) bool {
+	allowed := []string{SecretPlain, SecretEnvironment, SecretVault, SecretFile}
+	switch n.w.origin {
+	case OriginTenant:
+		allowed = []string{SecretPlain}
+	case OriginState:
+		allowed = append(allowed, SecretSealed)
+	case OriginFolder:
+	}
+	if slices.Contains(allowed, t) {
+		return true
+	}
+	switch t {
+	case SecretEnvironment, SecretVault, SecretFile:
+		n.fail("found %s, which only the operator's folder may use: give the secret itself, as %s", quote(t), quote(SecretPlain))
+	case SecretSealed:
+		n.fail("found %s, which only ozmo itself writes: give the secret itself, as %s", quote(t), quote(SecretPlain))
+	default:
+		n.fail("found %s, expected %s%s", quote(t), alternatives(allowed), didYouMean(t, allowed))
+	}
+	return false
+}
+
+// resolve finds the value behind a secret so that rules on it can be checked;
+// not ok when there is none to check. A secret that cannot be resolved is a
+// problem, but sealed ones were checked before they were sealed.
+func (n node) resolve(s Secret) (string, bool) {
+	switch {
+	case s.Type == SecretPlain:
+		return s.Value, true
+	case s.IsZero() || s.Type == SecretSealed || n.w.resolve == nil:
+		return "", false
+	}
+	v, err := n.w.resolve(s)
+	if err != nil {
+		n.fail("cannot be resolved: %v", err)
+		return "", false
+	}
+	return v, true
+}

@@ -1,0 +1,117 @@
+package spec
+
+import "encoding/json"
+
+type triggerWire struct {
+	Name   string `json:"name"`
+	Type   string `json:"trigger_type"`
+	Config any    `json:"config"`
+}
+
+type retryWire struct {
+	MaxRetries uint32        `json:"max_retries"`
+	Base       uint32        `json:"base_for_backoff"`
+	Initial    *durationWire `json:"initial_backoff"`
+	Max        *durationWire `json:"max_backoff"`
+	Jitter     string        `json:"jitter"`
+}
+
+type slackWire struct {
+	URL     Secret    `json:"slack_url"`
+	Message Message   `json:"message"`
+	Retry   retryWire `json:"retry_policy"`
+}
+
+type discordWire struct {
+	URL     Secret    `json:"discord_url"`
+	Message Message   `json:"message"`
+	Retry   retryWire `json:"retry_policy"`
+}
+
+type telegramWire struct {
+	Token             Secret    `json:"token"`
+	ChatID            string    `json:"chat_id"`
+	DisableWebPreview bool      `json:"disable_web_preview"`
+	Message           Message   `json:"message"`
+	Retry             retryWire `json:"retry_policy"`
+}
+
+type webhookWire struct {
+	URL         Secret                `json:"url"`
+	Method      string                `json:"method"`
+	Secret      *Secret               `json:"secret,omitempty"`
+	Headers     map[string]headerWire `json:"headers,omitempty"`
+	PayloadMode string                `json:"payload_mode"`
+	Message     *Message              `json:"message,omitempty"`
+	Retry       retryWire             `json:"retry_policy"`
+}
+
+// headerWire is a header value: a plain one is a JSON string, as in the peer.
+type headerWire Secret
+
+func (h headerWire) MarshalJSON() ([]byte, error) {
+	if h.Type == SecretPlain {
+		return json.Marshal(h.Value)
+	}
+	return json.Marshal(Secret(h))
+}
+
+type emailWire struct {
+	Host       string    `json:"host"`
+	Port       uint16    `json:"port"`
+	Username   Secret    `json:"username"`
+	Password   Secret    `json:"password"`
+	Message    Message   `json:"message"`
+	Sender     string    `json:"sender"`
+	Recipients []string  `json:"recipients"`
+	Retry      retryWire `json:"retry_policy"`
+}
+
+type scriptWire struct {
+	Arguments  []string `json:"arguments"`
+	Language   string   `json:"language"`
+	ScriptPath string   `json:"script_path"`
+	TimeoutMS  uint32   `json:"timeout_ms"`
+}
+
+// MarshalJSON writes the document with the peer's field names, defaults filled
+// in and secrets in clear.
+func (t Trigger) MarshalJSON() ([]byte, error) {
+	retry := retryWire{
+		MaxRetries: t.Retry.MaxRetries, Base: t.Retry.Base,
+		Initial: wireDuration(t.Retry.Initial), Max: wireDuration(t.Retry.Max), Jitter: t.Retry.Jitter,
+	}
+	w := triggerWire{Name: t.Name, Type: t.Type}
+	switch {
+	case t.Slack != nil:
+		w.Config = slackWire{t.Slack.URL, t.Slack.Message, retry}
+	case t.Discord != nil:
+		w.Config = discordWire{t.Discord.URL, t.Discord.Message, retry}
+	case t.Telegram != nil:
+		c := t.Telegram
+		w.Config = telegramWire{c.Token, c.ChatID, c.DisableWebPreview, c.Message, retry}
+	case t.Webhook != nil:
+		c := t.Webhook
+		headers := make(map[string]headerWire, len(c.Headers))
+		for name, value := range c.Headers {
+			headers[name] = headerWire(*value)
+		}
+		w.Config = webhookWire{c.URL, c.Method, c.Secret, headers, c.PayloadMode, c.Message, retry}
+	case t.Email != nil:
+		c := t.Email
+		w.Config = emailWire{c.Host, c.Port, c.Username, c.Password, c.Message, c.Sender, orEmpty(c.Recipients), retry}
+	case t.Script != nil:
+		w.Config = scriptWire(*t.Script)
+	}
+	return json.Marshal(w)
+}
+
+// UnmarshalJSON reads a stored document: ParseTrigger with OriginState.
+func (t *Trigger) UnmarshalJSON(data []byte) error {
+	got, problems := ParseTrigger(data, WithOrigin(OriginState))
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	*t = *got
+	return nil
+}

@@ -1,0 +1,120 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/ozmo-dev/ozmo/node/api"
+)
+
+// ErrNoNode means that nobody answers at the socket.
+var ErrNoNode = errors.New("no ozmo node is running on this data directory")
+
+// Client calls one node.
+type Client struct {
+	dir  string
+	http *http.Client
+}
+
+// New makes a client for the node of a data directory.
+func New(dataDir string) *Client {
+	socket := filepath.Join(dataDir, "ozmo.sock")
+	return &Client{dir: dataDir, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+func (c *Client) do(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
+	u := url.URL{Scheme: "http", Host: "node", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w (%s): start `ozmo serve`, or give its directory with --data", ErrNoNode, c.dir)
+	case err != nil:
+		return nil, err
+	case resp.StatusCode == http.StatusOK:
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var p struct {
+		Detail string `json:"detail"`
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what came is shown
+	if json.Unmarshal(body, &p) == nil && p.Detail != "" {
+		return nil, errors.New(p.Detail)
+	}
+	return nil, fmt.Errorf("the node answered %s: %s", resp.Status, body)
+}
+
+func get[T any](ctx context.Context, c *Client, method, path string, query url.Values) (v T, err error) {
+	resp, err := c.do(ctx, method, path, query)
+	if err != nil {
+		return v, err
+	}
+	defer resp.Body.Close()
+	return v, json.NewDecoder(resp.Body).Decode(&v)
+}
+
+// Status asks how the node is.
+func (c *Client) Status(ctx context.Context) (api.Status, error) {
+	return get[api.Status](ctx, c, http.MethodGet, "/v1/status", nil)
+}
+
+// Reload has the node read its folder again.
+func (c *Client) Reload(ctx context.Context) (api.Reloaded, error) {
+	return get[api.Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)
+}
+
+func heights(tenant, network string, from, to uint64) url.Values {
+	return url.Values{
+		"tenant": {tenant}, "network": {network},
+		"from": {strconv.FormatUint(from, 10)}, "to": {strconv.FormatUint(to, 10)},
+	}
+}
+
+// Coverage asks what was judged; to 0 means up to the head.
+func (c *Client) Coverage(ctx context.Context, tenant, network string, from, to uint64) (api.Coverage, error) {
+	return get[api.Coverage](ctx, c, http.MethodGet, "/v1/coverage", heights(tenant, network, from, to))
+}
+
+// Verify has a range judged again.
+func (c *Client) Verify(ctx context.Context, tenant, network string, from, to uint64, progress func(api.Progress)) (*api.Verification, error) {
+	resp, err := c.do(ctx, http.MethodPost, "/v1/coverage/verify", heights(tenant, network, from, to))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	dec := json.NewDecoder(lines)
+	for {
+		var e api.Event
+		if err := dec.Decode(&e); err != nil {
+			return nil, fmt.Errorf("the node's answer broke off: %w", err)
+		}
+		switch {
+		case e.Error != "":
+			return nil, errors.New(e.Error)
+		case e.Result != nil:
+			return e.Result, nil
+		case e.Progress != nil && progress != nil:
+			progress(*e.Progress)
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package client talks to a node over its local socket.
+package client

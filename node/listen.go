@@ -1,0 +1,80 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/node/api"
+)
+
+// listen opens the HTTP port and the local socket.
+func (n *Node) listen() error {
+	if n.opts.Listen != "" {
+		l, err := net.Listen("tcp", n.opts.Listen)
+		if err != nil {
+			return fmt.Errorf("HTTP port: %w (another address can be given with --listen)", err)
+		}
+		n.opts.Listen = l.Addr().String()
+		n.serve(l, api.Public(n, n.opts.Registry))
+	}
+	path := filepath.Join(n.opts.DataDir, socketName)
+	// Left behind by a process that was killed: the lock on the log says that
+	// nobody else runs here.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("local socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	n.serve(l, api.Local(n, n, n.opts.Registry))
+	return nil
+}
+
+// Listen is the address of the HTTP port, once started.
+func (n *Node) Listen() string { return n.opts.Listen }
+
+func (n *Node) serve(l net.Listener, h http.Handler) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.log.Error("HTTP", "address", l.Addr().String(), "error", err)
+		}
+	}()
+	n.clean.push(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close() // connections that do not end are cut
+		}
+		<-done
+		return nil
+	})
+}
+
+// Reload reads the folder again.
+func (n *Node) Reload(ctx context.Context) (api.Reloaded, error) {
+	if n.opts.Config == "" {
+		return api.Reloaded{}, fmt.Errorf("%w: this node was started without --config", api.ErrBadRequest)
+	}
+	report, err := n.Import(ctx, n.opts.Config)
+	if err != nil {
+		return api.Reloaded{}, err
+	}
+	out := api.Reloaded{Changed: report.Changed, Removed: report.Removed, Refused: report.Refused}
+	for _, p := range report.Problems {
+		out.Problems = append(out.Problems, p.String())
+	}
+	return out, nil
+}

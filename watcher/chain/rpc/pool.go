@@ -1,0 +1,391 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/watcher/chain"
+)
+
+// Endpoint is one entry of a network's rpc_urls, its secret resolved.
+type Endpoint struct {
+	URL    string // http, https, ws or wss; may hold a key
+	Weight int    // priority, higher first; 0 is never used
+}
+
+// Caller makes single calls, on whatever connection it stands for.
+type Caller interface {
+	Call(ctx context.Context, method string, params ...any) (*Reply, error)
+}
+
+// Options configure a Pool. Only Network and Endpoints are required.
+type Options struct {
+	Network   string // key of the network, for errors, logs and metrics
+	Endpoints []Endpoint
+
+	// Verify is asked before an endpoint is used for the first time, after its
+	// connection broke, and when it is switched to. An error that wraps
+	// chain.ErrWrongChain excludes the endpoint for a while.
+	Verify    func(ctx context.Context, endpoint string, c Caller) error
+	Exclusion time.Duration // until an excluded endpoint is verified again, 1 min
+
+	Timeout        time.Duration // of one attempt at one endpoint, 15 s
+	BreakerTimeout time.Duration // how long an open breaker refuses, 5 s
+	MaxBody        int64         // bytes of a response, 256 MiB
+	Rate           float64       // requests a second and endpoint, 0: no limit
+	Burst          int           // requests at once within Rate, at least 1
+
+	// Hedge asks the next endpoint as well when one has not answered for so
+	// long, and takes the first good answer. 0: never.
+	Hedge time.Duration
+
+	// Idle ends a subscription on which nothing was heard for so long, 2 min.
+	Idle time.Duration
+
+	// HTTPClient carries all requests, websocket handshakes included. The
+	// default has generous idle limits and follows no redirects.
+	HTTPClient *http.Client
+
+	Logger  *slog.Logger
+	Metrics *Metrics
+}
+
+// Pool sends requests to the endpoints of one network. It is safe for
+// concurrent use.
+type Pool struct {
+	opts   Options
+	http   []*endpoint // of requests
+	ws     []*endpoint // of subscriptions
+	client *http.Client
+	own    bool // client is ours to close
+	counts counters
+	ctx    context.Context // ends with Close
+	close  context.CancelFunc
+
+	mu     sync.Mutex
+	active *endpoint // last to answer; for the log line of a switch
+}
+
+// NewPool checks the URLs. It connects nowhere: an endpoint that is down when
+// a network starts is no different from one that goes down later.
+func NewPool(opts Options) (*Pool, error) {
+	setDefaults(&opts)
+	p := &Pool{opts: opts, client: opts.HTTPClient}
+	for i, e := range opts.Endpoints {
+		u, err := url.Parse(e.URL)
+		if err != nil || u.Host == "" {
+			// The error of url.Parse repeats the URL.
+			return nil, fmt.Errorf("network %s: rpc_urls[%d]: not a URL with a host", opts.Network, i)
+		}
+		if e.Weight <= 0 {
+			continue
+		}
+		switch u.Scheme {
+		case "http", "https":
+			p.http = append(p.http, newEndpoint(e, u, i, &p.opts))
+		case "ws", "wss":
+			p.ws = append(p.ws, newEndpoint(e, u, i, &p.opts))
+		default:
+			return nil, fmt.Errorf("network %s: rpc_urls[%d]: scheme %q: want http, https, ws or wss", opts.Network, i, u.Scheme)
+		}
+	}
+	if len(p.http) == 0 {
+		return nil, fmt.Errorf("network %s: rpc_urls has no http(s) endpoint with a weight above 0; blocks cannot be fetched", opts.Network)
+	}
+	if p.client == nil {
+		p.client, p.own = newHTTPClient(), true
+	}
+	p.ctx, p.close = context.WithCancel(context.Background())
+	return p, nil
+}
+
+func setDefaults(o *Options) {
+	orDefault(&o.Timeout, 15*time.Second)
+	orDefault(&o.BreakerTimeout, 5*time.Second)
+	orDefault(&o.Exclusion, time.Minute)
+	orDefault(&o.MaxBody, 256<<20)
+	orDefault(&o.Idle, 2*time.Minute)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+}
+
+func orDefault[T int64 | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConns:        128,
+			MaxIdleConnsPerHost: 32,
+			IdleConnTimeout:     90 * time.Second,
+			TLSHandshakeTimeout: 10 * time.Second,
+		},
+		// A redirected POST is a misconfiguration, and following it would send
+		// the key in the URL's path to another host.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Counters tells how many calls were sent so far.
+func (p *Pool) Counters() Counters { return p.counts.snapshot() }
+
+// Close ends subscriptions and drops idle connections.
+func (p *Pool) Close() error {
+	p.close()
+	if p.own {
+		p.client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Call sends one request, passing it on to other endpoints as Do does.
+func (p *Pool) Call(ctx context.Context, kind Kind, method string, params ...any) (*Reply, error) {
+	return Do(ctx, p, kind, method, func(ctx context.Context, c *Conn) (*Reply, error) {
+		return c.Call(ctx, method, params...)
+	})
+}
+
+// Do runs f against one endpoint after another until it succeeds, each
+// distinct endpoint once at most. All calls f makes on its Conn go to one
+// endpoint, so that what they answer fits together. An error of f that is not
+// the endpoint's own, such as chain.ErrIncomplete, moves on as well.
+//
+// Needs names the method that f cannot well do without: among endpoints of
+// one weight, those known to lack it come last.
+func Do[T any](ctx context.Context, p *Pool, kind Kind, needs string, f func(context.Context, *Conn) (T, error)) (T, error) {
+	run := &run[T]{pool: p, kind: kind, f: f, results: make(chan result[T], len(p.http))}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the slower of hedged attempts
+	defer context.AfterFunc(p.ctx, cancel)()
+	return run.do(ctx, order(p.http, needs, time.Now()))
+}
+
+type result[T any] struct {
+	value T
+	err   error
+	ep    *endpoint
+}
+
+// run is one use of Do.
+type run[T any] struct {
+	pool      *Pool
+	kind      Kind
+	f         func(context.Context, *Conn) (T, error)
+	results   chan result[T]
+	started   int
+	desperate int // started although the breaker is open
+	inFlight  int
+	errs      []error
+}
+
+func (r *run[T]) do(ctx context.Context, queue []*endpoint) (zero T, err error) {
+	if len(queue) == 0 {
+		return zero, r.pool.unusable()
+	}
+	skipped := queue[:0:0]
+	var hedge <-chan time.Time
+	if r.pool.opts.Hedge > 0 && len(queue) > 1 {
+		ticker := time.NewTicker(r.pool.opts.Hedge)
+		defer ticker.Stop()
+		hedge = ticker.C
+	}
+	next := func(kind Kind) bool {
+		for len(queue) > 0 {
+			ep := queue[0]
+			queue = queue[1:]
+			done, err := ep.breaker.Allow()
+			if err != nil {
+				skipped = append(skipped, ep)
+				continue
+			}
+			r.start(ctx, ep, kind, done)
+			return true
+		}
+		if len(skipped) == 0 || r.started > r.desperate {
+			return false
+		}
+		// Every breaker is open. Refusing would only add its waiting time to
+		// the outage, and the caller backs off by itself.
+		ep := skipped[0]
+		skipped = skipped[1:]
+		r.desperate++
+		r.start(ctx, ep, kind, func(err error) {
+			if err == nil {
+				ep.forgive()
+			}
+		})
+		return true
+	}
+	next(r.kind)
+	for r.inFlight > 0 {
+		select {
+		case res := <-r.results:
+			r.inFlight--
+			if res.err == nil {
+				r.pool.answered(res.ep)
+				return res.value, nil
+			}
+			if err := ctx.Err(); err != nil {
+				return zero, err
+			}
+			r.errs = append(r.errs, res.err)
+			if r.inFlight == 0 && next(again(r.kind)) {
+				reason := chain.Reason(res.err)
+				r.pool.opts.Metrics.rotations.WithLabelValues(r.pool.opts.Network, reason).Inc()
+			}
+		case <-hedge:
+			next(Hedge)
+		}
+	}
+	if len(r.errs) == 1 {
+		return zero, r.errs[0]
+	}
+	return zero, &allFailed{errs: r.errs}
+}
+
+// again is the kind of a call repeated at another endpoint.
+func again(k Kind) Kind {
+	if k == BlockFetch {
+		return Refetch
+	}
+	return k
+}
+
+func (r *run[T]) start(ctx context.Context, ep *endpoint, kind Kind, done func(error)) {
+	r.started++
+	r.inFlight++
+	attempt := func() (res result[T]) {
+		res.ep = ep
+		finished := false
+		defer func() {
+			if !finished { // a panic: the breaker must not wait for ever
+				done(context.Canceled)
+			}
+		}()
+		if res.err = r.pool.ready(ctx, ep); res.err == nil {
+			res.value, res.err = r.f(ctx, &Conn{pool: r.pool, ep: ep, kind: kind})
+		}
+		finished = true
+		r.pool.judge(ctx, ep, res.err, done)
+		return res
+	}
+	if r.pool.opts.Hedge <= 0 {
+		r.results <- attempt()
+		return
+	}
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				r.results <- result[T]{ep: ep, err: fmt.Errorf("panic: %v", v)}
+			}
+		}()
+		r.results <- attempt()
+	}()
+}
+
+// judge tells the breaker and the health score how an attempt went. Absence of
+// a block or a method is an answer, not a failure.
+func (p *Pool) judge(ctx context.Context, ep *endpoint, err error, done func(error)) {
+	switch {
+	case err == nil, errors.Is(err, chain.ErrNotFound), IsMethodMissing(err):
+		done(nil)
+		ep.answered()
+	case errors.Is(err, ErrBehind):
+		done(nil)
+		ep.fault(time.Now())
+	case ctx.Err() != nil:
+		done(context.Canceled) // our own doing
+	default:
+		done(err)
+		ep.fault(time.Now())
+	}
+}
+
+// Survey runs f against every endpoint that may be asked now, one after the
+// other, whatever it returns.
+func (p *Pool) Survey(ctx context.Context, kind Kind, f func(context.Context, *Conn) error) {
+	for _, ep := range order(p.http, "", time.Now()) {
+		if ctx.Err() != nil || p.ctx.Err() != nil {
+			return
+		}
+		if p.ready(ctx, ep) == nil {
+			_ = f(ctx, &Conn{pool: p, ep: ep, kind: kind}) // what matters is what f saw
+		}
+	}
+}
+
+// answered notes which endpoint serves the network now.
+func (p *Pool) answered(ep *endpoint) {
+	p.mu.Lock()
+	before := p.active
+	p.active = ep
+	p.mu.Unlock()
+	if before != nil && before != ep {
+		p.opts.Logger.Info("endpoint switched", "network", p.opts.Network, "from", before.redact.host, "to", ep.redact.host)
+	}
+}
+
+// ready verifies an endpoint where that is due.
+func (p *Pool) ready(ctx context.Context, ep *endpoint) error {
+	if p.opts.Verify == nil || !ep.mustVerify(time.Now()) {
+		return nil
+	}
+	return p.verify(ctx, ep, &Conn{pool: p, ep: ep, kind: Connect})
+}
+
+func (p *Pool) verify(ctx context.Context, ep *endpoint, c Caller) error {
+	newlyWrong, err := ep.verify(ctx, func(ctx context.Context) error {
+		return p.opts.Verify(ctx, ep.redact.host, c)
+	})
+	if newlyWrong {
+		p.opts.Logger.Error("endpoint excluded: it serves another chain",
+			"network", p.opts.Network, "endpoint", ep.redact.host, "error", err)
+		p.opts.Metrics.errors.WithLabelValues(p.opts.Network, ep.redact.host, chain.Reason(err)).Inc()
+	}
+	return err
+}
+
+// unusable explains why no endpoint may be asked.
+func (p *Pool) unusable() error {
+	now := time.Now()
+	var errs []error
+	for _, ep := range p.http {
+		if err := ep.obstacle(now); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) == 0 {
+		return fmt.Errorf("network %s: %w", p.opts.Network, chain.ErrUnavailable)
+	}
+	return &allFailed{errs: errs}
+}
+
+// allFailed holds what each endpoint said.
+type allFailed struct{ errs []error }
+
+func (e *allFailed) Error() string {
+	text := "every endpoint failed"
+	for _, err := range e.errs {
+		text += "; " + err.Error()
+	}
+	return text
+}
+
+func (e *allFailed) Unwrap() []error { return e.errs }

@@ -1,0 +1,241 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/match"
+	"github.com/ozmo-dev/ozmo/worker/store"
+)
+
+// book holds the monitors of a cohort on one network, as of one log index, in
+// engines by depth. Engines know from which position to which a monitor is in
+// force, so positions before the book's index may still be judged with it.
+type book struct {
+	network string
+	cohort  string
+	chain   chainEngines
+	log     *slog.Logger
+
+	index   uint64 // changes of configuration up to here are in
+	depth   uint64 // of the network's own document
+	tenants map[string]map[string]*monitor
+	engines map[uint64]engine
+}
+
+// monitor is one version of a monitor in force.
+type monitor struct {
+	doc      fsm.Doc
+	watch    fsm.Watch
+	depth    uint64
+	name     string
+	slug     string
+	triggers []string
+	end      func(until uint64)
+}
+
+// owed says that monitors moved to a smaller depth: what was not due for them
+// at the old one is to be judged at once.
+type owed struct {
+	from, to uint64
+	keys     map[match.Key]bool
+}
+
+// openBook loads what is in force for the announcement after the cursor, whose
+// log index is given.
+func openBook(v *fsm.View, network, cohort string, index, position uint64, log *slog.Logger, onPanic func(match.Key, any)) (*book, error) {
+	doc, _, err := store.FindNetwork(v, network)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := enginesFor(doc.Type, onPanic)
+	if err != nil {
+		return nil, err
+	}
+	b := &book{
+		network: network, cohort: cohort, chain: chain, log: log, index: index,
+		depth: doc.ConfirmationBlocks, tenants: map[string]map[string]*monitor{}, engines: map[uint64]engine{},
+	}
+	if depth, ok := b.ownDepth(v, index); ok {
+		b.depth = depth
+	}
+	for t := range v.Tenants() {
+		if t.Cohort == cohort {
+			b.take(v, t.ID, index, position)
+		}
+	}
+	return b, nil
+}
+
+// ownDepth is the depth that the network's document gives at a log index.
+func (b *book) ownDepth(v *fsm.View, index uint64) (uint64, bool) {
+	owner, slug := store.Owner(b.network)
+	t, ok := v.Tenant(owner)
+	if !ok {
+		return 0, false
+	}
+	version, ok := t.InForce(index)
+	if !ok {
+		return 0, false
+	}
+	d, ok := version.Manifest.Find(fsm.DocNetwork, slug)
+	if !ok {
+		return 0, false
+	}
+	n, err := store.Network(v, d)
+	if err != nil {
+		b.log.Error("network document", "error", err)
+		return 0, false
+	}
+	return n.ConfirmationBlocks, true
+}
+
+// advance brings the book to the log index of an announcement: what changed up
+// to there is in force from the announcement's position on.
+func (b *book) advance(v *fsm.View, index, position uint64) []owed {
+	changed := map[string]bool{}
+	for id := range v.TenantsSince(b.index) {
+		changed[id] = true
+	}
+	b.index = max(b.index, index)
+	if len(changed) == 0 {
+		return nil
+	}
+	moved := map[[2]uint64]map[match.Key]bool{}
+	owner, _ := store.Owner(b.network)
+	if changed[owner] {
+		if depth, ok := b.ownDepth(v, index); ok && depth != b.depth {
+			b.depth = depth
+			for id := range b.tenants {
+				changed[id] = true
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
+		for _, m := range b.take(v, id, index, position) {
+			pair := [2]uint64{m.from, m.to}
+			if moved[pair] == nil {
+				moved[pair] = map[match.Key]bool{}
+			}
+			moved[pair][m.key] = true
+		}
+	}
+	var out []owed
+	for pair, keys := range moved {
+		out = append(out, owed{from: pair[0], to: pair[1], keys: keys})
+	}
+	slices.SortFunc(out, func(x, y owed) int { return int(x.to) - int(y.to) })
+	return out
+}
+
+type lowered struct {
+	key      match.Key
+	from, to uint64
+}
+
+// take puts the version of a tenant that is in force at a log index in the
+// place of the one held, and tells whose depth became smaller.
+func (b *book) take(v *fsm.View, tenant string, index, position uint64) []lowered {
+	var wanted map[string]fsm.Doc
+	if t, ok := v.Tenant(tenant); ok && t.Cohort == b.cohort {
+		if version, ok := t.InForce(index); ok {
+			wanted = b.monitorsOn(version.Manifest)
+		}
+	}
+	held := b.tenants[tenant]
+	var out []lowered
+	for id, m := range held {
+		doc, ok := wanted[id]
+		watch, _ := b.watchOf(doc)
+		if ok && doc.Hash == m.doc.Hash && watch == m.watch && b.depthOf(watch) == m.depth {
+			continue
+		}
+		m.end(position)
+		if ok && b.depthOf(watch) < m.depth {
+			out = append(out, lowered{match.Key{Tenant: tenant, Monitor: id}, m.depth, b.depthOf(watch)})
+		}
+		delete(held, id)
+	}
+	for id, doc := range wanted {
+		if held[id] != nil {
+			continue
+		}
+		m, err := b.load(v, tenant, doc, position)
+		if err != nil {
+			// It was compiled before it was accepted: only a damaged state leads here.
+			b.log.Error("a monitor cannot be judged", "tenant", tenant, "monitor", id, "error", err)
+			continue
+		}
+		if held == nil {
+			held = map[string]*monitor{}
+			b.tenants[tenant] = held
+		}
+		held[id] = m
+	}
+	if len(held) == 0 {
+		delete(b.tenants, tenant)
+	}
+	return out
+}
+
+func (b *book) monitorsOn(m *fsm.Manifest) map[string]fsm.Doc {
+	if _, ok := slices.BinarySearch(m.Wanted, b.network); !ok {
+		return nil
+	}
+	out := map[string]fsm.Doc{}
+	for _, d := range m.Docs {
+		if _, ok := b.watchOf(d); ok {
+			out[d.ID] = d
+		}
+	}
+	return out
+}
+
+func (b *book) watchOf(d fsm.Doc) (fsm.Watch, bool) {
+	i := slices.IndexFunc(d.Watches, func(w fsm.Watch) bool { return w.Network == b.network })
+	if i < 0 {
+		return fsm.Watch{}, false
+	}
+	return d.Watches[i], true
+}
+
+func (b *book) depthOf(w fsm.Watch) uint64 {
+	if w.Depth == 0 {
+		return b.depth
+	}
+	return w.Depth
+}
+
+var errNoMonitor = errors.New("no monitor")
+
+func (b *book) load(v *fsm.View, tenant string, doc fsm.Doc, position uint64) (*monitor, error) {
+	watch, ok := b.watchOf(doc)
+	if !ok {
+		return nil, fmt.Errorf("%w of %s on %s", errNoMonitor, tenant, b.network)
+	}
+	m, err := store.Monitor(v, doc)
+	if err != nil {
+		return nil, err
+	}
+	held := &monitor{
+		doc: doc, watch: watch, depth: b.depthOf(watch), name: m.Name, slug: watch.Slug, triggers: m.Triggers,
+	}
+	e := b.engines[held.depth]
+	if e == nil {
+		e = b.chain.engine()
+		b.engines[held.depth] = e
+	}
+	held.end = e.add(match.Key{Tenant: tenant, Monitor: doc.ID}, m, held, position)
+	return held, nil
+}
+
+// prune forgets versions of monitors that no position left to judge needs.
+func (b *book) prune(before uint64) {
+	for _, e := range b.engines {
+		e.prune(before)
+	}
+}

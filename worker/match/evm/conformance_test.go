@@ -1,0 +1,267 @@
+package evm_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	chainevm "github.com/ozmo-dev/ozmo/watcher/chain/evm"
+	"github.com/ozmo-dev/ozmo/worker/match"
+	"github.com/ozmo-dev/ozmo/worker/match/evm"
+)
+
+// deviations are the ways in which ozmo differs on purpose. Each must explain
+// the whole difference of a case, or the case fails.
+var deviations = []struct {
+	reason   string
+	explains func(t *testing.T, v *vector, got []vectorMatch) bool
+}{
+	{
+		"the peer guesses Success where it fetched no receipt; ozmo knows the real status",
+		func(t *testing.T, v *vector, _ []vectorMatch) bool {
+			return v.diff(v.judge(t, true)) == ""
+		},
+	},
+	{
+		"the peer has no comparison for this kind of argument and never matches; ozmo compares it",
+		func(t *testing.T, v *vector, got []vectorMatch) bool {
+			without := slices.DeleteFunc(slices.Clone(got), func(m vectorMatch) bool { return m.usesGap() })
+			return len(without) < len(got) && v.diff(without) == ""
+		},
+	},
+}
+
+// peerKinds are the argument kinds that the peer can compare (expressions,
+// section 4).
+var peerKinds = regexp.MustCompile(`^(u?int(8|16|32|64|128|256)(\[\])?|number|array|(string|address|bool|bytes|bytes32)(\[\])?|tuple)$`)
+
+// usesGap reports whether a condition that held names an argument of a kind
+// that the peer cannot compare.
+func (m *vectorMatch) usesGap() bool {
+	gap := func(on []match.Condition, args []match.Call) bool {
+		for i := range on {
+			for _, a := range args[i].Args {
+				if on[i].Expression != nil && strings.Contains(*on[i].Expression, a.Name) && !peerKinds.MatchString(a.Kind) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return gap(m.MatchedOn.Events, m.Args.Events) || gap(m.MatchedOn.Functions, m.Args.Functions)
+}
+
+type vector struct {
+	Name  string `json:"name"`
+	Input struct {
+		Network struct {
+			Slug string `json:"slug"`
+		} `json:"network"`
+		Monitors      []json.RawMessage `json:"monitors"`
+		ContractSpecs []struct {
+			Address string          `json:"address"`
+			ABI     json.RawMessage `json:"abi"`
+		} `json:"contract_specs"`
+		BlockType string          `json:"block_type"`
+		Block     json.RawMessage `json:"block"`
+		Receipts  json.RawMessage `json:"receipts"`
+		Logs      json.RawMessage `json:"logs"`
+		Match     *vectorMatch    `json:"match"`
+	} `json:"input"`
+	Expect struct {
+		Error     string            `json:"error"`
+		Matches   []vectorMatch     `json:"matches"`
+		Variables map[string]string `json:"variables"`
+	} `json:"expect"`
+}
+
+type vectorMatch struct {
+	Monitor     string            `json:"-"`
+	RawMonitor  json.RawMessage   `json:"monitor"`
+	Transaction json.RawMessage   `json:"transaction"`
+	MatchedOn   match.MatchedOn   `json:"matched_on"`
+	Args        vectorArgs        `json:"args"`
+	Variables   map[string]string `json:"variables"`
+}
+
+type vectorArgs struct {
+	Functions []match.Call `json:"functions"`
+	Events    []match.Call `json:"events"`
+}
+
+func vectorFolder(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("OZMO_VECTORS"); dir != "" {
+		return filepath.Join(dir, "evm")
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "..", "shared", "vectors", "evm")
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
+
+// TestConformance runs the vectors of area evm.
+func TestConformance(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(vectorFolder(t), "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Skipf("no vectors in %s; set OZMO_VECTORS to the folder that holds area evm", vectorFolder(t))
+	}
+	passed, deviated, failed := 0, 0, 0
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".json")
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v vector
+			if err := json.Unmarshal(data, &v); err != nil {
+				t.Fatal(err)
+			}
+			diff, got := v.run(t)
+			if diff == "" && !t.Failed() {
+				passed++
+				return
+			}
+			for _, d := range deviations {
+				if !t.Failed() && got != nil && d.explains(t, &v, *got) {
+					deviated++
+					t.Logf("deviates: %s", d.reason)
+					return
+				}
+			}
+			failed++
+			t.Errorf("(-want +got):\n%s", diff)
+		})
+	}
+	fmt.Printf("evm: %d passed, %d deviations, %d failed\n", passed, deviated, failed)
+}
+
+// run returns the difference between what is expected and what happens, and
+// the matches of a block that can be decoded.
+func (v *vector) run(t *testing.T) (diff string, got *[]vectorMatch) {
+	t.Helper()
+	if v.Input.Match != nil {
+		return cmp.Diff(v.Expect.Variables, finishedMatch(t, v.Input.Match).Variables()), nil
+	}
+	if v.Expect.Error == "block_type_mismatch" {
+		if _, err := chainevm.DecodeParts(v.Input.Block, nil, nil); err == nil {
+			return "another chain's block was accepted", nil
+		}
+		return "", nil
+	}
+	matches := v.judge(t, false)
+	return v.diff(matches), &matches
+}
+
+func (v *vector) diff(got []vectorMatch) string {
+	want := slices.Clone(v.Expect.Matches)
+	for i := range want {
+		want[i].Monitor = strings.Trim(string(want[i].RawMonitor), `"`)
+		want[i].RawMonitor = nil
+	}
+	return cmp.Diff(want, got, cmpopts.EquateEmpty())
+}
+
+// judge filters the block. asPeer hides the receipts that the peer would not
+// fetch for a monitor, and counts every transaction without one as successful.
+func (v *vector) judge(t *testing.T, asPeer bool) []vectorMatch {
+	t.Helper()
+	real, err := chainevm.DecodeParts(v.Input.Block, v.Input.Receipts, v.Input.Logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guessed := *real
+	guessed.Transactions = slices.Clone(real.Transactions)
+	for i := range guessed.Transactions {
+		guessed.Transactions[i].Receipt = &chainevm.Receipt{Status: chainevm.StatusSuccess}
+	}
+	specs := &evm.ABIs{}
+	var out []vectorMatch
+	for i, raw := range v.Input.Monitors {
+		m, problems := spec.ParseMonitor(raw, spec.WithOrigin(spec.OriginState))
+		if err := problems.Err(); err != nil {
+			t.Fatalf("monitor %d: %v", i, err)
+		}
+		if !slices.Contains(m.Networks, v.Input.Network.Slug) {
+			continue
+		}
+		compiled, _ := evm.Compile(m, specs)
+		block := real
+		if asPeer && !evm.PeerReads(compiled, real.LogCount) {
+			block = &guessed
+		}
+		x := evm.NewIndex()
+		x.Add(match.Key{Tenant: "t", Monitor: m.Name}, compiled, 0)
+		v.lend(x, specs)
+		for _, h := range x.Match(block, 1) {
+			found := h.Match(v.Input.Network.Slug)
+			if _, err := found.JSON(); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, vectorMatch{
+				Monitor: found.MonitorName, Transaction: json.RawMessage(fmt.Sprintf("%q", found.Transaction)),
+				MatchedOn: found.MatchedOn, Args: vectorArgs{found.Args.Functions, found.Args.Events}, Variables: found.Variables(),
+			})
+		}
+	}
+	return out
+}
+
+// lend makes the contract specs of other monitors known: one that never
+// matches holds them.
+func (v *vector) lend(x *evm.Index, specs *evm.ABIs) {
+	lender := &spec.Monitor{Name: "lender"}
+	lender.Match.Events = []spec.Signature{{Signature: "none()"}}
+	for _, c := range v.Input.ContractSpecs {
+		lender.Addresses = append(lender.Addresses, spec.Address{Address: c.Address, ContractSpec: c.ABI})
+	}
+	compiled, _ := evm.Compile(lender, specs)
+	x.Add(match.Key{Tenant: "t", Monitor: "lender"}, compiled, 0)
+}
+
+func finishedMatch(t *testing.T, in *vectorMatch) *match.Match {
+	t.Helper()
+	var tx struct {
+		Hash  string  `json:"hash"`
+		From  *string `json:"from"`
+		To    *string `json:"to"`
+		Value string  `json:"value"`
+	}
+	if err := json.Unmarshal(in.Transaction, &tx); err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]any{"hash": tx.Hash, "from": tx.From, "to": tx.To, "value": tx.Value, "input": "0x"}
+	raw, err := json.Marshal(map[string]any{"transactions": []any{vars}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := chainevm.DecodeParts(raw, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &match.Match{Vars: evm.TransactionVars(&b.Transactions[0]), MatchedOn: in.MatchedOn, Args: match.MatchedOnArgs{Events: in.Args.Events, Functions: in.Args.Functions}}
+	if err := json.Unmarshal(in.RawMonitor, &m.MonitorName); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

@@ -1,0 +1,15 @@
+package evm
+
+// TransactionVars is exported for the conformance vectors of finished matches.
+var TransactionVars = transactionVars
+
+// PeerReads reports whether the peer would have fetched receipts.
+func PeerReads(m *Monitor, logs int) bool { return m.peerReads(logs) }
+
+// SetLimits makes structures for many monitors be used for few, and returns
+// how to undo that.
+func SetLimits(small int32, fresh int) (undo func()) {
+	oldSmall, oldFresh := smallGroup, freshLimit
+	smallGroup, freshLimit = small, fresh
+	return func() { smallGroup, freshLimit = oldSmall, oldFresh }
+}

@@ -1,0 +1,33 @@
+package notify
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	attempts *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	busy     prometheus.Gauge
+}
+
+// newMetrics registers the metrics of this package. None carries a tenant or a
+// destination: there may be any number of either.
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ozmo_notify_attempts_total",
+			Help: "Attempts to send a notification, by type of trigger and outcome (sent, retryable, permanent).",
+		}, []string{"type", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "ozmo_notify_attempt_seconds",
+			Help:    "Time a destination took for one attempt, waiting for a slot not included.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
+		}, []string{"type"}),
+		busy: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "ozmo_notify_attempts_in_flight",
+			Help: "Attempts being made now.",
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.attempts, m.seconds, m.busy)
+	}
+	return m
+}

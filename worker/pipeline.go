@@ -1,0 +1,259 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/match"
+)
+
+// errUnwanted ends a pipeline whose cohort does not want the network any more.
+var errUnwanted = errors.New("the network is no longer wanted")
+
+const (
+	// batchSteps bounds how many announcements are judged and recorded together
+	// when catching up. At the tip there is one at a time.
+	batchSteps = 16
+	// parallelBlocks bounds how many decoded blocks a pipeline holds.
+	parallelBlocks = 4
+)
+
+// pipeline judges one network for one cohort: plan, judge, deliver, record.
+type pipeline struct {
+	*Worker
+	network string
+	log     *slog.Logger
+}
+
+func newPipeline(w *Worker, network string, log *slog.Logger) *pipeline {
+	return &pipeline{Worker: w, network: network, log: log}
+}
+
+// run judges from the cursor on until ctx ends.
+func (p *pipeline) run(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.metrics.panics.Inc()
+			p.log.Error("panic while judging", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	v := p.opts.Log.View()
+	n, at, err := p.cursor(v)
+	if err != nil {
+		return err
+	}
+	window := windowOf(n)
+	branch := n.Base
+	for _, e := range n.Entries {
+		if e.Position <= at {
+			branch = branch.Step(e, window)
+		}
+	}
+	index := v.Index()
+	if e, ok := n.Entry(at + 1); ok {
+		index = e.Index
+	}
+	b, err := openBook(v, p.network, p.opts.Cohort, index, at+1, p.log, p.onPanic)
+	if err != nil {
+		return err
+	}
+	for {
+		changed := p.opts.Log.Changed(fsm.TopicNetwork(p.network))
+		v := p.opts.Log.View()
+		n, _, err := p.cursor(v)
+		if err != nil {
+			return err
+		}
+		p.metrics.behind.WithLabelValues(p.network).Set(float64(n.Next - 1 - at))
+		pending := n.Entries[len(n.Entries)-int(min(n.Next-1-at, uint64(len(n.Entries)))):]
+		if len(pending) == 0 {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if pending[0].Position != at+1 {
+			return fmt.Errorf("position %d is not kept any more (oldest is %d)", at+1, pending[0].Position)
+		}
+		batch := pending[:min(batchSteps, len(pending))]
+		var steps []step
+		steps, branch = plan(v, b, branch, batch, pending[len(batch):], windowOf(n))
+		if err := p.process(ctx, b, steps); err != nil {
+			return err
+		}
+		at = batch[len(batch)-1].Position
+		b.prune(at + 1)
+	}
+}
+
+func windowOf(n *fsm.Network) int {
+	if n.Lease.Window == 0 {
+		return fsm.DefaultWindow
+	}
+	return int(n.Lease.Window)
+}
+
+func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, uint64, error) {
+	n, ok := v.Network(p.network)
+	c, wanted := v.Cursor(p.network, p.opts.Cohort)
+	if !ok || !wanted {
+		return nil, 0, errUnwanted
+	}
+	return n, c.Position, nil
+}
+
+func (p *pipeline) onPanic(key match.Key, value any) {
+	p.metrics.panics.Inc()
+	p.log.Error("panic while judging a monitor; its condition counts as not met",
+		"tenant", key.Tenant, "monitor", key.Monitor, "panic", value)
+}
+
+// process judges steps side by side, delivers in order and records all of it
+// in one command.
+func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
+	results := make([]chan judged, len(steps))
+	group, judging := errgroup.WithContext(ctx)
+	group.SetLimit(parallelBlocks)
+	for i := range steps {
+		results[i] = make(chan judged, 1)
+	}
+	go func() {
+		for i := range steps {
+			group.Go(func() error {
+				j, err := p.judgeStep(judging, b, &steps[i])
+				if err == nil {
+					results[i] <- j
+				}
+				return err
+			})
+		}
+	}()
+	round := &round{pipeline: p}
+	for i := range steps {
+		select {
+		case j := <-results[i]:
+			if err := round.fire(ctx, &steps[i], j); err != nil {
+				return errors.Join(err, group.Wait())
+			}
+		case <-judging.Done():
+			if err := group.Wait(); err != nil {
+				return err
+			}
+			return context.Cause(ctx)
+		}
+	}
+	return round.record(ctx, steps)
+}
+
+// judged is what a step's blocks gave.
+type judged struct {
+	hits       []hitAt
+	superseded bool
+}
+
+type hitAt struct {
+	hit
+	ref  fsm.BlockRef
+	time time.Time // the block's own
+}
+
+type timedBlock struct {
+	block block
+	time  time.Time
+}
+
+// judgeStep judges every block of a step. Tenants that cost more than their
+// budget are judged again, without one, after everybody else.
+func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.metrics.panics.Inc()
+			p.log.Error("panic while judging a block", "position", s.entry.Position, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("position %d: panic: %v", s.entry.Position, r)
+		}
+	}()
+	j.superseded = s.superseded
+	decoded := map[fsm.BlockRef]timedBlock{}
+	for _, task := range s.judgements {
+		blk, ok := decoded[task.ref]
+		if !ok {
+			payload, superseded, err := p.fetch(ctx, s.entry, task.ref)
+			if err != nil {
+				return judged{}, err
+			}
+			if superseded {
+				j.superseded = true
+				continue
+			}
+			if blk.block, blk.time, err = b.chain.decode(payload); err != nil {
+				return judged{}, fmt.Errorf("block %v: %w", task.ref, err)
+			}
+			decoded[task.ref] = blk
+		}
+		start := time.Now()
+		hits, over := task.engine.judge(blk.block, s.entry.Position, p.opts.Budget, nil)
+		if len(over) > 0 {
+			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(over)))
+			again, _ := task.engine.judge(blk.block, s.entry.Position, 0, func(t string) bool { return slices.Contains(over, t) })
+			hits = append(hits, again...)
+		}
+		p.metrics.judging.WithLabelValues(p.network).Observe(time.Since(start).Seconds())
+		p.metrics.blocks.WithLabelValues(p.network).Inc()
+		for _, h := range hits {
+			if task.only == nil || task.only[h.Key] {
+				j.hits = append(j.hits, hitAt{h, task.ref, blk.time})
+			}
+		}
+	}
+	return j, nil
+}
+
+// fetch gets a block's payload, however long that takes: a block is given up
+// only when a later announcement has rolled it back.
+func (p *pipeline) fetch(ctx context.Context, e fsm.Entry, ref fsm.BlockRef) (payload []byte, superseded bool, err error) {
+	for pause, waited := 50*time.Millisecond, false; ; pause = min(2*pause, 5*time.Second) {
+		payload, err := p.opts.Blocks.Block(ctx, p.network, ref)
+		if err == nil {
+			if waited {
+				p.metrics.stalled.WithLabelValues(p.network).Set(0)
+			}
+			return payload, false, nil
+		}
+		if ctx.Err() != nil {
+			return nil, false, context.Cause(ctx)
+		}
+		if p.rolledBack(e, ref) {
+			p.metrics.stalled.WithLabelValues(p.network).Set(0)
+			return nil, true, nil
+		}
+		waited = true
+		p.metrics.stalled.WithLabelValues(p.network).Set(1)
+		p.log.Warn("a block to judge is not to be had; judging waits for it", "block", ref.String(), "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (p *pipeline) rolledBack(e fsm.Entry, ref fsm.BlockRef) bool {
+	n, ok := p.opts.Log.View().Network(p.network)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(n.Entries, func(later fsm.Entry) bool {
+		return later.Position > e.Position && later.Kind == fsm.Rollback && later.Ref.Height < ref.Height
+	})
+}

@@ -1,0 +1,241 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/alert"
+	"github.com/ozmo-dev/ozmo/worker/notify"
+	"github.com/ozmo-dev/ozmo/worker/outbox"
+)
+
+// round delivers what a batch of steps fired and then records it together with
+// the cursor's move.
+type round struct {
+	*pipeline
+	fired      []*firing
+	superseded []fsm.Span
+}
+
+// firing is one alert with the deliveries that are still to be recorded.
+type firing struct {
+	alert *alert.Alert
+	// recorded says that the ledger has this alert and all its deliveries.
+	recorded   bool
+	deliveries []*sending
+}
+
+type sending struct {
+	alert.Delivery
+	done    chan outbox.Attempt // buffered: the sender never waits for us
+	attempt *outbox.Attempt     // nil while it is under way
+}
+
+// fire builds a step's alerts and begins their deliveries.
+func (r *round) fire(ctx context.Context, s *step, j judged) error {
+	v := r.opts.Log.View()
+	if j.superseded {
+		r.superseded = append(r.superseded, fsm.Span{From: s.entry.Position, To: s.entry.Position})
+	}
+	for _, h := range j.hits {
+		t, ok := v.Tenant(h.Tenant)
+		if !ok {
+			continue // deleted meanwhile: nobody is left to tell
+		}
+		version, ok := t.InForce(s.entry.Index)
+		if !ok {
+			return fmt.Errorf("tenant %s: its configuration at position %d is not kept any more", h.Tenant, s.entry.Position)
+		}
+		f, err := r.build(v, s, h, version)
+		if err != nil {
+			return err
+		}
+		r.fired = append(r.fired, f)
+		r.metrics.alerts.WithLabelValues(r.network).Inc()
+		for _, d := range f.deliveries {
+			r.send(ctx, v, s, version, d)
+		}
+	}
+	return nil
+}
+
+// build makes the alert of a hit. Deliveries that the ledger already has are
+// left out: a crash or a re-announced block repeats nothing.
+func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) (*firing, error) {
+	m := h.build()
+	body, err := m.JSON()
+	if err != nil {
+		return nil, fmt.Errorf("tenant %s: %w", h.Tenant, err)
+	}
+	a := &alert.Alert{
+		ID:     alert.NewID(h.Tenant, h.Monitor, r.network, m.Transaction),
+		Tenant: h.Tenant, MonitorID: h.Monitor, MonitorName: h.about.name,
+		Network: r.network, NetworkSlug: h.about.slug,
+		Block: h.ref, BlockTime: h.time, Seen: time.UnixMilli(s.entry.Seen),
+		Tx: m.Transaction, State: alert.Fired,
+		Variables: m.Variables(), Match: body,
+		Version: version.Number, Position: s.entry.Position,
+	}
+	f := &firing{alert: a}
+	known, ok := v.FindFired(r.network, h.ref, a.ID.String())
+	for _, d := range alert.Deliveries(a, h.about.triggers) {
+		if ok && slices.ContainsFunc(known.Deliveries, func(k fsm.Delivered) bool { return k.Key == d.Key.String() }) {
+			continue
+		}
+		f.deliveries = append(f.deliveries, &sending{Delivery: d, done: make(chan outbox.Attempt, 1)})
+	}
+	f.recorded = ok && len(f.deliveries) == 0
+	return f, nil
+}
+
+// send begins the first attempts of a delivery.
+func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Version, d *sending) {
+	trigger, err := r.opts.Triggers.Find(v, d.Alert.Tenant, version.Manifest, d.Trigger)
+	if err != nil {
+		d.attempt = &outbox.Attempt{Result: notify.Result{Permanent: true}, Err: err}
+		return
+	}
+	go func() {
+		result, err := r.opts.Sender.Deliver(ctx, &notify.Notification{
+			Alert: d.Alert, Key: d.Key, Trigger: trigger, Attempt: 1, Time: time.Now(),
+		})
+		if err == nil && s.entry.Seen > 0 {
+			r.metrics.blockToAlert.Observe(time.Since(time.UnixMilli(s.entry.Seen)).Seconds())
+		}
+		d.done <- outbox.Attempt{Result: result, Err: err}
+	}()
+}
+
+// record waits, within patience, for the first attempts and commits what came
+// of them together with the cursor's move.
+func (r *round) record(ctx context.Context, steps []step) error {
+	patience := time.NewTimer(r.opts.Patience)
+	defer patience.Stop()
+	for _, f := range r.fired {
+		for _, d := range f.deliveries {
+			if d.attempt != nil {
+				continue
+			}
+			if err := d.await(ctx, patience); err != nil {
+				return err
+			}
+		}
+	}
+	now := time.Now().UnixMilli()
+	c := &fsm.Progress{
+		Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Network: r.network,
+		To: steps[len(steps)-1].entry.Position, Superseded: r.superseded,
+	}
+	var recorded []Recorded
+	var pending []*sending
+	for _, f := range r.fired {
+		if f.recorded {
+			continue
+		}
+		entry := f.entry(now)
+		for _, d := range f.deliveries {
+			outcome, err := d.outcome(c, now)
+			if err != nil {
+				return err
+			}
+			entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: outcome})
+			r.metrics.deliveries.WithLabelValues(outcome.String()).Inc()
+			if d.attempt == nil {
+				pending = append(pending, d)
+			}
+			if d.attempt != nil && d.attempt.Err != nil {
+				r.log.Warn("delivery", "tenant", d.Alert.Tenant, "monitor", d.Alert.MonitorName, "trigger", d.Trigger,
+					"key", d.Key.String(), "outcome", outcome.String(), "error", d.attempt.Err)
+			}
+		}
+		c.Fired = append(c.Fired, entry)
+		recorded = append(recorded, Recorded{f.alert, entry})
+	}
+	var adopted []func(bool)
+	for _, d := range pending {
+		adopted = append(adopted, r.opts.Outbox.Adopt(d.Key.String(), d.done))
+	}
+	err := r.commit(ctx, c)
+	for _, committed := range adopted {
+		committed(err == nil)
+	}
+	if err != nil {
+		return err
+	}
+	if len(recorded) > 0 {
+		r.opts.Recorder.Record(recorded)
+	}
+	return nil
+}
+
+// commit proposes until the outcome is known: a lost leadership leaves it open,
+// and the command says the same when it is told twice.
+func (r *round) commit(ctx context.Context, c *fsm.Progress) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		_, err := r.opts.Log.Propose(ctx, c)
+		if err == nil || errors.Is(err, fsm.ErrStaleEpoch) || errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrNotFound) {
+			return err
+		}
+		r.log.Warn("progress cannot be recorded; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (d *sending) await(ctx context.Context, patience *time.Timer) error {
+	select { // what has ended counts, also when patience has too
+	case a := <-d.done:
+		d.attempt = &a
+		return nil
+	default:
+	}
+	select {
+	case a := <-d.done:
+		d.attempt = &a
+	case <-patience.C:
+		patience.Reset(0) // over for the rest as well
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (f *firing) entry(now int64) fsm.Fired {
+	a := f.alert
+	return fsm.Fired{
+		Network: a.Network, Block: a.Block, Alert: a.ID.String(), Tenant: a.Tenant, Monitor: a.MonitorID,
+		Tx: a.Tx, Position: a.Position, Version: a.Version, At: now,
+	}
+}
+
+// outcome says what is recorded of a delivery and adds what is to be done with
+// it to the command.
+func (d *sending) outcome(c *fsm.Progress, now int64) (fsm.Outcome, error) {
+	if d.attempt != nil && d.attempt.Err == nil {
+		return fsm.Sent, nil
+	}
+	data, err := alert.EncodeDelivery(&d.Delivery)
+	if err != nil {
+		return 0, err
+	}
+	out := fsm.Outgoing{Key: d.Key.String(), Tenant: d.Alert.Tenant, Trigger: d.Trigger, Delivery: data, At: now, Attempts: 1}
+	if d.attempt == nil {
+		out.Reason = "no answer yet"
+		c.Outbox = append(c.Outbox, out)
+		return fsm.HandedOver, nil
+	}
+	out.Reason = d.attempt.Err.Error()
+	if d.attempt.Result.Permanent {
+		c.Dead = append(c.Dead, fsm.Dead{Outgoing: out, DiedAt: now})
+		return fsm.Refused, nil
+	}
+	c.Outbox = append(c.Outbox, out)
+	return fsm.HandedOver, nil
+}

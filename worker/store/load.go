@@ -1,0 +1,124 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+)
+
+func blob(v *fsm.View, d fsm.Doc) ([]byte, error) {
+	data, ok := v.Blob(d.Hash)
+	if !ok {
+		return nil, fmt.Errorf("%s %q: its content %s: %w", d.Kind, d.ID, d.Hash.Short(), fsm.ErrNotFound)
+	}
+	return data, nil
+}
+
+func load[T any](v *fsm.View, d fsm.Doc) (*T, error) {
+	data, err := blob(v, d)
+	if err != nil {
+		return nil, err
+	}
+	doc := new(T)
+	if err := json.Unmarshal(data, doc); err != nil {
+		return nil, fmt.Errorf("stored %s %q: %w", d.Kind, d.ID, err)
+	}
+	return doc, nil
+}
+
+// Trigger reads a stored trigger; its secrets are sealed.
+func Trigger(v *fsm.View, d fsm.Doc) (*spec.Trigger, error) { return load[spec.Trigger](v, d) }
+
+// Network reads a stored network; its secrets are sealed.
+func Network(v *fsm.View, d fsm.Doc) (*spec.Network, error) { return load[spec.Network](v, d) }
+
+// Monitor reads a stored monitor. Its contract specifications share their bytes
+// with the state: do not change them.
+func Monitor(v *fsm.View, d fsm.Doc) (*spec.Monitor, error) {
+	stored, err := load[monitorBlob](v, d)
+	if err != nil {
+		return nil, err
+	}
+	m := new(spec.Monitor)
+	if err := json.Unmarshal(stored.Monitor, m); err != nil {
+		return nil, fmt.Errorf("stored monitor %q: %w", d.ID, err)
+	}
+	for i, ref := range stored.Specs {
+		if ref == nil || i >= len(m.Addresses) {
+			continue
+		}
+		data, ok := v.Blob(ref.Blob)
+		if !ok {
+			return nil, fmt.Errorf("monitor %q: contract specification %s: %w", d.ID, ref.Blob.Short(), fsm.ErrNotFound)
+		}
+		m.Addresses[i].ContractSpec, m.Addresses[i].SpecChain = data, ref.Chain
+	}
+	return m, nil
+}
+
+// Owner is the tenant that owns a network, and the network's slug there.
+func Owner(key string) (tenant, slug string) {
+	if tenant, slug, private := strings.Cut(key, "/"); private {
+		return tenant, slug
+	}
+	return fsm.Shared, key
+}
+
+// FindNetwork reads the document of a network by its key, and names its owner.
+func FindNetwork(v *fsm.View, key string) (n *spec.Network, owner string, err error) {
+	owner, slug := Owner(key)
+	t, ok := v.Tenant(owner)
+	if !ok {
+		return nil, owner, fmt.Errorf("network %q: %w", key, fsm.ErrNotFound)
+	}
+	d, ok := t.Current.Manifest.Find(fsm.DocNetwork, slug)
+	if !ok {
+		return nil, owner, fmt.Errorf("network %q: %w", key, fsm.ErrNotFound)
+	}
+	n, err = Network(v, d)
+	return n, owner, err
+}
+
+// DepthOf is how deep a block must lie for a monitor's watch: its own depth, or
+// that of the network's document in force at a log index.
+func DepthOf(v *fsm.View, w fsm.Watch, index uint64) uint64 {
+	if w.Depth != 0 {
+		return w.Depth
+	}
+	owner, slug := Owner(w.Network)
+	t, ok := v.Tenant(owner)
+	if !ok {
+		return 0
+	}
+	version, ok := t.InForce(index)
+	if !ok {
+		version = t.Current
+	}
+	d, ok := version.Manifest.Find(fsm.DocNetwork, slug)
+	if !ok {
+		return 0
+	}
+	n, err := Network(v, d)
+	if err != nil {
+		return 0
+	}
+	return n.ConfirmationBlocks
+}
+
+// DepthsOn lists the depths at which a version's monitors judge a network.
+func DepthsOn(v *fsm.View, version fsm.Version, network string) []uint64 {
+	var out []uint64
+	for _, d := range version.Manifest.Docs {
+		for _, w := range d.Watches {
+			if w.Network == network {
+				out = append(out, DepthOf(v, w, version.Index))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
