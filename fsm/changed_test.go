@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -216,5 +217,39 @@ func TestCoverageAfterPause(t *testing.T) {
 	want := []string{"1-3 judged 1", "4-10 not wanted 0", "11-12 pending 3"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("coverage %q, want %q", got, want)
+	}
+}
+
+// A roll-back below a skip links the sequence to what was before it: the heights
+// right below the skip's end are announced blocks from then on.
+func TestRollbackBelowASkip(t *testing.T) {
+	s := New()
+	apply := func(index uint64, entries ...Entry) error {
+		_, err := s.Apply(index, mustEncode(t, &Announce{Network: "base", Epoch: 3, Entries: entries}))
+		return err
+	}
+	extend := func(height uint64, branch, parent string) Entry {
+		return Entry{Kind: Extend, Ref: ref(height, branch), Parent: ref(height-1, parent).Hash}
+	}
+	for i, c := range []Command{
+		&PutCohort{ID: "n1", Node: "n1"},
+		&SetTenantVersion{Tenant: "acme", Cohort: "n1", Manifest: Manifest{Wanted: []string{"base"}}},
+		&GrantLease{Network: "base", Holder: "n1", Window: 3},
+	} {
+		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := apply(4, extend(10, "a", "a"), Entry{Kind: Skip, From: 11, Ref: BlockRef{Height: 12}}, extend(13, "a", "a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(5, Entry{Kind: Rollback, Ref: ref(10, "a")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(6, Entry{Kind: Rollback, Ref: ref(12, "x")}); !errors.Is(err, ErrConflict) {
+		t.Fatalf("a roll-back to above the tip: %v", err)
+	}
+	if err := apply(7, extend(11, "b", "a"), extend(12, "b", "b"), extend(13, "b", "b"), Entry{Kind: Rollback, Ref: ref(12, "x")}); !errors.Is(err, ErrConflict) {
+		t.Fatalf("a roll-back to a block that is not on the branch: %v", err)
 	}
 }

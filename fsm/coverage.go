@@ -29,15 +29,10 @@ func (t *tx) setCoverage(next, old *Tenant) {
 		coverage[key] = slices.Clone(runs)
 	}
 	for _, key := range was {
-		at := t.network(key).Next
 		if !slices.Contains(now, key) {
-			// What the cohort had not judged when its last tenant leaves, nobody will.
-			if c, ok := t.Cursor(key, next.Cohort); ok && c.Tenants == 1 {
-				at = c.Position + 1
-			}
 			t.want(key, next.Cohort, -1)
 		}
-		coverage[key] = closeRuns(coverage[key], at)
+		coverage[key] = closeRuns(coverage[key], t.network(key).Next)
 	}
 	for _, key := range now {
 		if !slices.Contains(was, key) {

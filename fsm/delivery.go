@@ -141,7 +141,8 @@ func (t *tx) recordFired(f *Fired) {
 	put(&t.fired, key, f)
 }
 
-// pruneStep bounds the work of pruning that one command does.
+// pruneStep bounds the alerts that one command looks at for pruning. Those that
+// a slow cursor holds back lie in front, so what is behind them waits as well.
 const pruneStep = 1024
 
 // prune forgets what was fired for blocks that are final and judged.
@@ -158,10 +159,12 @@ func (t *tx) prune(n *Network) {
 	}
 	prefix := join(n.Key, "")
 	var gone [][]byte
+	seen := 0
 	for key, f := range walk(t.fired, prefix) {
-		if f.Block.Height >= final || len(gone) == pruneStep {
+		if f.Block.Height >= final || seen == pruneStep {
 			break
 		}
+		seen++
 		if f.Position <= least {
 			gone = append(gone, key)
 		}

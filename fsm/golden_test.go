@@ -219,8 +219,8 @@ func goldenScript() []Command {
 		&PutCohort{ID: "node-1", Node: "node-1"},                                   // 2
 		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001}, // 3
 		first, // 4
-		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}},                       // 5
-		&GrantLease{Network: "ethereum_mainnet", Holder: "node-1", Window: 4}, // 6
+		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}}, // 5
+		&GrantLease{Network: "ethereum_mainnet", Holder: "node-1", Window: 4},   // 6
 		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{ // 7
 			extend(100, "a", "a"), extend(101, "a", "a"), extend(102, "a", "a"), extend(103, "a", "a"), extend(104, "a", "a"),
 		}},

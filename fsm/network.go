@@ -140,19 +140,29 @@ func (t *tx) putNetwork(n Network) {
 	t.touch(TopicNetwork(n.Key))
 }
 
-// want counts a tenant in or out. A network that nobody wants any more forgets
-// its branch and its lease: wanted again, it starts at the tip of that day.
+// want counts a tenant in or out.
 func (t *tx) want(key, cohort string, by int) {
 	n := t.network(key)
 	n.Wanted += by
 	t.wantCursor(&n, cohort, by)
-	t.trim(&n) // a cursor that others waited for may be gone
-	if n.Wanted == 0 {
-		n.Branch, n.Base, n.Entries, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, nil, 0
-		n.Lease.Holder = ""
-	}
+	t.trim(&n) // a cursor that others waited for may be parked
+	t.retire(&n)
 	t.putNetwork(n)
 	t.touch(TopicLeases)
+}
+
+// retire makes a network that nobody wants any more, and nobody has left to
+// judge, forget its branch and its lease: wanted again, it starts at the tip of
+// that day.
+func (t *tx) retire(n *Network) {
+	if n.Wanted != 0 {
+		return
+	}
+	for range t.Cursors(n.Key) {
+		return
+	}
+	n.Branch, n.Base, n.Entries, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, nil, 0
+	n.Lease.Holder = ""
 }
 
 // record keeps the short form of the sequence.

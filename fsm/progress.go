@@ -13,7 +13,14 @@ type Cursor struct {
 	Position   uint64 `codec:"p"`
 	Tenants    int    `codec:"t"`           // how many of the cohort want the network
 	Superseded []Span `codec:"s,omitempty"` // positions rolled back before they were judged, oldest first
+	// Until is set once no tenant wants the network any more: positions before it
+	// are still owed. A cursor that has come so far is parked.
+	Until uint64 `codec:"u,omitempty"`
 }
+
+// Parked reports whether the cursor has nothing left to judge: it stays only to
+// tell what became of the past.
+func (c *Cursor) Parked() bool { return c.Until != 0 && c.Position+1 >= c.Until }
 
 // Span is a stretch of positions, both ends included.
 type Span struct {
@@ -26,36 +33,44 @@ const keepSpans = 4096
 
 func cursorKey(network, cohort string) []byte { return join(network, cohort) }
 
-// Cursor finds a cohort's cursor on a network.
+// Cursor finds a cohort's cursor on a network, parked or not.
 func (v *View) Cursor(network, cohort string) (*Cursor, bool) {
 	return get(v.cursors, cursorKey(network, cohort))
 }
 
-// Cursors yields the cursors on a network by cohort.
+// Cursors yields the cursors on a network that are not parked, by cohort.
 func (v *View) Cursors(network string) iter.Seq[*Cursor] {
+	return active(v, cursorKey(network, ""))
+}
+
+// AllCursors yields every cursor that is not parked, by network and cohort.
+func (v *View) AllCursors() iter.Seq[*Cursor] { return active(v, nil) }
+
+func active(v *View, prefix []byte) iter.Seq[*Cursor] {
 	return func(yield func(*Cursor) bool) {
-		for _, c := range walk(v.cursors, cursorKey(network, "")) {
-			if !yield(c) {
+		for _, c := range walk(v.cursors, prefix) {
+			if !c.Parked() && !yield(c) {
 				return
 			}
 		}
 	}
 }
 
-// AllCursors yields every cursor, by network and cohort.
-func (v *View) AllCursors() iter.Seq[*Cursor] { return values(v.cursors) }
-
-// wantCursor counts a tenant of a cohort in or out. A new cursor starts behind
-// what is announced: a tenant is not owed what came before it.
+// wantCursor counts a tenant of a cohort in or out. A cursor that begins, or
+// begins again, stands behind what is announced: a tenant is not owed what came
+// before it. One that ends still owes what was announced until then.
 func (t *tx) wantCursor(n *Network, cohort string, by int) {
 	c := Cursor{Network: n.Key, Cohort: cohort, Position: n.Next - 1}
 	if old, ok := t.Cursor(n.Key, cohort); ok {
 		c = *old
+		if c.Parked() {
+			c.Position = n.Next - 1
+		}
 	}
 	c.Tenants += by
+	c.Until = 0
 	if c.Tenants <= 0 {
-		del(&t.cursors, cursorKey(n.Key, cohort))
-		return
+		c.Until = n.Next
 	}
 	put(&t.cursors, cursorKey(n.Key, cohort), &c)
 }
@@ -96,7 +111,7 @@ func (c *Progress) apply(t *tx) (any, error) {
 		t.touch(TopicOutbox)
 	}
 	cursor, ok := t.Cursor(c.Network, c.Cohort)
-	if !ok || c.To <= cursor.Position {
+	if !ok || cursor.Parked() || c.To <= cursor.Position {
 		return nil, nil // not wanted any more, or told before
 	}
 	if c.To >= n.Next {
@@ -108,8 +123,12 @@ func (c *Progress) apply(t *tx) (any, error) {
 	put(&t.cursors, cursorKey(c.Network, c.Cohort), &moved)
 	next := *n
 	t.trim(&next)
+	t.retire(&next)
 	t.putNetwork(next)
 	t.prune(&next)
+	if moved.Parked() {
+		t.touch(TopicLeases)
+	}
 	return nil, nil
 }
 

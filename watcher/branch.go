@@ -32,6 +32,12 @@ func newBranch(h Head, known bool, limit int) branch {
 	}
 	b.first = h.First
 	b.window = slices.Clone(h.Window)
+	for i := len(b.window) - 1; i > 0; i-- {
+		if b.window[i-1].Height+1 != b.window[i].Height {
+			b.window = b.window[i:] // what lies before a gap is not linked to what follows
+			break
+		}
+	}
 	if len(b.window) == 0 {
 		b.window = []fsm.BlockRef{h.Tip}
 	}

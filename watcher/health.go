@@ -41,6 +41,7 @@ type health struct {
 	grace time.Duration
 
 	mu    sync.Mutex
+	seen  time.Time // last head of any height
 	top   uint64    // highest head seen
 	rose  time.Time // when it was first seen; zero: none yet
 	heads trouble   // no head can be had
@@ -60,6 +61,9 @@ func newHealth(log *slog.Logger, blockTime time.Duration) *health {
 func (h *health) headFailed(err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !h.seen.IsZero() && now.Sub(h.seen) < h.grace {
+		return // heads come by another way, or one poll failed
+	}
 	h.failed(&h.heads, "no head from any endpoint, the network stands still", err, now)
 }
 
@@ -69,6 +73,7 @@ func (h *health) headSeen(height uint64, now time.Time) {
 	if height > h.top || h.rose.IsZero() {
 		h.top, h.rose = height, now
 	}
+	h.seen = now
 	h.ended(&h.heads, "heads come again", now)
 }
 

@@ -111,6 +111,9 @@ func (w *Watcher) catchUp(ctx context.Context, next, last uint64, head chain.Hea
 			}
 			return err
 		}
+		if block.Ref.Height != height {
+			return fmt.Errorf("block %d asked for, %s answered", height, block.Ref)
+		}
 		if linked && block.Parent != before.Hash {
 			if err := flush(); err != nil {
 				return err

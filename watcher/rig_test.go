@@ -200,7 +200,9 @@ type client struct {
 	heads chan chain.Head // nil: no head source
 
 	mu      sync.Mutex
-	ceiling uint64 // the node knows nothing above; 0: everything
+	ceiling uint64           // the node knows nothing above; 0: everything
+	pin     *fakechain.Block // what the node holds canonical at its height
+	missing uint64           // a height the node has no block for; 0: none
 	blocks  []error
 	polls   []error
 	calls   map[string]int
@@ -239,6 +241,18 @@ func (c *client) setCeiling(h uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ceiling = h
+}
+
+func (c *client) setPin(b *fakechain.Block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pin = b
+}
+
+func (c *client) setMissing(h uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.missing = h
 }
 
 func (c *client) heal() {
@@ -295,7 +309,16 @@ func (c *client) Block(ctx context.Context, height uint64) (*chain.Block, error)
 	if err != nil {
 		return nil, err
 	}
-	return convert(c.chain.At(height), ceiling)
+	b := c.chain.At(height)
+	c.mu.Lock()
+	if c.pin != nil && c.pin.Number == height {
+		b = c.pin
+	}
+	if c.missing != 0 && c.missing == height {
+		b = nil
+	}
+	c.mu.Unlock()
+	return convert(b, ceiling)
 }
 
 func (c *client) BlockByHash(_ context.Context, hash fsm.Hash) (*chain.Block, error) {

@@ -113,6 +113,9 @@ func TestStartHeightAndBatches(t *testing.T) {
 		if n := len(r.journal.batches); n > 991/2 {
 			t.Errorf("991 blocks took %d announcements", n)
 		}
+		if n := metric(t, r.reg, "ozmo_watcher_reorgs_total"); n != 0 {
+			t.Errorf("%v roll-backs on a chain without reorganisations", n)
+		}
 		if calls := r.client.calls; calls["block"] != 991 || calls["refetch"] != 0 {
 			t.Errorf("calls %v, want each block once", calls)
 		}
@@ -203,102 +206,49 @@ func (s *slowPolls) Head(ctx context.Context) (chain.Head, error) {
 	}
 }
 
-func TestHeadMovingBackwardsIsIgnored(t *testing.T) {
+// When the endpoints answer again, the network does not wait for the end of a
+// back-off that grew while they were down.
+func TestRecoveryIsPrompt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(0)
-		r.chain.Extend(50)
+		r.opts.Spec.BlockTime, r.opts.Spec.PollInterval = time.Minute, time.Second
+		r.chain.Extend(5)
 		stop := follow(t, r.opts)
 		synctest.Wait()
-		before := len(r.journal.log())
-		r.client.setCeiling(30)
-		elapse(time.Minute)
-		if n := len(r.journal.log()); n != before {
-			t.Errorf("a lagging node led to %v", r.journal.log()[before:])
-		}
-		if !strings.Contains(r.log.String(), "head is below the tip") {
-			t.Error("the log says nothing of it")
-		}
-		r.client.setCeiling(0)
-		r.chain.Extend(2)
-		elapse(time.Minute)
-		r.mustMatch(t)
-		_ = stop()
-	})
-}
-
-func TestShorterBranchIsHeldUntilItReachesTheTip(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(0)
-		r.chain.Extend(20)
-		stop := follow(t, r.opts)
-		synctest.Wait()
-		r.chain.Extend(10)
-		elapse(10 * time.Second)
-		before := len(r.journal.log())
-		r.chain.Reorg(6, 4)
-		elapse(2 * time.Minute)
-		if n := len(r.journal.log()); n != before {
-			t.Errorf("a shorter branch led to %v", r.journal.log()[before:])
-		}
-		r.chain.Extend(2) // now of the tip's height
-		elapse(2 * time.Minute)
-		r.mustMatch(t)
-		added := r.journal.log()[before:]
-		if len(added) != 7 || added[0].Kind != watcher.Rollback || added[0].Ref != r.chain.At(24).Ref() {
-			t.Errorf("announced %v, want one roll-back to block 24 and six blocks", added)
-		}
-		_ = stop()
-	})
-}
-
-// Two nodes on different branches of one height: one replacement at most.
-func TestNoFlappingBetweenBranchesOfOneHeight(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(0)
-		r.client.heads = make(chan chain.Head)
-		a := r.chain.Extend(10)
-		stop := follow(t, r.opts)
-		synctest.Wait()
-		b := r.chain.Reorg(1, 1)
-		r.client.heads <- headOf(b)
-		synctest.Wait()
-		if got := r.journal.tip(); got != b.Ref() {
-			t.Fatalf("tip %v, want the new canonical block %v", got, b.Ref())
-		}
-		before := len(r.journal.log())
 		for range 20 {
-			r.client.heads <- headOf(a)
-			synctest.Wait()
-			r.client.heads <- headOf(b)
-			synctest.Wait()
+			r.chain.Extend(1)
+			r.client.setMissing(r.chain.Head().Number)
+			elapse(5 * time.Minute) // the back-off is at its cap
+			r.client.failPolls(slices.Repeat([]error{errors.New("down")}, 100)...)
+			elapse(10 * time.Second)
+			r.client.setMissing(0)
+			r.client.heal()
+			elapse(time.Second + time.Millisecond)
+			r.mustMatch(t)
 		}
-		if n := len(r.journal.log()); n != before {
-			t.Errorf("%d announcements by flapping", n-before)
-		}
-		r.mustMatch(t)
 		_ = stop()
 	})
 }
 
-// A pushed head of a branch that the endpoint which serves blocks does not
-// hold canonical is looked at once, not at every poll.
-func TestForeignHeadOfTipHeight(t *testing.T) {
+// While a block cannot be had, those after it are not fetched over and over.
+func TestStalledWatcherFetchesOnlyWhatIsInTheWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(0)
-		r.client.heads = make(chan chain.Head)
-		b := r.chain.Extend(10)
+		r.chain.Extend(5)
 		stop := follow(t, r.opts)
 		synctest.Wait()
-		before := r.client.calls["block"]
-		foreign := headOf(b)
-		foreign.Hash[0]++
-		for range 10 {
-			r.client.heads <- foreign
-			synctest.Wait()
+		r.client.setMissing(8)
+		r.chain.Extend(30)
+		elapse(10 * time.Minute)
+		if got := r.journal.tip().Height; got != 7 {
+			t.Errorf("tip %d, want it held back at 7", got)
 		}
-		if n := r.client.calls["block"] - before; n != 1 {
-			t.Errorf("%d blocks fetched because of a foreign head, want 1", n)
+		tries := int(metric(t, r.reg, "ozmo_watcher_retries_total"))
+		if n := r.client.calls["refetch"]; tries < 20 || n > tries+10 {
+			t.Errorf("%d refetches in %d tries", n, tries)
 		}
+		r.client.setMissing(0)
+		elapse(time.Minute)
 		r.mustMatch(t)
 		_ = stop()
 	})
@@ -353,80 +303,6 @@ func TestMaxPastBlocks(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestForkBelowTheWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(0)
-		r.opts.Window, r.journal.window = 8, 8
-		r.chain.Extend(5)
-		stop := follow(t, r.opts)
-		synctest.Wait()
-		r.chain.Extend(30)
-		elapse(time.Minute)
-		r.mustMatch(t)
-		r.chain.Reorg(7, 9) // the ancestor is the oldest block of the window
-		elapse(time.Minute)
-		r.mustMatch(t)
-		before := len(r.journal.log())
-		r.chain.Reorg(8, 10) // one deeper
-		elapse(10 * time.Minute)
-		if n := len(r.journal.log()); n != before {
-			t.Errorf("announced %v across a fork below the window", r.journal.log()[before:])
-		}
-		if metric(t, r.reg, "ozmo_watcher_fork_below_window") != 1 {
-			t.Error("ozmo_watcher_fork_below_window is not 1")
-		}
-		if metric(t, r.reg, "ozmo_watcher_stalled_seconds", "fork-below-window") < 500 {
-			t.Error("the stall does not grow or lacks its reason")
-		}
-		lines := strings.Count(r.log.String(), "level=ERROR")
-		if lines < 2 || lines > 12 {
-			t.Errorf("%d error lines in 10 minutes, want one a minute or so", lines)
-		}
-		// Walking back again and again must not cost a fetch of the branch each time.
-		if n := r.client.calls["byhash"]; n > 30 {
-			t.Errorf("%d blocks were fetched by hash", n)
-		}
-		_ = stop()
-	})
-}
-
-// A young network may be rolled back altogether.
-func TestReorgBelowTheFirstBlock(t *testing.T) {
-	for _, depth := range []int{1, 3, 6} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(0)
-			r.chain.Extend(20)
-			stop := follow(t, r.opts)
-			synctest.Wait()
-			r.chain.Reorg(depth, depth+2)
-			elapse(time.Minute)
-			r.mustMatch(t)
-			r.chain.Reorg(depth+2, depth+3) // and again
-			elapse(time.Minute)
-			r.mustMatch(t)
-			_ = stop()
-		})
-	}
-}
-
-func TestAnotherGenesisIsAnError(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(0)
-		start := uint64(0)
-		r.opts.Start = &start
-		stop := follow(t, r.opts)
-		synctest.Wait()
-		other := fakechain.New(fakechain.Options{Seed: 9})
-		other.Extend(3)
-		r.client.chain = other
-		elapse(time.Minute)
-		if n := len(r.journal.log()); n != 1 || metric(t, r.reg, "ozmo_watcher_fork_below_window") != 1 {
-			t.Errorf("%d announcements; want the first block only, and the alarm", n)
-		}
-		_ = stop()
-	})
 }
 
 func TestFencedWatcherEnds(t *testing.T) {

@@ -30,6 +30,7 @@ type block any
 type hit struct {
 	match.Key
 	about *monitor
+	tx    string // hash of the transaction
 	build func() *match.Match
 }
 
@@ -120,7 +121,7 @@ func (e *evmEngine) judge(b block, position uint64, budget int, only func(string
 	for i := range result.Hits {
 		h := &result.Hits[i]
 		about := e.about[h.Monitor]
-		hits[i] = hit{Key: h.Key, about: about, build: func() *match.Match { return h.Match(about.slug) }}
+		hits[i] = hit{Key: h.Key, about: about, tx: h.Transaction().Hash.String(), build: func() *match.Match { return h.Match(about.slug) }}
 	}
 	return hits, result.OverBudget
 }

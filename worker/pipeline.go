@@ -37,8 +37,9 @@ func newPipeline(w *Worker, network string, log *slog.Logger) *pipeline {
 	return &pipeline{Worker: w, network: network, log: log}
 }
 
-// run judges from the cursor on until ctx ends.
-func (p *pipeline) run(ctx context.Context) (err error) {
+// run judges from the cursor on until ctx ends. What is under way then is
+// finished, unless work ends too.
+func (p *pipeline) run(ctx, work context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.metrics.panics.Inc()
@@ -86,10 +87,13 @@ func (p *pipeline) run(ctx context.Context) (err error) {
 		if pending[0].Position != at+1 {
 			return fmt.Errorf("position %d is not kept any more (oldest is %d)", at+1, pending[0].Position)
 		}
+		if ctx.Err() != nil {
+			return nil
+		}
 		batch := pending[:min(batchSteps, len(pending))]
 		var steps []step
 		steps, branch = plan(v, b, branch, batch, pending[len(batch):], windowOf(n))
-		if err := p.process(ctx, b, steps); err != nil {
+		if err := p.process(work, b, steps); err != nil {
 			return err
 		}
 		at = batch[len(batch)-1].Position
@@ -107,7 +111,7 @@ func windowOf(n *fsm.Network) int {
 func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, uint64, error) {
 	n, ok := v.Network(p.network)
 	c, wanted := v.Cursor(p.network, p.opts.Cohort)
-	if !ok || !wanted {
+	if !ok || !wanted || c.Parked() {
 		return nil, 0, errUnwanted
 	}
 	return n, c.Position, nil
@@ -128,7 +132,9 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	for i := range steps {
 		results[i] = make(chan judged, 1)
 	}
+	begun := make(chan struct{})
 	go func() {
+		defer close(begun)
 		for i := range steps {
 			group.Go(func() error {
 				j, err := p.judgeStep(judging, b, &steps[i])
@@ -139,19 +145,23 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			})
 		}
 	}()
+	ended := func() error { <-begun; return group.Wait() }
 	round := &round{pipeline: p}
 	for i := range steps {
 		select {
 		case j := <-results[i]:
 			if err := round.fire(ctx, &steps[i], j); err != nil {
-				return errors.Join(err, group.Wait())
+				return errors.Join(err, ended())
 			}
 		case <-judging.Done():
-			if err := group.Wait(); err != nil {
+			if err := ended(); err != nil {
 				return err
 			}
 			return context.Cause(ctx)
 		}
+	}
+	if err := ended(); err != nil {
+		return err
 	}
 	return round.record(ctx, steps)
 }

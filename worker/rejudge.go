@@ -62,7 +62,7 @@ func (r *Rejudge) Judge(payload []byte) ([]Found, error) {
 	hits, _ := r.engine.judge(b, 1, 0, nil)
 	out := make([]Found, len(hits))
 	for i, h := range hits {
-		out[i] = Found{Key: h.Key, MonitorName: h.about.name, Transaction: h.build().Transaction}
+		out[i] = Found{Key: h.Key, MonitorName: h.about.name, Transaction: h.tx}
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -50,14 +51,13 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 		if !ok {
 			return fmt.Errorf("tenant %s: its configuration at position %d is not kept any more", h.Tenant, s.entry.Position)
 		}
-		f, err := r.build(v, s, h, version)
-		if err != nil {
-			return err
-		}
+		f := r.build(v, s, h, version)
 		r.fired = append(r.fired, f)
 		r.metrics.alerts.WithLabelValues(r.network).Inc()
 		for _, d := range f.deliveries {
-			r.send(ctx, v, s, version, d)
+			if d.attempt == nil {
+				r.send(ctx, v, s, version, d)
+			}
 		}
 	}
 	return nil
@@ -65,31 +65,46 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 
 // build makes the alert of a hit. Deliveries that the ledger already has are
 // left out: a crash or a re-announced block repeats nothing.
-func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) (*firing, error) {
-	m := h.build()
-	body, err := m.JSON()
-	if err != nil {
-		return nil, fmt.Errorf("tenant %s: %w", h.Tenant, err)
-	}
+func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firing {
 	a := &alert.Alert{
-		ID:     alert.NewID(h.Tenant, h.Monitor, r.network, m.Transaction),
+		ID:     alert.NewID(h.Tenant, h.Monitor, r.network, h.tx),
 		Tenant: h.Tenant, MonitorID: h.Monitor, MonitorName: h.about.name,
 		Network: r.network, NetworkSlug: h.about.slug,
 		Block: h.ref, BlockTime: h.time, Seen: time.UnixMilli(s.entry.Seen),
-		Tx: m.Transaction, State: alert.Fired,
-		Variables: m.Variables(), Match: body,
-		Version: version.Number, Position: s.entry.Position,
+		Tx: h.tx, State: alert.Fired, Version: version.Number, Position: s.entry.Position,
 	}
+	failed := r.describe(a, h)
 	f := &firing{alert: a}
 	known, ok := v.FindFired(r.network, h.ref, a.ID.String())
 	for _, d := range alert.Deliveries(a, h.about.triggers) {
 		if ok && slices.ContainsFunc(known.Deliveries, func(k fsm.Delivered) bool { return k.Key == d.Key.String() }) {
 			continue
 		}
-		f.deliveries = append(f.deliveries, &sending{Delivery: d, done: make(chan outbox.Attempt, 1)})
+		sent := &sending{Delivery: d, done: make(chan outbox.Attempt, 1)}
+		if failed != nil {
+			sent.attempt = &outbox.Attempt{Result: notify.Result{Permanent: true}, Err: failed}
+		}
+		f.deliveries = append(f.deliveries, sent)
 	}
 	f.recorded = ok && len(f.deliveries) == 0
-	return f, nil
+	return f
+}
+
+// describe puts into an alert what its messages say. Where that fails, the
+// deliveries become dead letters that name the reason: one monitor must not
+// stop a network.
+func (r *round) describe(a *alert.Alert, h hitAt) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.metrics.panics.Inc()
+			r.log.Error("panic while describing a match", "tenant", h.Tenant, "monitor", h.Monitor, "tx", h.tx, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the match cannot be described: panic: %v", p)
+		}
+	}()
+	m := h.build()
+	a.Variables = m.Variables()
+	a.Match, err = m.JSON()
+	return err
 }
 
 // send begins the first attempts of a delivery.

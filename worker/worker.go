@@ -68,6 +68,9 @@ type Options struct {
 
 	// Patience is how long a cursor waits for first attempts; 0 means 1 s.
 	Patience time.Duration
+	// Grace is how long Run finishes what it has begun when it is told to end; 0
+	// means 5 s. What is not finished is done again after the next start.
+	Grace time.Duration
 	// Budget bounds what one tenant may cost in one block before the others'
 	// alerts go first; see evm.Limits. 0 means defaultBudget.
 	Budget int
@@ -75,6 +78,7 @@ type Options struct {
 
 const (
 	defaultPatience = time.Second
+	defaultGrace    = 5 * time.Second
 	defaultBudget   = 2_000_000
 )
 
@@ -90,17 +94,24 @@ func New(opts Options) *Worker {
 	if opts.Patience == 0 {
 		opts.Patience = defaultPatience
 	}
+	if opts.Grace == 0 {
+		opts.Grace = defaultGrace
+	}
 	if opts.Budget == 0 {
 		opts.Budget = defaultBudget
 	}
 	return &Worker{opts: opts, metrics: newMetrics(opts.Registerer), log: opts.Logger}
 }
 
-// Run judges every network that the cohort wants until ctx ends. It returns nil
-// then, or fsm.ErrStaleEpoch when the cohort has moved to another node.
+// Run judges every network that the cohort wants until ctx ends, and then
+// finishes within Grace what it has begun. It returns nil then, or
+// fsm.ErrStaleEpoch when the cohort has moved to another node.
 func (w *Worker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.opts.Grace, stop) })()
 	var (
 		pipelines sync.WaitGroup
 		mu        sync.Mutex
@@ -120,7 +131,7 @@ func (w *Worker) Run(ctx context.Context) error {
 				continue
 			}
 			pipelines.Go(func() {
-				err := w.follow(ctx, c.Network)
+				err := w.follow(ctx, work, c.Network)
 				mu.Lock()
 				delete(running, c.Network)
 				mu.Unlock()
@@ -141,10 +152,10 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // follow judges one network, beginning anew after a failure.
-func (w *Worker) follow(ctx context.Context, network string) error {
+func (w *Worker) follow(ctx, work context.Context, network string) error {
 	log := w.log.With("network", network)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		err := newPipeline(w, network, log).run(ctx)
+		err := newPipeline(w, network, log).run(ctx, work)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errUnwanted):
 			return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -100,8 +101,10 @@ func checkConfig(ctx context.Context, dir string) (*configCheck, error) {
 		return nil, err
 	}
 	defer resolver.Close()
-	tree, problems := spec.ReadTree(os.DirFS(dir), spec.WithResolver(ctx, resolver), spec.WithTime(time.Now()))
-	problems = append(problems, match.CheckTree(tree)...)
+	fsys := os.DirFS(dir)
+	tree, problems := spec.ReadTree(fsys, spec.WithResolver(ctx, resolver), spec.WithTime(time.Now()))
+	refused := refusedMonitors(fsys, tree, problems)
+	problems = slices.Concat(problems, match.CheckTree(tree), match.CheckTree(refused))
 	slices.SortStableFunc(problems, func(a, b spec.Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(rank(a.Severity), rank(b.Severity)))
 	})
@@ -115,6 +118,41 @@ func checkConfig(ctx context.Context, dir string) (*configCheck, error) {
 	}
 	c.countDocuments(tree)
 	return c, nil
+}
+
+// refusedMonitors are the monitors that were left out of a tree because of what
+// they refer to. Their conditions can be checked all the same, so that one run
+// shows everything.
+func refusedMonitors(fsys fs.FS, tree *spec.Tree, problems spec.Problems) *spec.Tree {
+	out := &spec.Tree{Networks: tree.Networks, Tenants: make(map[string]*spec.Folder)}
+	done := make(map[string]bool)
+	for name, f := range tree.Tenants {
+		out.Tenants[name] = &spec.Folder{Networks: f.Networks, Monitors: make(map[string]*spec.Monitor), Files: make(map[string]string)}
+		for _, file := range f.Files {
+			done[file] = true
+		}
+	}
+	for _, p := range problems.Errors() {
+		tenant, folder := spec.DefaultTenant, path.Dir(p.File)
+		if rest, ok := strings.CutPrefix(folder, "tenants/"); ok {
+			tenant, folder = path.Split(rest)
+			tenant = strings.TrimSuffix(tenant, "/")
+		}
+		f := out.Tenants[tenant]
+		if folder != "monitors" || f == nil || done[p.File] {
+			continue
+		}
+		done[p.File] = true
+		data, err := fs.ReadFile(fsys, p.File)
+		if err != nil {
+			continue // reported
+		}
+		if m, _ := spec.ParseMonitor(data); m != nil {
+			f.Monitors[p.File] = m
+			f.Files[spec.DocKey(spec.KindMonitor, p.File)] = p.File
+		}
+	}
+	return out
 }
 
 func rank(s spec.Severity) int {
@@ -143,7 +181,7 @@ func (c *configCheck) countDocuments(tree *spec.Tree) {
 	}
 	for _, p := range c.Problems.Errors() {
 		parts := strings.Split(p.File, "/")
-		if !strings.EqualFold(ext(p.File), ".json") || len(parts) < 2 {
+		if !strings.EqualFold(path.Ext(p.File), ".json") || len(parts) < 2 {
 			continue
 		}
 		file, folder := p.File, parts[len(parts)-2]
@@ -168,8 +206,6 @@ func (c *configCheck) countDocuments(tree *spec.Tree) {
 		}
 	}
 }
-
-func ext(file string) string { return file[max(0, strings.LastIndexByte(file, '.')):] }
 
 // firstKey is the first key of a JSON path: a in a.b, a b in ["a b"].c.
 func firstKey(path string) string {

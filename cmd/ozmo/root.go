@@ -11,10 +11,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// commands are the commands of ozmo, in the order in which help lists them.
+// commands are the commands of ozmo.
 var commands = []func(*app) *cobra.Command{
+	newServe,
 	newConfig,
 	newMonitor,
+	newCoverage,
 	newVersion,
 }
 
@@ -120,7 +122,7 @@ func isBuiltIn(cmd *cobra.Command) bool {
 func group(use, short, example string, sub ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example,
-		DisableFlagsInUseLine: true,
+		DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
 		Args:                  cobra.ArbitraryArgs, // so that a misspelt command reaches RunE
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names := make([]string, 0, len(sub))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 	"github.com/ozmo-dev/ozmo/node"
 )
 
-func serveCommand() *cobra.Command {
+func newServe(a *app) *cobra.Command {
 	opts := node.Options{}
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -36,7 +35,7 @@ where it stopped: no block is skipped, no alert lost.`,
   kill -HUP $(pidof ozmo)                             # read the folder again`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.Logger = slog.Default()
+			opts.Logger = a.log
 			opts.Console = cmd.OutOrStdout()
 			return serve(cmd.Context(), opts)
 		},
@@ -90,7 +89,7 @@ func serve(ctx context.Context, opts node.Options) error {
 				return
 			case <-hup:
 				if _, err := n.Reload(ctx); err != nil {
-					slog.Error("the folder was not taken over", "error", err)
+					opts.Logger.Error("the folder was not taken over", "error", err)
 				}
 			}
 		}
@@ -98,7 +97,7 @@ func serve(ctx context.Context, opts node.Options) error {
 	failed := n.Wait(ctx)
 	stop()
 	<-done
-	slog.Info("stopping")
+	opts.Logger.Info("stopping")
 	if failed != nil {
 		failed = fmt.Errorf("the node stopped: %w", failed)
 	}

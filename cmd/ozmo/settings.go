@@ -192,6 +192,9 @@ func (r *settingsReader) table(n *yaml.Node, prefix string) {
 		}
 		fine := true
 		for _, v := range values {
+			if v.Kind == yaml.AliasNode {
+				v = v.Alias
+			}
 			if v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
 				fine = false
 			}

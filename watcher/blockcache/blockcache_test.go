@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,14 +28,50 @@ func hash(n int) (h fsm.Hash) {
 	return h
 }
 
+// noise is a payload that does not become smaller by compressing it.
+func noise(seed, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(b)
+	return b
+}
+
+func TestMemoryCompresses(t *testing.T) {
+	m := blockcache.NewMemory(0, nil)
+	want := []byte(strings.Repeat(`{"hash":"0x00","logsBloom":"0x0000000000000000"},`, 10_000))
+	m.Put(t.Context(), "n", hash(1), want)
+	if _, size := m.Len(); size > int64(len(want)/4) {
+		t.Errorf("%d bytes are kept as %d", len(want), size)
+	}
+	for range 2 {
+		if got, ok := m.Get(t.Context(), "n", hash(1)); !ok || !bytes.Equal(got, want) {
+			t.Fatal("the payload is not what was put")
+		}
+	}
+	m.Put(t.Context(), "n", hash(2), nil)
+	if got, ok := m.Get(t.Context(), "n", hash(2)); !ok || len(got) != 0 {
+		t.Errorf("an empty payload: %q, %v", got, ok)
+	}
+}
+
+func BenchmarkMemory(b *testing.B) {
+	payload := []byte(strings.Repeat(`{"hash":"0x00","logsBloom":"0x0000000000000000"},`, 20_000))
+	b.SetBytes(int64(len(payload)))
+	b.ReportAllocs()
+	m := blockcache.NewMemory(0, nil)
+	for i := 0; b.Loop(); i++ {
+		m.Put(b.Context(), "n", hash(i), payload)
+		m.Get(b.Context(), "n", hash(i))
+	}
+}
+
 func TestMemoryKeepsWhatWasUsedLast(t *testing.T) {
 	ctx := t.Context()
 	m := blockcache.NewMemory(3*(1000+256), nil)
 	for i := range 3 {
-		m.Put(ctx, "n", hash(i), bytes.Repeat([]byte{byte(i)}, 1000))
+		m.Put(ctx, "n", hash(i), noise(i, 1000))
 	}
 	m.Get(ctx, "n", hash(0))
-	m.Put(ctx, "n", hash(3), make([]byte, 1000))
+	m.Put(ctx, "n", hash(3), noise(3, 1000))
 	for i, want := range []bool{true, false, true, true} {
 		if _, got := m.Get(ctx, "n", hash(i)); got != want {
 			t.Errorf("entry %d present: %v, want %v", i, got, want)
@@ -42,7 +80,7 @@ func TestMemoryKeepsWhatWasUsedLast(t *testing.T) {
 	if _, ok := m.Get(ctx, "other", hash(0)); ok {
 		t.Error("an entry of one network was found under another")
 	}
-	m.Put(ctx, "n", hash(9), make([]byte, 1<<20))
+	m.Put(ctx, "n", hash(9), noise(9, 1<<20))
 	if n, _ := m.Len(); n != 3 {
 		t.Errorf("a payload larger than the cache left %d entries, want the 3 from before", n)
 	}
@@ -66,7 +104,7 @@ func TestMemoryMatchesModel(t *testing.T) {
 			k := rapid.IntRange(0, 9).Draw(t, "key")
 			if rapid.Bool().Draw(t, "put") {
 				n := rapid.IntRange(0, 2000).Draw(t, "size")
-				m.Put(t.Context(), "n", hash(k), make([]byte, n))
+				m.Put(t.Context(), "n", hash(k), noise(k, n))
 				if _, ok := size[k]; ok {
 					touch(k)
 					continue
@@ -82,8 +120,11 @@ func TestMemoryMatchesModel(t *testing.T) {
 				}
 				continue
 			}
-			_, got := m.Get(t.Context(), "n", hash(k))
-			_, want := size[k]
+			payload, got := m.Get(t.Context(), "n", hash(k))
+			n, want := size[k]
+			if want && !bytes.Equal(payload, noise(k, int(n-256))) {
+				t.Fatalf("key %d has another payload", k)
+			}
 			if got != want {
 				t.Fatalf("key %d present: %v, want %v", k, got, want)
 			}
@@ -108,8 +149,8 @@ func total(m map[int]int64) (sum int64) {
 func TestMemoryMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := blockcache.NewMemory(2000, blockcache.NewMetrics(reg))
-	m.Put(t.Context(), "n", hash(1), make([]byte, 1000))
-	m.Put(t.Context(), "n", hash(2), make([]byte, 1000))
+	m.Put(t.Context(), "n", hash(1), noise(1, 1000))
+	m.Put(t.Context(), "n", hash(2), noise(2, 1000))
 	m.Get(t.Context(), "n", hash(1))
 	m.Get(t.Context(), "n", hash(2))
 	want := `

@@ -14,16 +14,11 @@ const (
 )
 
 // Memory is a Cache in this process: the payloads used last, up to a number of
-// bytes.
-//
-// Payloads are kept as they are. Compressing them (zstd at its fastest) would
-// hold about three times as many, but it would delay every announcement by the
-// compression and every judgement by the decompression of a block, which is
-// more than all the rest of the watcher's work at the tip; and what does not
-// fit is needed only by those who lag, and can be loaded again.
+// bytes. It keeps them compressed; see packer.
 type Memory struct {
 	limit   int64
 	metrics *Metrics
+	packer  *packer
 
 	mu      sync.Mutex
 	bytes   int64
@@ -37,11 +32,11 @@ type key struct {
 }
 
 type entry struct {
-	key     key
-	payload []byte
+	key key
+	packed
 }
 
-func (e *entry) cost() int64 { return int64(len(e.payload)) + entryOverhead }
+func (e *entry) cost() int64 { return int64(len(e.bytes)) + entryOverhead }
 
 // NewMemory makes a cache that keeps at most limit bytes, 256 MiB when limit is
 // 0. Metrics may be nil.
@@ -52,36 +47,51 @@ func NewMemory(limit int64, metrics *Metrics) *Memory {
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	return &Memory{limit: limit, metrics: metrics, entries: map[key]*list.Element{}, recent: list.New()}
+	return &Memory{limit: limit, metrics: metrics, packer: newPacker(), entries: map[key]*list.Element{}, recent: list.New()}
 }
 
 // Get implements Cache.
 func (m *Memory) Get(_ context.Context, network string, hash fsm.Hash) ([]byte, bool) {
+	e, ok := m.find(key{network, hash})
+	if ok {
+		payload, err := m.packer.unpack(e.packed)
+		if err == nil {
+			m.metrics.hits.WithLabelValues(network).Inc()
+			return payload, true
+		}
+		// Broken memory, or a bug: either way it is not there.
+	}
+	m.metrics.misses.WithLabelValues(network).Inc()
+	return nil, false
+}
+
+func (m *Memory) find(k key) (*entry, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	el, ok := m.entries[key{network, hash}]
+	el, ok := m.entries[k]
 	if !ok {
-		m.metrics.misses.WithLabelValues(network).Inc()
 		return nil, false
 	}
-	m.metrics.hits.WithLabelValues(network).Inc()
 	m.recent.MoveToFront(el)
-	return el.Value.(*entry).payload, true
+	return el.Value.(*entry), true
 }
 
 // Put implements Cache. A payload larger than the whole cache is not kept.
 func (m *Memory) Put(_ context.Context, network string, hash fsm.Hash, payload []byte) {
-	e := &entry{key{network, hash}, payload}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if el, ok := m.entries[e.key]; ok {
-		m.recent.MoveToFront(el)
+	k := key{network, hash}
+	if _, ok := m.find(k); ok {
 		return // the same block: entries are immutable
 	}
+	e := &entry{k, m.packer.pack(payload)}
 	if e.cost() > m.limit {
 		return
 	}
-	m.entries[e.key] = m.recent.PushFront(e)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.entries[k]; ok {
+		return // another Put was faster
+	}
+	m.entries[k] = m.recent.PushFront(e)
 	m.bytes += e.cost()
 	for m.bytes > m.limit {
 		m.drop(m.recent.Back())

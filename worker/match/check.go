@@ -24,7 +24,8 @@ func CheckTree(t *spec.Tree) spec.Problems {
 // CheckFolder compiles every monitor of a folder for the chains of its networks
 // and returns what is wrong, in the order of monitor names. Shared holds the
 // networks outside the folder, by slug. A reference to no known network is
-// passed over: reading the folder has reported it.
+// passed over, since reading the folder has reported it; of a monitor without
+// any other, the contract specs tell the chain.
 //
 // An expression that cannot be read or never be evaluated, and a monitor that
 // can never match, are errors. What may still match is a warning. The packages
@@ -35,18 +36,35 @@ func CheckFolder(f *spec.Folder, shared map[string]*spec.Network) spec.Problems 
 	var out spec.Problems
 	for _, name := range slices.Sorted(maps.Keys(f.Monitors)) {
 		m := f.Monitors[name]
-		var chains []spec.Chain
-		for _, ref := range m.Networks {
-			if n := refs.Network(ref); n != nil && !slices.Contains(chains, n.Type) {
-				chains = append(chains, n.Type)
-			}
-		}
 		file := f.Files[spec.DocKey(spec.KindMonitor, name)]
-		for _, p := range checkMonitor(m, chains) {
+		for _, p := range checkMonitor(m, chainsOf(m, refs)) {
 			out = append(out, p.document(file))
 		}
 	}
 	return out
+}
+
+// chainsOf are the kinds of chain that a monitor is for, in the order of its
+// networks.
+func chainsOf(m *spec.Monitor, refs spec.References) []spec.Chain {
+	var chains []spec.Chain
+	add := func(c spec.Chain) {
+		if c != "" && !slices.Contains(chains, c) {
+			chains = append(chains, c)
+		}
+	}
+	for _, ref := range m.Networks {
+		if n := refs.Network(ref); n != nil {
+			add(n.Type)
+		}
+	}
+	if len(chains) > 0 {
+		return chains
+	}
+	for i := range m.Addresses {
+		add(m.Addresses[i].SpecChain)
+	}
+	return chains
 }
 
 // document is the problem as one of a document.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
@@ -83,8 +84,14 @@ type Arg struct {
 // section 6).
 func (m *Match) JSON() ([]byte, error) {
 	inner := make(map[string]any, len(m.Parts)+4)
-	for k, v := range m.Parts {
-		inner[k] = v
+	parts := map[string]json.RawMessage{"monitor": m.Monitor}
+	maps.Copy(parts, m.Parts)
+	for key, raw := range parts {
+		value, err := ordered(raw)
+		if err != nil {
+			return nil, fmt.Errorf("match of monitor %q, transaction %s: %s: %w", m.MonitorName, m.Transaction, key, err)
+		}
+		inner[key] = value
 	}
 	on := m.MatchedOn
 	on.Events, on.Functions, on.Transactions = orEmpty(on.Events), orEmpty(on.Functions), orEmpty(on.Transactions)
@@ -97,7 +104,6 @@ func (m *Match) JSON() ([]byte, error) {
 	}
 	inner["matched_on"] = on
 	inner["matched_on_args"] = args
-	inner["monitor"] = m.Monitor
 	inner["network_slug"] = m.Network
 
 	var out bytes.Buffer
@@ -107,6 +113,18 @@ func (m *Match) JSON() ([]byte, error) {
 		return nil, fmt.Errorf("match of monitor %q, transaction %s: %w", m.MonitorName, m.Transaction, err)
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+// ordered reads JSON so that writing it again orders its keys and changes no
+// number. Nothing is null.
+func ordered(raw json.RawMessage) (value any, err error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	err = dec.Decode(&value)
+	return value, err
 }
 
 func orEmpty[T any](list []T) []T {

@@ -37,7 +37,9 @@ type Status uint8
 const (
 	// StatusUnknown is the status of a transaction whose receipt was not fetched.
 	StatusUnknown Status = iota
+	// StatusSuccess is that of a receipt with status 1.
 	StatusSuccess
+	// StatusFailure is that of a receipt with any other status, or none.
 	StatusFailure
 )
 

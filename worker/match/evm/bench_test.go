@@ -266,4 +266,27 @@ func BenchmarkMatchBlock(b *testing.B) {
 	for _, n := range []int{100, 100_000} {
 		b.Run(fmt.Sprintf("popular/monitors=%d", n), func(b *testing.B) { benchMatch(b, indexOf("popular", n, popularMonitor)) })
 	}
+	for _, n := range []int{10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("oracle/monitors=%d", n), func(b *testing.B) { benchOracle(b, n) })
+	}
+}
+
+// benchOracle is the same work without an index: monitor by monitor.
+func benchOracle(b *testing.B, n int) {
+	specs := &evm.ABIs{}
+	monitors := make([]*oracleMonitor, n)
+	for i := range monitors {
+		monitors[i] = &oracleMonitor{key: match.Key{Tenant: benchTenant(i)}, doc: spreadMonitor(i), until: 2}
+	}
+	for b.Loop() {
+		block, err := chainevm.Decode(payload())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if hits := len(oracle(monitors, specs, block, 1)); hits != benchHits {
+			b.Fatalf("%d hits, want %d", hits, benchHits)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "blocks/s")
+	b.SetBytes(int64(len(payload())))
 }

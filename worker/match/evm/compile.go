@@ -45,8 +45,6 @@ type compiler struct {
 	used      map[string]bool // paths of conditions whose signature some ABI has
 	problems  []match.Problem
 	soft      []int // problems that are errors only if nothing else can match
-
-	lastSignature, lastFolded string
 }
 
 func (c *compiler) report(sev match.Severity, path, suggestion, format string, args ...any) {
@@ -137,7 +135,7 @@ func (c *compiler) contract(path string, entry *spec.Address) *contract {
 	}
 	a, problems, err := c.specs.Get(entry.ContractSpec)
 	if err != nil {
-		c.reportSoft(path, "use the Solidity ABI of the contract", "%s", strings.TrimPrefix(err.Error(), "contract spec "))
+		c.reportSoft(path, "use the Solidity ABI of the contract", "the %s", err)
 		return nil
 	}
 	for _, p := range problems {
@@ -162,14 +160,15 @@ func (c *compiler) rules(a *abi.ABI) []*rule {
 		wanted []spec.Signature
 		defs   []*abi.Definition
 	}{{"events", c.src.Match.Events, a.Events}, {"functions", c.src.Match.Functions, a.Functions}} {
-		if len(list.wanted) == 0 {
-			continue
+		folded := make([]string, len(list.wanted))
+		for i := range folded {
+			folded[i] = abi.FoldSignature(list.wanted[i].Signature)
 		}
 		for _, d := range list.defs {
-			if !reachable(a, d) {
+			if !slices.Contains(folded, d.Folded) || !reachable(a, d) {
 				continue
 			}
-			if r := c.rule(list.name, list.wanted, d); r != nil {
+			if r := c.rule(list.name, list.wanted, folded, d); r != nil {
 				rules = append(rules, r)
 			}
 		}
@@ -187,10 +186,10 @@ func reachable(a *abi.ABI, d *abi.Definition) bool {
 }
 
 // rule compiles the conditions that name one definition, nil when none can hold.
-func (c *compiler) rule(list string, wanted []spec.Signature, d *abi.Definition) *rule {
+func (c *compiler) rule(list string, wanted []spec.Signature, folded []string, d *abi.Definition) *rule {
 	var conds []condition
 	for i := range wanted {
-		if c.folded(wanted[i].Signature) != d.Folded {
+		if folded[i] != d.Folded {
 			continue
 		}
 		path := fmt.Sprintf("match_conditions.%s[%d]", list, i)
@@ -217,15 +216,6 @@ func newRule(d *abi.Definition, conds []condition) *rule {
 		r.conds[i].rule = r
 	}
 	return r
-}
-
-// folded is FoldSignature, remembered for the last text: a list of conditions
-// is compared with every entry of an ABI.
-func (c *compiler) folded(signature string) string {
-	if c.lastFolded == "" || c.lastSignature != signature {
-		c.lastSignature, c.lastFolded = signature, abi.FoldSignature(signature)
-	}
-	return c.lastFolded
 }
 
 // expression compiles an optional expression; ok is false when it can never
@@ -318,6 +308,9 @@ func (c *compiler) transactions() {
 // and checks their expressions no further.
 func (c *compiler) signatures(list string, wanted []spec.Signature, events bool) {
 	var have []*abi.Definition
+	if len(c.contracts) == 0 { // reported for the addresses
+		return
+	}
 	for _, t := range c.out.targets {
 		switch {
 		case t.contract == nil:
@@ -329,7 +322,7 @@ func (c *compiler) signatures(list string, wanted []spec.Signature, events bool)
 	}
 	for i := range wanted {
 		path := fmt.Sprintf("match_conditions.%s[%d]", list, i)
-		if c.used[path] || len(have) == 0 && len(c.out.targets) == 0 {
+		if c.used[path] {
 			continue
 		}
 		folded := abi.FoldSignature(wanted[i].Signature)

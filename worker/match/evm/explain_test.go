@@ -51,7 +51,6 @@ func explained(m *spec.Monitor, b *chainevm.Block) string {
 }
 
 func TestExplain(t *testing.T) {
-	ptr := func(s string) *string { return &s }
 	transfer := "Transfer(address,address,uint256)"
 	tests := []struct {
 		name   string
@@ -61,26 +60,26 @@ func TestExplain(t *testing.T) {
 	}{
 		{"matches", "0x1", func(*spec.Monitor) {}, ""},
 		{
-			"expression", "0x1", func(m *spec.Monitor) { m.Match.Events[0].Expression = ptr("value > 7 OR value == 8") },
+			"expression", "0x1", func(m *spec.Monitor) { m.Match.Events[0].Expression = new("value > 7 OR value == 8") },
 			"match_conditions.events[0].expression|0|" + transfer + "|the expression is false|value > 7: 7 vs 7, false|value == 8: 7 vs 8, false\n",
 		},
 		{
 			"function", "0x1", func(m *spec.Monitor) {
-				m.Match.Functions = []spec.Signature{{Signature: "transfer(address,uint256)", Expression: ptr("value > 5")}}
+				m.Match.Functions = []spec.Signature{{Signature: "transfer(address,uint256)", Expression: new("value > 5")}}
 				m.Match.Events = nil
 			},
 			"match_conditions.functions[0].expression|-1|transfer(address,uint256)|the expression is false|value > 5: 5 vs 5, false\n",
 		},
 		{
 			"status", "0x0", func(m *spec.Monitor) {
-				m.Match.Transactions = []spec.Transaction{{Status: "Success"}, {Status: "Any", Expression: ptr("gas_used > 100")}}
+				m.Match.Transactions = []spec.Transaction{{Status: "Success"}, {Status: "Any", Expression: new("gas_used > 100")}}
 			},
 			"match_conditions.transactions[0].status|-1||the status is Failure, wanted Success\n" +
 				"match_conditions.transactions[1].expression|-1||the expression is false|gas_used > 100: 100 vs 100, false\n",
 		},
 		{
 			"one transaction condition is enough", "0x0", func(m *spec.Monitor) {
-				m.Match.Events[0].Expression = ptr("value > 7")
+				m.Match.Events[0].Expression = new("value > 7")
 				m.Match.Transactions = []spec.Transaction{{Status: "Success"}, {Status: "Any"}}
 			},
 			"match_conditions.events[0].expression|0|" + transfer + "|the expression is false|value > 7: 7 vs 7, false\n",

@@ -1,5 +1,7 @@
 package evm
 
+import "github.com/ozmo-dev/ozmo/worker/match/expr"
+
 // TransactionVars is exported for the conformance vectors of finished matches.
 var TransactionVars = transactionVars
 
@@ -12,4 +14,15 @@ func SetLimits(small int32, fresh int) (undo func()) {
 	oldSmall, oldFresh := smallGroup, freshLimit
 	smallGroup, freshLimit = small, fresh
 	return func() { smallGroup, freshLimit = oldSmall, oldFresh }
+}
+
+// Break makes the conditions of a monitor panic when they are evaluated.
+func Break(m *Monitor) {
+	for i := range m.targets {
+		for _, r := range m.targets[i].rules() {
+			for k := range r.conds {
+				r.conds[k].program = &expr.Program{}
+			}
+		}
+	}
 }

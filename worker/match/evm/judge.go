@@ -110,7 +110,6 @@ func (r *run) start(x *Index, b *chainevm.Block, pos uint64, limits Limits) {
 func (r *run) release() {
 	clear(r.byInst)
 	clear(r.spent)
-	clear(r.seen[:])
 	clear(r.pending[:cap(r.pending)])
 	clear(r.args[:cap(r.args)])
 	*r = run{byInst: r.byInst, spent: r.spent, pending: r.pending[:0], gated: r.gated, args: r.args[:0]}

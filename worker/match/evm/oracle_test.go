@@ -21,6 +21,41 @@ type oracleMonitor struct {
 	key         match.Key
 	doc         *spec.Monitor
 	from, until uint64
+	addresses   []oracleAddress // of doc, once read
+}
+
+type oracleAddress struct {
+	text string // 0x and 40 lower-case digits, if it is one
+	abi  *abi.ABI
+}
+
+// read prepares the addresses of the document.
+func (m *oracleMonitor) read(specs *abi.Cache) {
+	if m.addresses != nil {
+		return
+	}
+	for _, a := range m.doc.Addresses {
+		text := strings.TrimPrefix(a.Address, "0x")
+		out := oracleAddress{text: "0x" + strings.ToLower(strings.Join(strings.FieldsFunc(text, unicode.IsSpace), ""))}
+		if a.ContractSpec != nil {
+			out.abi, _, _ = specs.Get(a.ContractSpec)
+		}
+		m.addresses = append(m.addresses, out)
+	}
+}
+
+// find returns the first entry equal to an address.
+func (m *oracleMonitor) find(a chainevm.Address) (contract *abi.ABI, ok bool) {
+	var text string
+	for i := range m.addresses {
+		if text == "" {
+			text = a.String()
+		}
+		if m.addresses[i].text == text {
+			return m.addresses[i].abi, true
+		}
+	}
+	return nil, false
 }
 
 type oracleHit struct {
@@ -38,13 +73,16 @@ func (m *oracleMonitor) inForce(pos uint64) bool {
 func oracle(monitors []*oracleMonitor, specs *abi.Cache, b *chainevm.Block, pos uint64) []oracleHit {
 	var hits []oracleHit
 	for _, m := range monitors {
+		m.read(specs)
+	}
+	for _, m := range monitors {
 		if !m.inForce(pos) {
 			continue
 		}
 		lend := func(a chainevm.Address) *abi.ABI {
 			for _, other := range monitors {
 				if other.inForce(pos) && other.key.Tenant == m.key.Tenant {
-					if _, found, ok := oracleAddress(other.doc, specs, a); ok && found != nil {
+					if found, _ := other.find(a); found != nil {
 						return found
 					}
 				}
@@ -52,7 +90,7 @@ func oracle(monitors []*oracleMonitor, specs *abi.Cache, b *chainevm.Block, pos 
 			return nil
 		}
 		for i := range b.Transactions {
-			if hit, ok := oracleTransaction(m.doc, specs, &b.Transactions[i], lend); ok {
+			if hit, ok := oracleTransaction(m, &b.Transactions[i], lend); ok {
 				hit.Key, hit.Tx = m.key, i
 				hits = append(hits, hit)
 			}
@@ -61,27 +99,11 @@ func oracle(monitors []*oracleMonitor, specs *abi.Cache, b *chainevm.Block, pos 
 	return hits
 }
 
-// oracleAddress finds the first entry equal to an address and its ABI.
-func oracleAddress(m *spec.Monitor, specs *abi.Cache, a chainevm.Address) (entry *spec.Address, spec *abi.ABI, ok bool) {
-	for i := range m.Addresses {
-		text := strings.TrimPrefix(m.Addresses[i].Address, "0x")
-		text = strings.ToLower(strings.Join(strings.FieldsFunc(text, unicode.IsSpace), ""))
-		if "0x"+text != a.String() {
-			continue
-		}
-		if raw := m.Addresses[i].ContractSpec; raw != nil {
-			spec, _, _ = specs.Get(raw)
-		}
-		return &m.Addresses[i], spec, true
-	}
-	return nil, nil, false
-}
-
-func oracleTransaction(m *spec.Monitor, specs *abi.Cache, t *chainevm.Transaction, lend func(chainevm.Address) *abi.ABI) (hit oracleHit, ok bool) {
+func oracleTransaction(m *oracleMonitor, t *chainevm.Transaction, lend func(chainevm.Address) *abi.ABI) (hit oracleHit, ok bool) {
 	gate := false
 	involve := func(a *chainevm.Address) {
 		if a != nil {
-			_, _, monitored := oracleAddress(m, specs, *a)
+			_, monitored := m.find(*a)
 			gate = gate || monitored
 		}
 	}
@@ -89,10 +111,10 @@ func oracleTransaction(m *spec.Monitor, specs *abi.Cache, t *chainevm.Transactio
 	involve(t.To)
 	for i := range t.Logs {
 		involve(&t.Logs[i].Address)
-		oracleEvent(m, specs, &t.Logs[i], &hit)
+		oracleEvent(m, &t.Logs[i], &hit)
 	}
-	oracleFunction(m, specs, t, lend, &hit)
-	for _, c := range m.Match.Transactions {
+	oracleFunction(m, t, lend, &hit)
+	for _, c := range m.doc.Match.Transactions {
 		if (c.Status == "Any" || c.Status == t.Status().String()) && oracleHolds(c.Expression, oracleVars, oracleVarsOf(t)) {
 			status := "Success"
 			if t.Status() == chainevm.StatusFailure {
@@ -102,13 +124,13 @@ func oracleTransaction(m *spec.Monitor, specs *abi.Cache, t *chainevm.Transactio
 			break
 		}
 	}
-	either := len(m.Match.Events)+len(m.Match.Functions) == 0 || len(hit.On.Events)+len(hit.On.Functions) > 0
-	transaction := len(m.Match.Transactions) == 0 || len(hit.On.Transactions) > 0
+	either := len(m.doc.Match.Events)+len(m.doc.Match.Functions) == 0 || len(hit.On.Events)+len(hit.On.Functions) > 0
+	transaction := len(m.doc.Match.Transactions) == 0 || len(hit.On.Transactions) > 0
 	return hit, gate && either && transaction
 }
 
-func oracleEvent(m *spec.Monitor, specs *abi.Cache, l *chainevm.Log, hit *oracleHit) {
-	_, contract, ok := oracleAddress(m, specs, l.Address)
+func oracleEvent(m *oracleMonitor, l *chainevm.Log, hit *oracleHit) {
+	contract, ok := m.find(l.Address)
 	if !ok || contract == nil || len(l.Topics) == 0 {
 		return
 	}
@@ -121,7 +143,7 @@ func oracleEvent(m *spec.Monitor, specs *abi.Cache, l *chainevm.Log, hit *oracle
 	if err != nil {
 		return
 	}
-	for _, c := range m.Match.Events {
+	for _, c := range m.doc.Match.Events {
 		if sameSignature(c.Signature, d.Signature) && oracleHolds(c.Expression, d.Vars, args) {
 			hit.On.Events = append(hit.On.Events, match.Condition{Expression: c.Expression, Signature: d.Signature})
 			hit.Args.Events = append(hit.Args.Events, oracleArgs(d, args, "0x"+hex.EncodeToString(d.Hash[:])))
@@ -130,11 +152,11 @@ func oracleEvent(m *spec.Monitor, specs *abi.Cache, l *chainevm.Log, hit *oracle
 	}
 }
 
-func oracleFunction(m *spec.Monitor, specs *abi.Cache, t *chainevm.Transaction, lend func(chainevm.Address) *abi.ABI, hit *oracleHit) {
-	if t.To == nil || len(t.Input) < 4 || len(m.Match.Functions) == 0 {
+func oracleFunction(m *oracleMonitor, t *chainevm.Transaction, lend func(chainevm.Address) *abi.ABI, hit *oracleHit) {
+	if t.To == nil || len(t.Input) < 4 || len(m.doc.Match.Functions) == 0 {
 		return
 	}
-	_, contract, ok := oracleAddress(m, specs, *t.To)
+	contract, ok := m.find(*t.To)
 	if ok && contract == nil {
 		contract = lend(*t.To)
 	}
@@ -150,7 +172,7 @@ func oracleFunction(m *spec.Monitor, specs *abi.Cache, t *chainevm.Transaction, 
 	if err != nil {
 		return
 	}
-	for _, c := range m.Match.Functions {
+	for _, c := range m.doc.Match.Functions {
 		if !sameSignature(c.Signature, d.Signature) || !oracleHolds(c.Expression, d.Vars, args) {
 			continue
 		}

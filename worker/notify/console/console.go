@@ -59,8 +59,14 @@ func Format(n *notify.Notification) string {
 	line("transaction", a.Tx)
 	arguments(&b, "event", "events", a.Variables)
 	arguments(&b, "function", "functions", a.Variables)
-	if !a.BlockTime.IsZero() {
-		line("after", n.Time.Sub(a.BlockTime).Round(time.Millisecond).String())
+	// Better the moment the watcher learned of the block than the block's own
+	// time, which is whole seconds and the chain's word.
+	since := a.Seen
+	if since.IsZero() {
+		since = a.BlockTime
+	}
+	if !since.IsZero() {
+		line("after", n.Time.Sub(since).Round(time.Millisecond).String())
 	}
 	b.WriteString("\n")
 	return b.String()

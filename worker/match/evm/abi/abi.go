@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNotABI is returned for a document that is no Solidity ABI.
-var ErrNotABI = errors.New("contract spec is not a Solidity ABI")
+var ErrNotABI = errors.New("contract_spec is not a Solidity ABI")
 
 // ABI is the functions and events of a contract. It is immutable.
 type ABI struct {

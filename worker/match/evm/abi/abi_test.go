@@ -220,7 +220,7 @@ func TestHostile(t *testing.T) {
 		}
 		return words(ws...)
 	}
-	max := strings.Repeat("f", 64)
+	all := strings.Repeat("f", 64)
 	tests := []struct {
 		name string
 		fn   string
@@ -230,9 +230,9 @@ func TestHostile(t *testing.T) {
 		{"no data", "bytes", nil, ErrShort},
 		{"offset outside", "bytes", words("40"), ErrShort},
 		{"offset at the end", "bytes", words("20"), ErrShort},
-		{"offset huge", "bytes", words(max), ErrShort},
+		{"offset huge", "bytes", words(all), ErrShort},
 		{"offset negative as int", "bytes", words("ffffffff"), ErrShort},
-		{"length huge", "bytes", words("20", max), ErrShort},
+		{"length huge", "bytes", words("20", all), ErrShort},
 		{"length beyond the end", "bytes", words("20", "21", "1"), ErrShort},
 		{"list longer than the data", "list", words("20", "3", "1", "2"), ErrShort},
 		{"list huge", "list", words("20", "7fffffff"), ErrShort},

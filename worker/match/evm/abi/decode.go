@@ -84,11 +84,11 @@ func word(t *Type, b []byte) expr.Value {
 	case Address:
 		return expr.Addr([20]byte(b[12:32]))
 	case Bool:
-		var any byte
+		var set byte
 		for _, c := range b[:32] {
-			any |= c
+			set |= c
 		}
-		return expr.BoolValue(any != 0)
+		return expr.BoolValue(set != 0)
 	case FixedBytes:
 		return expr.Word([32]byte(b[:32]))
 	case Function:

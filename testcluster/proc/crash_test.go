@@ -1,0 +1,255 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// setting reads a number from the environment.
+func setting(t testing.TB, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	v, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s=%q: %v", name, text, err)
+	}
+	return v
+}
+
+// driver makes the chain live: blocks by the clock, reorganisations of random
+// depth. devchain could do so itself, but it could not be told to stop.
+type driver struct {
+	chain  *Chain
+	rng    *rand.Rand
+	dead   map[string]bool // hashes of blocks that are no longer on the chain
+	reorgs int
+	err    error
+	stop   context.CancelFunc
+	done   chan struct{}
+}
+
+const (
+	blockTime  = 250 * time.Millisecond
+	reorgEvery = 12 // blocks, on average
+	deepest    = 10 // blocks
+)
+
+func drive(t testing.TB, c *Chain, seed uint64) *driver {
+	ctx, stop := context.WithCancel(context.Background())
+	d := &driver{
+		chain: c, rng: rand.New(rand.NewPCG(seed, 1)), dead: map[string]bool{}, stop: stop, done: make(chan struct{}),
+	}
+	go func() {
+		defer close(d.done)
+		d.err = d.run(ctx)
+	}()
+	t.Cleanup(func() { stop(); <-d.done })
+	return d
+}
+
+func (d *driver) run(ctx context.Context) error {
+	ticker := time.NewTicker(blockTime)
+	defer ticker.Stop()
+	modes := []string{"reinclude", "drop", "move"}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		// Calls are not cut off: what they did has to be known.
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), Patience)
+		err := d.step(call, modes[d.rng.IntN(len(modes))])
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (d *driver) step(ctx context.Context, mode string) error {
+	if d.rng.IntN(reorgEvery) > 0 {
+		_, err := d.chain.Commit(ctx, 1)
+		return err
+	}
+	r, err := d.chain.Reorg(ctx, 1+d.rng.IntN(deepest), mode)
+	if err != nil {
+		return err
+	}
+	d.reorgs++
+	for _, b := range r.Dead {
+		d.dead[b.Hash] = true
+	}
+	return nil
+}
+
+// rest ends traffic and reorganisations and lets the chain come to rest.
+func (d *driver) rest(t testing.TB) Info {
+	t.Helper()
+	d.stop()
+	<-d.done
+	if d.err != nil {
+		t.Fatal(d.err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	if err := d.chain.SetRate(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.chain.Commit(ctx, 3*deepest); err != nil {
+		t.Fatal(err)
+	}
+	info, err := d.chain.Info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// moody takes its time and refuses the first attempt of one key in twenty.
+func moody() func(*http.Request, Delivery) int {
+	var mu sync.Mutex
+	refused := map[string]bool{}
+	return func(req *http.Request, d Delivery) int {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(d.Key)) // it never fails
+		mood := h.Sum64()
+		pause := time.NewTimer(time.Duration(mood%30) * time.Millisecond)
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-req.Context().Done():
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if mood%20 == 7 && !refused[d.Key] {
+			refused[d.Key] = true
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	}
+}
+
+// TestCrash kills a node at random moments and starts it again, while the chain
+// grows and is reorganised, and then compares what the receiver got with what
+// the chain says: no block skipped, no alert lost, nothing repeated under
+// another name.
+//
+// OZMO_CRASH_RESTARTS says how often, OZMO_CRASH_SEED repeats a run's random
+// choices (not its timing).
+func TestCrash(t *testing.T) {
+	restarts := int(setting(t, "OZMO_CRASH_RESTARTS", 5))
+	seed := setting(t, "OZMO_CRASH_SEED", uint64(time.Now().UnixNano()))
+	t.Logf("OZMO_CRASH_SEED=%d", seed)
+	dir := Dir(t)
+	chain := StartChain(t, dir, "--block-time", "0", "--rate", "15", "--seed", strconv.FormatUint(1+seed%1_000_000, 10))
+	if _, err := chain.Commit(t.Context(), 2*deepest); err != nil {
+		t.Fatal(err)
+	}
+	receiver := NewReceiver(t)
+	receiver.Refuse = moody()
+	subjects := []subject{
+		{"alice", "devnet", "devnet", 2, []string{"transfers", "large", "failing", "calls"}},
+		{"bob", "devnet", "devnet", 2, []string{"transfers", "large"}},
+		{"carol", "carol/deep", "deep", 6, []string{"transfers", "failing", "calls"}},
+	}
+	n := NewNode(t, dir)
+	setUp(t, n.Folder, chain, receiver, subjects)
+	d := drive(t, chain, seed)
+
+	crashes(t, n, d, restarts, rand.New(rand.NewPCG(seed, 2)))
+
+	n.Start(t)
+	info := d.rest(t)
+	status := n.AwaitCaughtUp(t, chain)
+	if status.DeadLetter > 0 {
+		t.Errorf("%d deliveries were given up", status.DeadLetter)
+	}
+	checkCrash(t, n, d, info, receiver, subjects, restarts)
+	n.Terminate(t, Patience)
+}
+
+// crashes kills the node so many times, and lets it run at last.
+func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
+	t.Helper()
+	for i := range restarts {
+		n.Start(t)
+		longest := 2000
+		if i%5 == 1 {
+			longest = 800 // from the process's first instant: it is still starting
+		} else {
+			n.AwaitStarted(t)
+		}
+		delay := time.Duration(5+rng.IntN(longest)) * time.Millisecond
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-n.Done():
+			t.Fatalf("restart %d: the node ended by itself", i)
+		case <-d.done:
+			t.Fatalf("restart %d: the chain stands still: %v", i, d.err)
+		}
+		if i%5 == 3 {
+			n.Terminate(t, Patience)
+		} else {
+			n.Kill()
+		}
+	}
+}
+
+func checkCrash(t *testing.T, n *Node, d *driver, info Info, receiver *Receiver, subjects []subject, restarts int) {
+	t.Helper()
+	got := checkIdentity(t, receiver.Deliveries(t))
+	var blocks, skipped uint64
+	var lost int
+	for i := range subjects {
+		s := &subjects[i]
+		first, missed := s.checkCoverage(t, n)
+		if t.Failed() && first == 0 {
+			continue
+		}
+		skipped += missed
+		to := info.Head.Number - s.depth
+		txs, hashes := chainFacts(t, d.chain, 1, info.Head.Number)
+		expected := s.expected(d.chain, txs, hashes, first, to)
+		for j, f := range got.missing(expected) {
+			lost++
+			if j < 20 {
+				t.Errorf("lost: %+v", f)
+			}
+		}
+		s.checkTruth(t, got, s.expected(d.chain, txs, hashes, 1, info.Head.Number), hashes, d.dead)
+		s.checkProof(t, n, first, to, expected)
+		if i == 0 || s.network != subjects[i-1].network {
+			blocks += to - first + 1
+		}
+		t.Logf("tenant %s, network %s: heights %d to %d, %d alerts of canonical blocks", s.tenant, s.network, first, to, len(expected))
+		if len(expected) == 0 {
+			t.Errorf("tenant %s: nothing was expected, so nothing was tested", s.tenant)
+		}
+	}
+	if d.reorgs == 0 && restarts >= 5 {
+		t.Error("the chain was never reorganised")
+	}
+	t.Logf("%d reorganisations, %d blocks died of them", d.reorgs, len(d.dead))
+	names := "all with the same key"
+	if t.Failed() {
+		names = "see the errors above"
+	}
+	fmt.Printf("crash-test: %d restarts, %d blocks, %d alerts, %d skipped, %d lost, %d duplicates (%s)\n",
+		restarts, blocks, len(got.facts), skipped, lost, got.duplicates, names)
+	if skipped > 0 || lost > 0 {
+		t.Errorf("%d skipped, %d lost", skipped, lost)
+	}
+}

@@ -1,0 +1,109 @@
+package evm_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ozmo-dev/ozmo/worker/match"
+	"github.com/ozmo-dev/ozmo/worker/match/evm"
+)
+
+func tenantsOf(hits []evm.Hit) string {
+	var list []string
+	for _, h := range hits {
+		list = append(list, h.Tenant)
+	}
+	return strings.Join(slices.Compact(list), " ")
+}
+
+func TestLimits(t *testing.T) {
+	x, specs := evm.NewIndex(), &evm.ABIs{}
+	add := func(tenant string, n int) {
+		for i := range n {
+			m, _ := evm.Compile(transferMonitor(fmt.Sprint(i), token(0), fmt.Sprintf("value > %d AND value != 0", i%7)), specs)
+			x.Add(match.Key{Tenant: tenant, Monitor: fmt.Sprint(i)}, m, 0)
+		}
+	}
+	add("small", 2)
+	add("large", 50)
+	add("other", 2)
+	b := oneTransfer(t, "0x1")
+	if got := tenantsOf(x.Match(b, 0)); got != "small large other" {
+		t.Errorf("without limits: %q", got)
+	}
+	only := evm.Limits{Tenants: func(tenant string) bool { return tenant == "large" }}
+	if got := x.MatchLimited(b, 0, only); tenantsOf(got.Hits) != "large" || got.OverBudget != nil {
+		t.Errorf("one tenant: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
+	}
+	got := x.MatchLimited(b, 0, evm.Limits{Budget: 10})
+	if tenantsOf(got.Hits) != "small other" || !slices.Equal(got.OverBudget, []string{"large"}) {
+		t.Errorf("budget: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
+	}
+	got = x.MatchLimited(b, 0, evm.Limits{Budget: 10, Tenants: func(tenant string) bool { return tenant == "small" }})
+	if tenantsOf(got.Hits) != "small" || got.OverBudget != nil {
+		t.Errorf("both: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
+	}
+	if got := x.MatchLimited(b, 0, evm.Limits{Budget: 50}); tenantsOf(got.Hits) != "small large other" {
+		t.Errorf("budget just enough: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
+	}
+}
+
+func TestPanicIsIsolated(t *testing.T) {
+	var mu sync.Mutex
+	var reported []string
+	x := evm.NewIndex(evm.Options{OnPanic: func(key match.Key, value any) {
+		mu.Lock()
+		defer mu.Unlock()
+		reported = append(reported, fmt.Sprintf("%s/%s %v", key.Tenant, key.Monitor, value != nil))
+	}})
+	specs := &evm.ABIs{}
+	for _, name := range []string{"before", "broken", "after"} {
+		m, _ := evm.Compile(transferMonitor(name, token(0), "value > 1"), specs)
+		if name == "broken" {
+			evm.Break(m)
+		}
+		x.Add(match.Key{Tenant: "t", Monitor: name}, m, 0)
+	}
+	var names []string
+	for _, h := range x.Match(oneTransfer(t, "0x1"), 0) {
+		names = append(names, h.Key.Monitor)
+	}
+	if !slices.Equal(names, []string{"before", "after"}) || !slices.Equal(reported, []string{"t/broken true"}) {
+		t.Errorf("found %q, reported %q", names, reported)
+	}
+}
+
+// TestConcurrentUse judges blocks while monitors come and go; the race detector
+// does the checking, and a monitor in force throughout is always found.
+func TestConcurrentUse(t *testing.T) {
+	x, specs := evm.NewIndex(), &evm.ABIs{}
+	always, _ := evm.Compile(transferMonitor("always", token(0), "value > 1"), specs)
+	x.Add(match.Key{Tenant: "t", Monitor: "always"}, always, 0)
+	b := oneTransfer(t, "0x1")
+	var wg sync.WaitGroup
+	for g := range 3 {
+		wg.Go(func() {
+			for i := range 60 {
+				m, _ := evm.Compile(transferMonitor("m", token(0), fmt.Sprintf("value > %d", i)), specs)
+				h := x.Add(match.Key{Tenant: fmt.Sprint(g), Monitor: fmt.Sprint(i)}, m, uint64(i))
+				x.Remove(h, uint64(i+2))
+				x.Prune(uint64(i))
+			}
+		})
+		wg.Go(func() {
+			for i := range 60 {
+				hits := x.Match(b, uint64(i))
+				if len(hits) == 0 || hits[0].Key.Monitor != "always" {
+					t.Errorf("position %d: found %v", i, tenantsOf(hits))
+				}
+				for k := range hits {
+					hits[k].Match("n")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
