@@ -56,9 +56,11 @@ func (s sequence) Head(network string) (watcher.Head, bool) {
 // Announce commits announcements under a lease's epoch.
 func (s sequence) Announce(ctx context.Context, network string, epoch uint64, list []watcher.Announcement) error {
 	c := &fsm.Announce{Network: network, Epoch: epoch, Entries: make([]fsm.Entry, len(list))}
-	now := time.Now().UnixMilli()
 	for i, a := range list {
-		e := fsm.Entry{Ref: a.Ref, Parent: a.Parent, Seen: now}
+		e := fsm.Entry{Ref: a.Ref, Parent: a.Parent}
+		if !a.Seen.IsZero() {
+			e.Seen = a.Seen.UnixMilli()
+		}
 		switch a.Kind {
 		case watcher.Extend:
 			e.Kind, e.Time = fsm.Extend, a.Time.UnixMilli()

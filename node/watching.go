@@ -239,7 +239,7 @@ func (w *watchers) load(ctx context.Context, network string, hash fsm.Hash) ([]b
 	if err != nil {
 		return nil, err
 	}
-	b, err := client.BlockByHash(ctx, hash)
+	b, err := client.BlockByHash(chain.Refetch(ctx), hash)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ type Announcement struct {
 	Ref    fsm.BlockRef
 	Parent fsm.Hash  // Extend only
 	Time   time.Time // Extend only: the block's time
+	Seen   time.Time // when the head that led here became known
 
 	From, To uint64 // Skip only: first and last height left out, inclusive
 }

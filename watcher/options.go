@@ -64,6 +64,7 @@ type Watcher struct {
 	top       uint64           // highest height announced; abandoned is about blocks of it
 	looked    look             // last look at a tip that was said to be replaced
 	behind    bool             // the node's head is below our tip
+	seen      time.Time        // when the head of this pass became known
 }
 
 // New checks the options. It neither connects nor reads the journal.

@@ -34,6 +34,7 @@ func (w *Watcher) step(ctx context.Context, head chain.Head) (done bool, err err
 	if !started {
 		next = w.firstHeight(head)
 	}
+	w.seen = head.Seen
 	w.noteBehind(started && head.Height < tip.Height, head, tip)
 	switch {
 	case started && head.Height == tip.Height:
@@ -155,6 +156,9 @@ func (w *Watcher) announce(ctx context.Context, entries []Announcement) error {
 			return err
 		}
 		n := min(len(entries), room, maxBatch)
+		for i := range entries[:n] {
+			entries[i].Seen = w.seen
+		}
 		if err := w.opts.Journal.Announce(ctx, w.opts.Network, w.opts.Epoch, entries[:n]); err != nil {
 			w.stale = true // it may have taken effect
 			if errors.Is(err, ErrFenced) {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -128,7 +129,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) []owed {
 	for pair, keys := range moved {
 		out = append(out, owed{from: pair[0], to: pair[1], keys: keys})
 	}
-	slices.SortFunc(out, func(x, y owed) int { return int(x.to) - int(y.to) })
+	slices.SortFunc(out, func(x, y owed) int { return cmp.Or(cmp.Compare(x.to, y.to), cmp.Compare(x.from, y.from)) })
 	return out
 }
 
@@ -233,9 +234,12 @@ func (b *book) load(v *fsm.View, tenant string, doc fsm.Doc, position uint64) (*
 	return held, nil
 }
 
-// prune forgets versions of monitors that no position left to judge needs.
+// prune forgets versions of monitors that no position left to judge needs, and
+// depths that nobody asks for any more: no block is fetched for them.
 func (b *book) prune(before uint64) {
-	for _, e := range b.engines {
-		e.prune(before)
+	for depth, e := range b.engines {
+		if e.prune(before) == 0 {
+			delete(b.engines, depth)
+		}
 	}
 }

@@ -16,8 +16,9 @@ type engine interface {
 	// add puts a monitor in force from a position on; the returned function
 	// ends it before another position.
 	add(key match.Key, m *spec.Monitor, about *monitor, from uint64) (end func(until uint64))
-	// prune forgets what ended at or before a position.
-	prune(before uint64)
+	// prune forgets what ended at or before a position and tells how many
+	// monitors are left.
+	prune(before uint64) (left int)
 	// judge finds the matches of a block; tenants over their budget come back
 	// without any and are judged again with only set to them.
 	judge(b block, position uint64, budget int, only func(tenant string) bool) (hits []hit, over []string)
@@ -97,7 +98,7 @@ func (e *evmEngine) add(key match.Key, m *spec.Monitor, about *monitor, from uin
 	}
 }
 
-func (e *evmEngine) prune(before uint64) {
+func (e *evmEngine) prune(before uint64) (left int) {
 	e.mu.Lock()
 	n := len(e.ended)
 	for m, until := range e.ended {
@@ -107,10 +108,12 @@ func (e *evmEngine) prune(before uint64) {
 		}
 	}
 	pruned := len(e.ended) < n
+	left = len(e.about)
 	e.mu.Unlock()
 	if pruned {
 		e.index.Prune(before)
 	}
+	return left
 }
 
 func (e *evmEngine) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {

@@ -90,6 +90,10 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if len(n.Entries) == len(pending) {
+			// The same branch, unless the network was not wanted for a while.
+			branch = n.Base
+		}
 		batch := pending[:min(batchSteps, len(pending))]
 		var steps []step
 		steps, branch = plan(v, b, branch, batch, pending[len(batch):], windowOf(n))
@@ -109,6 +113,9 @@ func windowOf(n *fsm.Network) int {
 }
 
 func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, uint64, error) {
+	if p.fenced(v) {
+		return nil, 0, fsm.ErrStaleEpoch
+	}
 	n, ok := v.Network(p.network)
 	c, wanted := v.Cursor(p.network, p.opts.Cohort)
 	if !ok || !wanted || c.Parked() {
@@ -124,52 +131,67 @@ func (p *pipeline) onPanic(key match.Key, value any) {
 }
 
 // process judges steps side by side, delivers in order and records all of it
-// in one command.
+// in one command; in more than one where a block keeps the others waiting. What
+// was delivered before a step that fails is recorded, so that it is not
+// delivered again each time the step is tried.
 func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
+	judging, stop := context.WithCancel(ctx)
 	results := make([]chan judged, len(steps))
-	group, judging := errgroup.WithContext(ctx)
-	group.SetLimit(parallelBlocks)
 	for i := range steps {
 		results[i] = make(chan judged, 1)
 	}
+	var judges errgroup.Group
+	judges.SetLimit(parallelBlocks)
 	begun := make(chan struct{})
 	go func() {
 		defer close(begun)
 		for i := range steps {
-			group.Go(func() error {
-				j, err := p.judgeStep(judging, b, &steps[i])
-				if err == nil {
-					results[i] <- j
-				}
-				return err
+			judges.Go(func() error {
+				results[i] <- p.judgeStep(judging, b, &steps[i])
+				return nil
 			})
 		}
 	}()
-	ended := func() error { <-begun; return group.Wait() }
-	round := &round{pipeline: p}
+	defer func() { // nothing reads the book any more when the next batch changes it
+		stop()
+		<-begun
+		_ = judges.Wait() // never fails: errors are among the results
+	}()
+	r, first := &round{pipeline: p}, 0
+	record := func(next int) error {
+		if next == first {
+			return nil
+		}
+		done, passed := r, steps[first:next]
+		r, first = &round{pipeline: p}, next
+		return done.record(ctx, passed)
+	}
 	for i := range steps {
+		var j judged
 		select {
-		case j := <-results[i]:
-			if err := round.fire(ctx, &steps[i], j); err != nil {
-				return errors.Join(err, ended())
-			}
-		case <-judging.Done():
-			if err := ended(); err != nil {
+		case j = <-results[i]:
+		case <-time.After(p.opts.Patience):
+			if err := record(i); err != nil {
 				return err
 			}
-			return context.Cause(ctx)
+			j = <-results[i]
+		}
+		err := j.err
+		if err == nil {
+			err = r.fire(ctx, &steps[i], j)
+		}
+		if err != nil {
+			return errors.Join(err, record(i))
 		}
 	}
-	if err := ended(); err != nil {
-		return err
-	}
-	return round.record(ctx, steps)
+	return record(len(steps))
 }
 
 // judged is what a step's blocks gave.
 type judged struct {
 	hits       []hitAt
 	superseded bool
+	err        error
 }
 
 type hitAt struct {
@@ -185,12 +207,12 @@ type timedBlock struct {
 
 // judgeStep judges every block of a step. Tenants that cost more than their
 // budget are judged again, without one, after everybody else.
-func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged, err error) {
+func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 	defer func() {
 		if r := recover(); r != nil {
 			p.metrics.panics.Inc()
 			p.log.Error("panic while judging a block", "position", s.entry.Position, "panic", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("position %d: panic: %v", s.entry.Position, r)
+			j = judged{err: fmt.Errorf("position %d: panic: %v", s.entry.Position, r)}
 		}
 	}()
 	j.superseded = s.superseded
@@ -200,14 +222,14 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged, e
 		if !ok {
 			payload, superseded, err := p.fetch(ctx, s.entry, task.ref)
 			if err != nil {
-				return judged{}, err
+				return judged{err: err}
 			}
 			if superseded {
 				j.superseded = true
 				continue
 			}
 			if blk.block, blk.time, err = b.chain.decode(payload); err != nil {
-				return judged{}, fmt.Errorf("block %v: %w", task.ref, err)
+				return judged{err: fmt.Errorf("block %v: %w", task.ref, err)}
 			}
 			decoded[task.ref] = blk
 		}
@@ -226,11 +248,16 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged, e
 			}
 		}
 	}
-	return j, nil
+	return j
 }
 
+// errMoved means that the cursor is not where this pipeline is: the network was
+// not wanted for a while, and begins anew.
+var errMoved = errors.New("the cursor has moved on")
+
 // fetch gets a block's payload, however long that takes: a block is given up
-// only when a later announcement has rolled it back.
+// only when a later announcement has rolled it back, or when nobody wants it
+// any more.
 func (p *pipeline) fetch(ctx context.Context, e fsm.Entry, ref fsm.BlockRef) (payload []byte, superseded bool, err error) {
 	for pause, waited := 50*time.Millisecond, false; ; pause = min(2*pause, 5*time.Second) {
 		payload, err := p.opts.Blocks.Block(ctx, p.network, ref)
@@ -243,7 +270,14 @@ func (p *pipeline) fetch(ctx context.Context, e fsm.Entry, ref fsm.BlockRef) (pa
 		if ctx.Err() != nil {
 			return nil, false, context.Cause(ctx)
 		}
-		if p.rolledBack(e, ref) {
+		v := p.opts.Log.View()
+		switch _, at, err := p.cursor(v); {
+		case err != nil:
+			return nil, false, err
+		case at >= e.Position:
+			return nil, false, fmt.Errorf("%w: to %d from before %d", errMoved, at, e.Position)
+		}
+		if p.rolledBack(v, e, ref) {
 			p.metrics.stalled.WithLabelValues(p.network).Set(0)
 			return nil, true, nil
 		}
@@ -258,8 +292,8 @@ func (p *pipeline) fetch(ctx context.Context, e fsm.Entry, ref fsm.BlockRef) (pa
 	}
 }
 
-func (p *pipeline) rolledBack(e fsm.Entry, ref fsm.BlockRef) bool {
-	n, ok := p.opts.Log.View().Network(p.network)
+func (p *pipeline) rolledBack(v *fsm.View, e fsm.Entry, ref fsm.BlockRef) bool {
+	n, ok := v.Network(p.network)
 	if !ok {
 		return false
 	}

@@ -1,6 +1,9 @@
 package worker
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/worker/match"
 )
@@ -40,10 +43,12 @@ func plan(v *fsm.View, b *book, branch fsm.Branch, entries, later []fsm.Entry, w
 			}
 		}
 		for _, m := range moved {
-			judge(branch.Owed(m.from, m.to), b.engines[m.to], m.keys)
+			if en := b.engines[m.to]; en != nil { // nil: no monitor of this depth could be loaded
+				judge(branch.Owed(m.from, m.to), en, m.keys)
+			}
 		}
-		for depth, en := range b.engines {
-			judge(branch.Due(next, depth), en, nil)
+		for _, depth := range slices.Sorted(maps.Keys(b.engines)) {
+			judge(branch.Due(next, depth), b.engines[depth], nil)
 		}
 		branch = next
 		steps[i] = s

@@ -20,11 +20,13 @@ type round struct {
 	*pipeline
 	fired      []*firing
 	superseded []fsm.Span
+	begun      map[alert.Key]bool // a block may be due twice: its monitor's depth was raised
 }
 
 // firing is one alert with the deliveries that are still to be recorded.
 type firing struct {
-	alert *alert.Alert
+	alert   *alert.Alert
+	version fsm.Version
 	// recorded says that the ledger has this alert and all its deliveries.
 	recorded   bool
 	deliveries []*sending
@@ -36,12 +38,14 @@ type sending struct {
 	attempt *outbox.Attempt     // nil while it is under way
 }
 
-// fire builds a step's alerts and begins their deliveries.
+// fire builds a step's alerts and begins their deliveries: of all of them or,
+// with an error, of none.
 func (r *round) fire(ctx context.Context, s *step, j judged) error {
 	v := r.opts.Log.View()
-	if j.superseded {
-		r.superseded = append(r.superseded, fsm.Span{From: s.entry.Position, To: s.entry.Position})
+	if r.fenced(v) {
+		return fsm.ErrStaleEpoch
 	}
+	var fired []*firing
 	for _, h := range j.hits {
 		t, ok := v.Tenant(h.Tenant)
 		if !ok {
@@ -51,14 +55,19 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 		if !ok {
 			return fmt.Errorf("tenant %s: its configuration at position %d is not kept any more", h.Tenant, s.entry.Position)
 		}
-		f := r.build(v, s, h, version)
-		r.fired = append(r.fired, f)
+		fired = append(fired, r.build(v, s, h, version))
+	}
+	for _, f := range fired {
 		r.metrics.alerts.WithLabelValues(r.network).Inc()
 		for _, d := range f.deliveries {
 			if d.attempt == nil {
-				r.send(ctx, v, s, version, d)
+				r.send(ctx, v, s, f.version, d)
 			}
 		}
+	}
+	r.fired = append(r.fired, fired...)
+	if j.superseded {
+		r.superseded = append(r.superseded, fsm.Span{From: s.entry.Position, To: s.entry.Position})
 	}
 	return nil
 }
@@ -70,16 +79,24 @@ func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firin
 		ID:     alert.NewID(h.Tenant, h.Monitor, r.network, h.tx),
 		Tenant: h.Tenant, MonitorID: h.Monitor, MonitorName: h.about.name,
 		Network: r.network, NetworkSlug: h.about.slug,
-		Block: h.ref, BlockTime: h.time, Seen: time.UnixMilli(s.entry.Seen),
+		Block: h.ref, BlockTime: h.time, Seen: seenAt(s.entry),
 		Tx: h.tx, State: alert.Fired, Version: version.Number, Position: s.entry.Position,
 	}
 	failed := r.describe(a, h)
-	f := &firing{alert: a}
+	f := &firing{alert: a, version: version}
 	known, ok := v.FindFired(r.network, h.ref, a.ID.String())
 	for _, d := range alert.Deliveries(a, h.about.triggers) {
-		if ok && slices.ContainsFunc(known.Deliveries, func(k fsm.Delivered) bool { return k.Key == d.Key.String() }) {
+		if r.begun[d.Key] {
+			ok = true // recorded with the firing before
 			continue
 		}
+		if known != nil && slices.ContainsFunc(known.Deliveries, func(k fsm.Delivered) bool { return k.Key == d.Key.String() }) {
+			continue
+		}
+		if r.begun == nil {
+			r.begun = map[alert.Key]bool{}
+		}
+		r.begun[d.Key] = true
 		sent := &sending{Delivery: d, done: make(chan outbox.Attempt, 1)}
 		if failed != nil {
 			sent.attempt = &outbox.Attempt{Result: notify.Result{Permanent: true}, Err: failed}
@@ -88,6 +105,14 @@ func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firin
 	}
 	f.recorded = ok && len(f.deliveries) == 0
 	return f
+}
+
+// seenAt is when the watcher learned of the head that made the blocks due.
+func seenAt(e fsm.Entry) time.Time {
+	if e.Seen == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(e.Seen)
 }
 
 // describe puts into an alert what its messages say. Where that fails, the

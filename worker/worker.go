@@ -116,11 +116,17 @@ func (w *Worker) Run(ctx context.Context) error {
 		pipelines sync.WaitGroup
 		mu        sync.Mutex
 		running   = map[string]bool{}
+		ended     = make(chan struct{}, 1) // a network may be wanted again before its pipeline has ended
 	)
 	defer pipelines.Wait()
 	for {
 		changed := w.opts.Log.Changed(fsm.TopicLeases)
-		for c := range w.opts.Log.View().AllCursors() {
+		v := w.opts.Log.View()
+		if w.fenced(v) {
+			cancel(fsm.ErrStaleEpoch)
+			return fsm.ErrStaleEpoch
+		}
+		for c := range v.AllCursors() {
 			mu.Lock()
 			start := c.Cohort == w.opts.Cohort && !running[c.Network]
 			if start {
@@ -138,10 +144,15 @@ func (w *Worker) Run(ctx context.Context) error {
 				if errors.Is(err, fsm.ErrStaleEpoch) {
 					cancel(err)
 				}
+				select {
+				case ended <- struct{}{}:
+				default:
+				}
 			})
 		}
 		select {
 		case <-changed:
+		case <-ended:
 		case <-ctx.Done():
 			if err := context.Cause(ctx); errors.Is(err, fsm.ErrStaleEpoch) {
 				return err
@@ -151,16 +162,35 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 }
 
+// fenced reports whether the cohort was assigned anew after this worker's
+// epoch: whatever it would still send, another worker sends as well.
+func (w *Worker) fenced(v *fsm.View) bool {
+	c, ok := v.Cohort(w.opts.Cohort)
+	return ok && c.Epoch > w.opts.Epoch
+}
+
+// How long follow waits after a failure: longer after each, from the beginning
+// again after a pipeline that ran for a while.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+	longRun    = time.Minute
+)
+
 // follow judges one network, beginning anew after a failure.
 func (w *Worker) follow(ctx, work context.Context, network string) error {
 	log := w.log.With("network", network)
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		began := time.Now()
 		err := newPipeline(w, network, log).run(ctx, work)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, errUnwanted):
 			return nil
 		case errors.Is(err, fsm.ErrStaleEpoch):
 			return err
+		}
+		if time.Since(began) > longRun {
+			pause = firstPause
 		}
 		w.metrics.restarts.WithLabelValues(network).Inc()
 		log.Error("judging stopped and begins again at the cursor", "error", err, "pause", pause)

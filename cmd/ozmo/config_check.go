@@ -51,7 +51,7 @@ are compiled, so that a misspelt argument in an expression is one too.
 		if output.value == "json" {
 			err = writeJSON(cmd.OutOrStdout(), c)
 		} else {
-			err = c.print(cmd.OutOrStdout())
+			err = c.writeText(cmd.OutOrStdout())
 		}
 		if err != nil {
 			return err
@@ -219,8 +219,8 @@ func firstKey(path string) string {
 	return path
 }
 
-// print writes the problems under their files, and a summary.
-func (c *configCheck) print(w io.Writer) error {
+// writeText writes the problems under their files, and a summary.
+func (c *configCheck) writeText(w io.Writer) error {
 	var b strings.Builder
 	for i, p := range c.Problems {
 		if i == 0 || p.File != c.Problems[i-1].File {

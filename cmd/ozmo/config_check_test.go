@@ -118,12 +118,12 @@ func TestConfigCheckShowsEverything(t *testing.T) {
 		"networks/base.json": networkDoc("EVM", "base", object{
 			"rpc_urls": []object{{"type_": "rpc", "url": object{"type": "environment", "value": "OZMO_TEST_SET"}, "weight": 1}},
 		}),
-		"monitors/typo.json":      monitorDoc("Typo", "base", tokenAt, "valeu > 5", "hook"),
-		"monitors/syntax.json":    monitorDoc("Syntax", "base", tokenAt, "value >"),
-		"monitors/reference.json": monitorDoc("Reference", "bass", tokenAt, "vlue > 5", "hok"),
+		"monitors/typo.json":       monitorDoc("Typo", "base", tokenAt, "valeu > 5", "hook"),
+		"monitors/syntax.json":     monitorDoc("Syntax", "base", tokenAt, "value >"),
+		"monitors/reference.json":  monitorDoc("Reference", "bass", tokenAt, "vlue > 5", "hok"),
 		"monitors/unresolved.json": monitorDoc("Unresolved", "eth", tokenAt, "to > 5"),
-		"monitors/broken.json":    `{"name": "Broken",`,
-		"monitors/nowhere.json":   monitorDoc("Nowhere", "base", "not an address", "value > 5"),
+		"monitors/broken.json":     `{"name": "Broken",`,
+		"monitors/nowhere.json":    monitorDoc("Nowhere", "base", "not an address", "value > 5"),
 		"triggers/t.json": object{
 			"hook": webhookDoc("Hook", plain("http://hooks.example/x")),
 			"bad":  object{"name": "Bad", "trigger_type": "webhook", "config": object{"url": plain("ftp://x"), "methods": "POST"}},

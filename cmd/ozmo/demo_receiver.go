@@ -19,7 +19,7 @@ const (
 	alertsPath         = "/alerts/" // and the tenant's name: each has a URL of its own
 	signatureTolerance = 5 * time.Minute
 	maxAlertBytes      = 8 << 20
-	receiverStop       = 2 * time.Second
+	receiverStop       = time.Second
 )
 
 // receipt is an alert as it was received.
@@ -220,10 +220,9 @@ func (r *receiver) counts() (receiverCount, []error) {
 func (r *receiver) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), receiverStop)
 	defer cancel()
-	err := r.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, r.server.Close())
+	if err := r.server.Shutdown(ctx); err != nil {
+		_ = r.server.Close() // a connection that was opened and never used is cut
 	}
 	<-r.served
-	return err
+	return nil
 }

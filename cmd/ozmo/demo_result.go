@@ -37,7 +37,6 @@ func countBlocks(rows []fsm.CoverageRow) judgedBlocks {
 		switch r.Status {
 		case fsm.RolledBack:
 			branch = true
-			continue
 		case fsm.Skipped:
 			out.skipped += r.ToHeight - r.FromHeight + 1
 			branch = true

@@ -172,8 +172,8 @@ func readResult(file string) (json.RawMessage, error) {
 		return nil, err
 	}
 	data = bytes.TrimSpace(data)
-	var any json.RawMessage
-	if err := json.Unmarshal(data, &any); err != nil {
+	var anything json.RawMessage
+	if err := json.Unmarshal(data, &anything); err != nil {
 		return nil, fmt.Errorf("not valid JSON: %w", err)
 	}
 	var response struct {

@@ -162,7 +162,7 @@ func valueOf(s expr.Step) missValue {
 	return v
 }
 
-func (p *printer) delivery(d delivered) error {
+func (p *printer) delivery(d *delivered) error {
 	if !d.OK {
 		p.failed++
 	}
@@ -170,7 +170,7 @@ func (p *printer) delivery(d delivered) error {
 	case "ndjson":
 		return writeJSONLine(p.stdout, map[string]any{"delivery": d})
 	case "json":
-		p.deliveries = append(p.deliveries, d)
+		p.deliveries = append(p.deliveries, *d)
 	default:
 		p.deliveryTable.AppendRow(table.Row{d.Transaction, clean(d.Monitor), clean(d.Trigger), clean(d.Destination), clean(d.outcome())})
 	}
@@ -182,9 +182,11 @@ func (p *printer) finish(blocks uint64, monitors int) error {
 	var err error
 	switch {
 	case p.format == "json" && p.object:
-		err = writeJSON(p.stdout, map[string]any{
-			"matches": orEmpty(p.list), "near_misses": orEmpty(p.misses), "deliveries": orEmpty(p.deliveries),
-		})
+		err = writeJSON(p.stdout, struct {
+			Matches    []json.RawMessage `json:"matches"`
+			NearMisses []nearMiss        `json:"near_misses"`
+			Deliveries []delivered       `json:"deliveries"`
+		}{orEmpty(p.list), orEmpty(p.misses), orEmpty(p.deliveries)})
 	case p.format == "json":
 		err = writeJSON(p.stdout, orEmpty(p.list))
 	case p.format == "table":
@@ -209,7 +211,7 @@ func (p *printer) finishTable(blocks uint64, monitors int) {
 		fmt.Fprintln(p.stdout)
 	}
 	for i := range p.misses {
-		p.misses[i].print(p.stdout)
+		p.misses[i].writeText(p.stdout)
 	}
 	if p.more > 0 {
 		fmt.Fprintf(p.stdout, "... and %s; --output ndjson shows them all\n\n", count(p.more, "more near miss"))
@@ -221,7 +223,7 @@ func (p *printer) finishTable(blocks uint64, monitors int) {
 	fmt.Fprintf(p.stdout, "%s in %s, judged by %s\n", count(p.matches, "match"), count(blocks, "block"), count(monitors, "monitor"))
 }
 
-func (m *nearMiss) print(w io.Writer) {
+func (m *nearMiss) writeText(w io.Writer) {
 	fmt.Fprintf(w, "near miss of %q: block %d, transaction %s\n", m.Monitor, m.Block, m.Transaction)
 	for _, r := range m.Reasons {
 		var about []string

@@ -56,10 +56,15 @@ func (a *app) testMonitors(ctx context.Context, o *testOptions, out *printer) er
 	} else {
 		err = r.fetch(ctx, a, o)
 	}
-	if err != nil {
-		err = r.stopped(ctx, o, err)
+	shown := out.finish(r.blocks, len(docs.monitors))
+	switch {
+	case err == nil:
+		return shown
+	case errors.Is(shown, errFindings): // no news beside an error
+		return r.stopped(ctx, o, err)
+	default:
+		return errors.Join(r.stopped(ctx, o, err), shown)
 	}
-	return errors.Join(out.finish(r.blocks, len(docs.monitors)), err)
 }
 
 // compile makes the monitors ready. Problems are told and stop nothing: what
@@ -95,10 +100,11 @@ func (r *testRun) fetch(ctx context.Context, a *app, o *testOptions) error {
 	bar := r.out.bar()
 	defer bar.finish()
 	return inOrder(ctx, o.from, o.to, o.parallel, f.block, func(height uint64, b *chainevm.Block) error {
+		err := r.judge(ctx, height, b)
 		if o.from < o.to {
-			bar.set(height-o.from, o.to-o.from+1)
+			bar.set(height-o.from+1, o.to-o.from+1)
 		}
-		return r.judge(ctx, height, b)
+		return err
 	})
 }
 
@@ -115,7 +121,7 @@ func (r *testRun) judge(ctx context.Context, height uint64, b *chainevm.Block) e
 		}
 		results, err := r.sender.send(ctx, m, time.Unix(int64(b.Timestamp), 0))
 		for _, d := range results {
-			if err := r.out.delivery(d); err != nil {
+			if err := r.out.delivery(&d); err != nil {
 				return err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 // commands are the commands of ozmo.
 var commands = []func(*app) *cobra.Command{
+	newDemo,
 	newServe,
 	newConfig,
 	newMonitor,
@@ -123,7 +124,7 @@ func group(use, short, example string, sub ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Example: example,
 		DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
-		Args:                  cobra.ArbitraryArgs, // so that a misspelt command reaches RunE
+		Args: cobra.ArbitraryArgs, // so that a misspelt command reaches RunE
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names := make([]string, 0, len(sub))
 			for _, c := range sub {

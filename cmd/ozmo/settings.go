@@ -167,12 +167,12 @@ type settingsReader struct {
 func (r *settingsReader) table(n *yaml.Node, prefix string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if value.Kind == yaml.AliasNode {
+		if value.Kind == yaml.AliasNode && value.Alias.Kind != yaml.MappingNode { // a table might contain itself
 			value = value.Alias
 		}
 		name := prefix + strings.ReplaceAll(key.Value, "_", "-")
 		switch {
-		case value.Kind == yaml.MappingNode && !r.known[name] && len(prefix) < maxNesting:
+		case value.Kind == yaml.MappingNode && !r.known[name]:
 			r.table(value, name+"-")
 			continue
 		case !r.known[name]:
@@ -207,7 +207,3 @@ func (r *settingsReader) table(n *yaml.Node, prefix string) {
 		r.out = append(r.out, s)
 	}
 }
-
-// maxNesting bounds the length of names, and so the depth of tables: an alias
-// may make a table contain itself.
-const maxNesting = 100

@@ -103,3 +103,18 @@ func TestSettingsOfTheProgram(t *testing.T) {
 	t.Setenv("OZMO_CONFIG_FILE", filepath.Join(dir, "none.yaml"))
 	ozmo(t, "version").want(t, exitUsage, "", "no such file")
 }
+
+func FuzzReadSettings(f *testing.F) {
+	f.Add("log:\n  level: debug\nnames: [a, &b b, *b]\n")
+	f.Add("a: &a\n  b: *a\n")
+	f.Add("---\n...\n? {a: b}\n: 1\n<<: {size: 2}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		known := map[string]bool{"log-level": true, "names": true, "size": true}
+		settings, _ := readSettings(filepath.Join(write(t, map[string]any{"s.yaml": text}), "s.yaml"), known)
+		for _, s := range settings {
+			if !known[s.flag] || !s.list && len(s.values) != 1 || s.line < 1 {
+				t.Errorf("got %+v", s)
+			}
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 )
@@ -79,7 +80,10 @@ func Open(opts Options) (*Journal, error) {
 		opts.KeepCount = 1_000_000
 	}
 	db, err := bbolt.Open(opts.Path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
-	if err != nil {
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("%s is in use: another ozmo runs on this data directory", opts.Path)
+	case err != nil:
 		return nil, fmt.Errorf("open the journal %s: %w", opts.Path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {

@@ -211,32 +211,13 @@ func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
 func checkCrash(t *testing.T, n *Node, d *driver, info Info, receiver *Receiver, subjects []subject, restarts int) {
 	t.Helper()
 	got := checkIdentity(t, receiver.Deliveries(t))
-	var blocks, skipped uint64
-	var lost int
+	var total outcome
 	for i := range subjects {
-		s := &subjects[i]
-		first, missed := s.checkCoverage(t, n)
-		if t.Failed() && first == 0 {
-			continue
-		}
-		skipped += missed
-		to := info.Head.Number - s.depth
-		txs, hashes := chainFacts(t, d.chain, 1, info.Head.Number)
-		expected := s.expected(d.chain, txs, hashes, first, to)
-		for j, f := range got.missing(expected) {
-			lost++
-			if j < 20 {
-				t.Errorf("lost: %+v", f)
-			}
-		}
-		s.checkTruth(t, got, s.expected(d.chain, txs, hashes, 1, info.Head.Number), hashes, d.dead)
-		s.checkProof(t, n, first, to, expected)
-		if i == 0 || s.network != subjects[i-1].network {
-			blocks += to - first + 1
-		}
-		t.Logf("tenant %s, network %s: heights %d to %d, %d alerts of canonical blocks", s.tenant, s.network, first, to, len(expected))
-		if len(expected) == 0 {
-			t.Errorf("tenant %s: nothing was expected, so nothing was tested", s.tenant)
+		o := subjects[i].check(t, n, d.chain, info.Head.Number, got, d.dead)
+		total.skipped += o.skipped
+		total.lost += o.lost
+		if i == 0 || subjects[i].network != subjects[i-1].network {
+			total.blocks += o.blocks
 		}
 	}
 	if d.reorgs == 0 && restarts >= 5 {
@@ -248,8 +229,8 @@ func checkCrash(t *testing.T, n *Node, d *driver, info Info, receiver *Receiver,
 		names = "see the errors above"
 	}
 	fmt.Printf("crash-test: %d restarts, %d blocks, %d alerts, %d skipped, %d lost, %d duplicates (%s)\n",
-		restarts, blocks, len(got.facts), skipped, lost, got.duplicates, names)
-	if skipped > 0 || lost > 0 {
-		t.Errorf("%d skipped, %d lost", skipped, lost)
+		restarts, total.blocks, len(got.facts), total.skipped, total.lost, got.duplicates, names)
+	if total.skipped > 0 || total.lost > 0 {
+		t.Errorf("%d skipped, %d lost", total.skipped, total.lost)
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
 )
 
 // facts are what decides whether a monitor fires for a transaction.
@@ -200,10 +203,10 @@ func (s *subject) checkTruth(t testing.TB, r received, expected map[fact]bool, h
 	}
 }
 
-// checkCoverage checks that a subject's coverage has no gap and no exception,
-// and returns the first height that was announced and how many positions the
-// node owns up to not having judged.
-func (s *subject) checkCoverage(t testing.TB, n *Node) (first uint64, skipped uint64) {
+// checkCoverage checks that a subject's coverage has no gap and no exception
+// and reaches the last announcement. It returns the first height announced and
+// how many positions were skipped.
+func (s *subject) checkCoverage(t testing.TB, n *Node) (first, skipped uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
@@ -211,38 +214,44 @@ func (s *subject) checkCoverage(t testing.TB, n *Node) (first uint64, skipped ui
 	if err != nil {
 		t.Fatal(err)
 	}
-	var last uint64
-	for _, network := range status.Networks {
-		if network.Key == s.network {
-			last = network.Position
-		}
+	i := slices.IndexFunc(status.Networks, func(a api.NetworkStatus) bool { return a.Key == s.network })
+	if i < 0 {
+		t.Fatalf("no network %s in %+v", s.network, status)
 	}
 	c, err := n.Client().Coverage(ctx, s.tenant, s.network, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := uint64(1)
-	for i, row := range c.Rows {
+	next, skipped := s.checkRows(t, c.Rows, fsm.Judged, fsm.Superseded, fsm.RolledBack)
+	if last := status.Networks[i].Position; next != last+1 {
+		t.Errorf("tenant %s, network %s: coverage ends at position %d of %d", s.tenant, s.network, next-1, last)
+		skipped++
+	}
+	if len(c.Rows) > 0 {
+		first = c.Rows[0].FromHeight
+	}
+	return first, skipped
+}
+
+// checkRows checks that rows of coverage follow each other from position 1 on
+// and say nothing but what is allowed.
+func (s *subject) checkRows(t testing.TB, rows []fsm.CoverageRow, allowed ...fsm.CoverageStatus) (next, skipped uint64) {
+	t.Helper()
+	next = 1
+	for i, row := range rows {
 		bad := func(why string) {
 			t.Errorf("tenant %s, network %s: %s: row %d %+v", s.tenant, s.network, why, i, row)
 			skipped += row.ToPosition - row.FromPosition + 1
 		}
-		if i == 0 {
-			first = row.FromHeight
-		}
 		switch {
 		case row.FromPosition != next || row.ToPosition < row.FromPosition:
 			bad(fmt.Sprintf("gap in the positions, %d expected", next))
-		case row.Status != "judged" && row.Status != "superseded" && row.Status != "rollback":
+		case !slices.Contains(allowed, row.Status):
 			bad("not judged")
 		}
 		next = row.ToPosition + 1
 	}
-	if next != last+1 {
-		t.Errorf("tenant %s, network %s: coverage ends at position %d of %d", s.tenant, s.network, next-1, last)
-		skipped++
-	}
-	return first, skipped
+	return next, skipped
 }
 
 // checkProof has the node judge a range again.
@@ -259,5 +268,57 @@ func (s *subject) checkProof(t testing.TB, n *Node, from, to uint64, expected ma
 	case v.Expected != len(expected) || v.Confirmed != len(expected) || uint64(v.Blocks) != to-from+1:
 		t.Errorf("tenant %s, network %s: verify found %d of %d alerts in %d blocks, there are %d in %d",
 			s.tenant, s.network, v.Confirmed, v.Expected, v.Blocks, len(expected), to-from+1)
+	}
+}
+
+// outcome is what became of a subject's blocks and alerts.
+type outcome struct {
+	blocks, skipped uint64
+	lost            int
+}
+
+// check compares what a subject got with what it was owed, from the first
+// height that was announced up to what the head makes due. The chain must stand
+// still, the node must have caught up.
+func (s *subject) check(t testing.TB, n *Node, c *Chain, head uint64, got received, dead map[string]bool) (o outcome) {
+	t.Helper()
+	var first uint64
+	first, o.skipped = s.checkCoverage(t, n)
+	to := head - s.depth
+	if first == 0 || first > to {
+		t.Errorf("tenant %s, network %s: judging began at height %d, the head is at %d", s.tenant, s.network, first, head)
+		return o
+	}
+	o.blocks = to - first + 1
+	txs, hashes := chainFacts(t, c, 1, head)
+	expected := s.expected(c, txs, hashes, first, to)
+	for i, f := range got.missing(expected) {
+		if o.lost++; i < 20 {
+			t.Errorf("lost: %+v", f)
+		}
+	}
+	s.checkTruth(t, got, s.expected(c, txs, hashes, 1, head), hashes, dead)
+	s.checkProof(t, n, first, to, expected)
+	t.Logf("tenant %s, network %s: heights %d to %d, %d alerts of canonical blocks", s.tenant, s.network, first, to, len(expected))
+	if len(expected) == 0 {
+		t.Errorf("tenant %s: nothing was expected, so nothing was tested", s.tenant)
+	}
+	return o
+}
+
+// checkRest waits for the node to catch up and checks a subject entirely.
+func (s *subject) checkRest(t testing.TB, n *Node, c *Chain, r *Receiver) {
+	t.Helper()
+	status := n.AwaitCaughtUp(t, c)
+	if status.DeadLetter > 0 {
+		t.Errorf("%d deliveries were given up", status.DeadLetter)
+	}
+	info, err := c.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := s.check(t, n, c, info.Head.Number, checkIdentity(t, r.Deliveries(t)), nil)
+	if o.skipped > 0 || o.lost > 0 {
+		t.Errorf("%d skipped, %d lost", o.skipped, o.lost)
 	}
 }

@@ -29,10 +29,19 @@ type Node struct {
 // NewNode makes the folders of a node in dir. It does not run yet.
 func NewNode(t testing.TB, dir string) *Node {
 	t.Helper()
-	return &Node{
+	n := &Node{
 		Data: filepath.Join(dir, "data"), Listen: FreeAddress(t),
 		Log: NewLog(t, filepath.Join(dir, "ozmo.log")), Folder: Folder{filepath.Join(dir, "config")},
 	}
+	t.Cleanup(func() {
+		// Whatever else it did: of these no run may have a trace.
+		for _, mark := range []string{"DATA RACE", "panic"} {
+			if line, err := n.Log.Line(0, mark); err == nil {
+				t.Errorf("the node's log: %s", line)
+			}
+		}
+	})
+	return n
 }
 
 // Start runs `ozmo serve` on the node's folders and does not wait for it.

@@ -31,8 +31,6 @@ func transferABI(amount string) json.RawMessage {
 			{"name": "to", "type": "address"}, {"name": %[1]q, "type": "uint256"}]}]`, amount))
 }
 
-func text(s string) *string { return &s }
-
 func on(networks ...string) *spec.Monitor {
 	return &spec.Monitor{
 		Name: "m", Networks: networks,
@@ -41,12 +39,12 @@ func on(networks ...string) *spec.Monitor {
 }
 
 func event(m *spec.Monitor, expression string) *spec.Monitor {
-	m.Match.Events = []spec.Signature{{Signature: "Transfer(address,address,uint256)", Expression: text(expression)}}
+	m.Match.Events = []spec.Signature{{Signature: "Transfer(address,address,uint256)", Expression: new(expression)}}
 	return m
 }
 
 func transaction(m *spec.Monitor, expression string) *spec.Monitor {
-	m.Match.Transactions = []spec.Transaction{{Status: spec.StatusAny, Expression: text(expression)}}
+	m.Match.Transactions = []spec.Transaction{{Status: spec.StatusAny, Expression: new(expression)}}
 	return m
 }
 
@@ -125,7 +123,7 @@ func TestCheckFolder(t *testing.T) {
 		{
 			"signature that no contract has", func() *spec.Monitor {
 				m := event(on("eth"), "value > 5")
-				m.Match.Events[0].Signature = "Transfered(address,address,uint256)"
+				m.Match.Events[0].Signature = "Transferr(address,address,uint256)"
 				return m
 			}(),
 			[]string{"error " + eventPath + `.signature: …did you mean "Transfer(address,address,uint256)"?`},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -136,22 +137,46 @@ func (o *Outbox) start(ctx context.Context, work *sync.WaitGroup) time.Duration 
 		}
 		busy := o.busy[entry.Key]
 		if !busy && !at.After(now) {
-			o.busy[entry.Key] = true
-			work.Go(func() { o.attempt(ctx, v, entry) })
+			// It may have been settled since this view was taken.
+			latest := o.opts.Log.View()
+			if entry, ok := latest.FindOutgoing(entry.Key); ok {
+				o.busy[entry.Key] = true
+				work.Go(func() { o.attempt(ctx, latest, entry) })
+			}
 		}
 		o.mu.Unlock()
 		if !busy && at.After(now) {
 			next = min(next, at.Sub(now))
 		}
 	}
+	o.tidy()
 	return next
 }
 
+// tidy forgets when entries were due that left the outbox by another way than
+// an attempt: with their tenant, say.
+func (o *Outbox) tidy() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	v := o.opts.Log.View()
+	if len(o.due) <= v.OutboxLen() {
+		return
+	}
+	maps.DeleteFunc(o.due, func(key string, _ time.Time) bool {
+		_, ok := v.FindOutgoing(key)
+		return !ok && !o.busy[key]
+	})
+}
+
 // firstDue is when an entry is due that this process has not attempted itself:
-// one just handed over waits its turn, one from before a restart has waited.
+// as the schedule says from the hand-over on, so that a node that is started
+// again and again does not use the attempts up early.
 func (o *Outbox) firstDue(entry *fsm.Outgoing) time.Time {
-	i := min(max(int(entry.Attempts), 1), len(o.opts.Schedule)) - 1
-	return time.UnixMilli(entry.At).Add(o.opts.Schedule[i])
+	at := time.UnixMilli(entry.At)
+	for _, pause := range o.opts.Schedule[:min(max(int(entry.Attempts), 1), len(o.opts.Schedule))] {
+		at = at.Add(pause)
+	}
+	return at
 }
 
 // attempt makes one attempt at an entry.
@@ -218,6 +243,15 @@ func (o *Outbox) forget(key string) {
 	o.mu.Lock()
 	delete(o.busy, key)
 	o.mu.Unlock()
+	o.again()
+}
+
+// again has Run look at the outbox once more.
+func (o *Outbox) again() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
 }
 
 // settleBatch bounds how many outcomes one command records.
@@ -268,8 +302,5 @@ func (o *Outbox) commit(ctx context.Context, batch []fsm.Settled) {
 			delete(o.due, s.Key)
 		}
 	}
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
+	o.again()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
@@ -48,18 +50,18 @@ type specRef struct {
 // monitors may refer to beside its own.
 func Pack(ctx context.Context, tenant string, f *spec.Folder, shared map[string]*spec.Network, sealer Sealer) (*Packed, error) {
 	p := &Packed{seen: map[fsm.Hash]bool{}}
-	for slug, n := range f.Networks {
-		if err := p.document(ctx, tenant, fsm.DocNetwork, slug, n, new(spec.Network), sealer); err != nil {
+	for _, slug := range slices.Sorted(maps.Keys(f.Networks)) {
+		if err := p.document(ctx, tenant, fsm.DocNetwork, slug, f.Networks[slug], new(spec.Network), sealer); err != nil {
 			return nil, err
 		}
 	}
-	for id, t := range f.Triggers {
-		if err := p.document(ctx, tenant, fsm.DocTrigger, id, t, new(spec.Trigger), sealer); err != nil {
+	for _, id := range slices.Sorted(maps.Keys(f.Triggers)) {
+		if err := p.document(ctx, tenant, fsm.DocTrigger, id, f.Triggers[id], new(spec.Trigger), sealer); err != nil {
 			return nil, err
 		}
 	}
-	for name, m := range f.Monitors {
-		if err := p.monitor(ctx, tenant, name, m, f.Networks, shared, sealer); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(f.Monitors)) {
+		if err := p.monitor(ctx, tenant, name, f.Monitors[name], f.Networks, shared, sealer); err != nil {
 			return nil, err
 		}
 	}

@@ -104,6 +104,17 @@ func (c *Client) fetch(ctx context.Context, s selector) (*chain.Block, error) {
 	return block, nil
 }
 
+// guarded keeps a panic from ending the process where no caller could catch
+// it: in a goroutine of our own.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return f()
+}
+
 // parts are the answers a block is made of.
 type parts struct {
 	block, receipts, logs json.RawMessage
@@ -152,7 +163,10 @@ func fetchParts(ctx context.Context, conn *rpc.Conn, s selector) (p parts, err e
 	lacks := conn.Lacks(methodReceipts)
 	if !lacks {
 		g.Go(func() error {
-			receipts, receiptsErr = conn.Call(ctx, methodReceipts, s.param())
+			receiptsErr = guarded(func() (err error) {
+				receipts, err = conn.Call(ctx, methodReceipts, s.param())
+				return err
+			})
 			return nil
 		})
 	}
@@ -222,7 +236,9 @@ func singleReceipts(ctx context.Context, conn *rpc.Conn, b *Block) ([][]byte, er
 	}
 	for start := 0; start < len(out); start += size {
 		end := min(start+size, len(out))
-		g.Go(func() error { return receiptRange(ctx, conn, b.Transactions[start:end], out[start:end]) })
+		g.Go(func() error {
+			return guarded(func() error { return receiptRange(ctx, conn, b.Transactions[start:end], out[start:end]) })
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("receipts one by one: %w", err)

@@ -101,9 +101,7 @@ var (
 )
 
 const (
-	codeInvalidRequest = -32600
 	codeMethodNotFound = -32601
-	codeInvalidParams  = -32602
 	codeUnsupported    = -32004 // EIP-1474: method not supported
 	codeLimitExceeded  = -32005 // EIP-1474: limit exceeded
 )

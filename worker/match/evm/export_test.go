@@ -16,6 +16,12 @@ func SetLimits(small int32, fresh int) (undo func()) {
 	return func() { smallGroup, freshLimit = oldSmall, oldFresh }
 }
 
+// Sizes are the addresses and tenants an index holds, and the ends it waits
+// for.
+func (x *Index) Sizes() (accounts, tenants, ended int) {
+	return len(x.accounts), len(x.tenants), len(x.ended)
+}
+
 // Break makes the conditions of a monitor panic when they are evaluated.
 func Break(m *Monitor) {
 	for i := range m.targets {

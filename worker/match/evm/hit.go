@@ -29,7 +29,10 @@ type Hit struct {
 func (h *Hit) Transaction() *chainevm.Transaction { return &h.block.Transactions[h.Tx] }
 
 // Match builds what is handed on: conditions, arguments, variables and the
-// parts of the match object.
+// parts of the match object. The object's receipt is null where the peer would
+// not have fetched one, though the block has it: that is, unless an expression
+// of the monitor mentions gas_used, or a condition has a status other than Any
+// and the whole block has no logs.
 func (h *Hit) Match(network string) *match.Match {
 	t := h.Transaction()
 	out := &match.Match{

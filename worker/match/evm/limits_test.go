@@ -51,6 +51,39 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestPruneForgets checks that nothing remains of monitors that ended.
+func TestPruneForgets(t *testing.T) {
+	x, specs := evm.NewIndex(), &evm.ABIs{}
+	var handles []evm.Handle
+	for round := range 2 {
+		for i := range 300 {
+			doc := spreadMonitor(i)
+			switch i % 3 {
+			case 0:
+				doc = popularMonitor(i)
+			case 1: // needs another monitor's ABI
+				doc = conditions(token(i%20), nil, nil, []string{"transfer(address,uint256)"})
+			}
+			m, _ := evm.Compile(doc, specs)
+			handles = append(handles, x.Add(match.Key{Tenant: fmt.Sprint(i % 7), Monitor: fmt.Sprint(i)}, m, 0))
+		}
+		for i, h := range handles {
+			x.Remove(h, uint64(10*round+i%5))
+			x.Remove(h, uint64(10*round+i%5+3)) // too late
+		}
+		x.Prune(uint64(10*round + 2))
+		if left := x.Len(); left != 120 {
+			t.Errorf("%d monitors are left, want 120", left)
+		}
+		x.Prune(uint64(10*round + 4))
+		accounts, tenants, ended := x.Sizes()
+		if x.Len() != 0 || accounts != 0 || tenants != 0 || ended != 0 {
+			t.Errorf("%d monitors, %d addresses, %d tenants, %d ends are left", x.Len(), accounts, tenants, ended)
+		}
+		handles = handles[:0]
+	}
+}
+
 func TestPanicIsIsolated(t *testing.T) {
 	var mu sync.Mutex
 	var reported []string
