@@ -110,14 +110,14 @@ func Decode(entry []byte) (Command, error) {
 	if len(entry) == 0 {
 		return nil, fmt.Errorf("%w: empty entry", ErrMalformed)
 	}
-	make, ok := registry[Type(entry[0])]
+	empty, ok := registry[Type(entry[0])]
 	switch {
 	case !ok && Type(entry[0])&Ignorable != 0:
 		return nil, nil
 	case !ok:
 		return nil, fmt.Errorf("%w (type %d)", ErrUnknownCommand, entry[0])
 	}
-	c := make()
+	c := empty()
 	if err := unmarshal(entry[1:], c); err != nil {
 		return nil, fmt.Errorf("command type %d: %w", entry[0], err)
 	}

@@ -38,8 +38,8 @@ func (t *tx) setCoverage(next, old *Tenant) {
 		if !slices.Contains(was, key) {
 			t.want(key, next.Cohort, +1)
 		}
-		runs := append(coverage[key], CoverageRun{From: t.network(key).Next, Version: next.Current.Number})
-		coverage[key] = runs[max(0, len(runs)-keepRuns):]
+		coverage[key] = append(coverage[key], CoverageRun{From: t.network(key).Next, Version: next.Current.Number})
+		coverage[key] = coverage[key][max(0, len(coverage[key])-keepRuns):]
 	}
 	next.Coverage = coverage
 	for _, d := range next.Current.Manifest.Docs {
@@ -52,12 +52,13 @@ func (t *tx) setCoverage(next, old *Tenant) {
 	}
 }
 
-// closeRuns ends what is in force at a position. A version that was never in
-// force at any position leaves no run.
+// closeRuns ends what is in force before a position; how far that is judged by
+// then does not matter, since the cursor goes on to there. A version that was
+// never in force at any position leaves no run.
 func closeRuns(runs []CoverageRun, at uint64) []CoverageRun {
 	for i, r := range runs {
-		if r.To == 0 || r.To > at {
-			runs[i].To = max(at, r.From)
+		if r.To == 0 {
+			runs[i].To = at
 		}
 	}
 	return slices.DeleteFunc(runs, func(r CoverageRun) bool { return r.To == r.From })

@@ -67,6 +67,7 @@ func (m *machine) checkTenants(t *rapid.T, v *View) {
 		}
 		for key, n := range m.m.nets {
 			checkCoverage(t, v, got, want, key, n)
+			m.checkOwed(t, v, got, want, key, n)
 		}
 	}
 }
@@ -86,46 +87,77 @@ func checkCoverage(t *rapid.T, v *View, got *Tenant, want *modelTenant, key stri
 	if want.wants(key) && len(runs) == 0 {
 		t.Fatalf("tenant %q on %s: wanted, but without coverage", got.ID, key)
 	}
-	rows := v.Coverage(got, key, 0, 0)
 	for _, e := range n.log {
-		version := want.inForce(e.Index)
-		wanted := version.Number != 0 && slices.Contains(version.Manifest.Wanted, key) &&
-			!slices.ContainsFunc(want.lost[key], func(s Span) bool { return s.From <= e.Position && e.Position <= s.To })
 		var naming []uint64
 		for _, r := range runs {
 			if r.From <= e.Position && (r.To == 0 || e.Position < r.To) {
 				naming = append(naming, r.Version)
 			}
 		}
-		switch {
-		case wanted && !slices.Equal(naming, []uint64{version.Number}):
-			t.Fatalf("tenant %q on %s position %d: version %d in force, coverage says %v (%v)", got.ID, key, e.Position, version.Number, naming, runs)
-		case !wanted && len(naming) > 0:
-			t.Fatalf("tenant %q on %s position %d: not wanted, coverage says %v (%v)", got.ID, key, e.Position, naming, runs)
+		var owed []uint64
+		if want.owed(key, e) {
+			owed = []uint64{want.inForce(e.Index).Number}
 		}
-		if wanted {
-			if inForce, ok := got.InForce(e.Index); ok && inForce.Number != version.Number {
-				t.Fatalf("tenant %q at index %d: version %d in force, want %d", got.ID, e.Index, inForce.Number, version.Number)
-			}
-			if inForce, ok := got.InForce(e.Index); !ok && len(got.Previous) < keepVersions {
-				t.Fatalf("tenant %q at index %d: no version in force, want %d (%v)", got.ID, e.Index, version.Number, inForce)
-			}
+		if !slices.Equal(naming, owed) {
+			t.Fatalf("tenant %q on %s position %d: in force and wanted %v, coverage says %v (%v)", got.ID, key, e.Position, owed, naming, runs)
 		}
+	}
+	rows := v.Coverage(got, key, 0, 0)
+	for i, r := range rows {
+		if i > 0 && r.FromPosition != rows[i-1].ToPosition+1 {
+			t.Fatalf("tenant %q on %s: rows with a gap or an overlap: %+v", got.ID, key, rows)
+		}
+	}
+}
+
+// checkOwed: each position that a tenant wanted was told by its cohort, and its
+// status says how; or it is still to be told, by a cursor that is not parked,
+// from an announcement and a configuration that are kept. No other position has
+// a status.
+func (m *machine) checkOwed(t *rapid.T, v *View, got *Tenant, want *modelTenant, key string, n *modelNet) {
+	rows := v.Coverage(got, key, 0, 0)
+	network, _ := v.Network(key)
+	cursor, begun := v.Cursor(key, got.Cohort)
+	model := m.m.cursors[[2]string{key, got.Cohort}]
+	for _, e := range n.log {
 		i := slices.IndexFunc(rows, func(r CoverageRow) bool { return r.FromPosition <= e.Position && e.Position <= r.ToPosition })
 		if i < 0 {
 			t.Fatalf("tenant %q on %s: no row for position %d", got.ID, key, e.Position)
 		}
-		cursor, judging := v.Cursor(key, got.Cohort)
-		if (rows[i].Status == NotWanted) != (!wanted || !judging) {
-			t.Fatalf("tenant %q on %s position %d: %+v, wanted %v", got.ID, key, e.Position, rows[i], wanted)
+		status, version := NotWanted, uint64(0)
+		if want.owed(key, e) {
+			version = want.inForce(e.Index).Number
+			superseded, told := model.told[e.Position]
+			switch {
+			case e.Kind == Skip:
+				status = Skipped
+			case !told:
+				status = Pending
+			case e.Kind == Rollback:
+				status = RolledBack
+			case superseded:
+				status = Superseded
+			default:
+				status = Judged
+			}
+			if !told {
+				kept, ok := network.Entry(e.Position)
+				if !begun || cursor.Parked() || cursor.Position >= e.Position || !ok || kept != e {
+					t.Fatalf("tenant %q on %s: nobody will judge position %d: cursor %+v, entry %+v %v", got.ID, key, e.Position, cursor, kept, ok)
+				}
+				if inForce, ok := got.InForce(e.Index); !ok || inForce.Number != version {
+					t.Fatalf("tenant %q on %s: position %d is to be judged with version %d, kept is %d %v", got.ID, key, e.Position, version, inForce.Number, ok)
+				}
+			}
 		}
-		if s := rows[i].Status; (s == Judged || s == Superseded || s == RolledBack) && e.Position > cursor.Position {
-			t.Fatalf("tenant %q on %s position %d: %s, the cursor is at %d", got.ID, key, e.Position, s, cursor.Position)
+		if rows[i].Status != status || rows[i].Version != version {
+			t.Fatalf("tenant %q on %s position %d (%v): %+v, want %s of version %d", got.ID, key, e.Position, e.Kind, rows[i], status, version)
 		}
-	}
-	for i, r := range rows {
-		if i > 0 && r.FromPosition != rows[i-1].ToPosition+1 {
-			t.Fatalf("tenant %q on %s: rows with a gap or an overlap: %+v", got.ID, key, rows)
+		if inForce, ok := got.InForce(e.Index); ok && inForce.Number != want.inForce(e.Index).Number {
+			t.Fatalf("tenant %q at index %d: version %d in force, want %d", got.ID, e.Index, inForce.Number, want.inForce(e.Index).Number)
+		}
+		if _, ok := got.InForce(e.Index); !ok && want.inForce(e.Index).Number != 0 && len(got.Previous) < keepVersions {
+			t.Fatalf("tenant %q at index %d: no version in force, want %d", got.ID, e.Index, want.inForce(e.Index).Number)
 		}
 	}
 }
@@ -142,6 +174,20 @@ func (m *machine) checkBlobs(t *rapid.T, v *View) {
 			t.Fatalf("blob %v: %+v, want last put %d, used %d", hash.Short(), b, at, used[hash])
 		}
 	}
+	idle := map[string]bool{}
+	for key := range walk(v.idle, nil) {
+		idle[string(key)] = true
+	}
+	for hash, b := range got {
+		if key := string(idleKey(b.At, []byte(hash))); idle[key] != (b.Uses == 0) {
+			t.Fatalf("blob %x, used %d: listed as unused: %v", hash, b.Uses, idle[key])
+		} else {
+			delete(idle, key)
+		}
+	}
+	if len(idle) > 0 {
+		t.Fatalf("listed as unused, but gone or of another time: %x", slices.Collect(maps.Keys(idle)))
+	}
 	for hash := range used {
 		if _, ok := v.Blob(hash); !ok {
 			t.Fatalf("blob %v is in use and gone", hash.Short())
@@ -150,19 +196,53 @@ func (m *machine) checkBlobs(t *rapid.T, v *View) {
 }
 
 func (m *machine) checkCursors(t *rapid.T, v *View) {
+	var active []*Cursor
 	cursors := map[[2]string]uint64{}
-	for c := range v.AllCursors() {
+	for c := range values(v.cursors) {
 		key := [2]string{c.Network, c.Cohort}
 		cursors[key] = c.Position
+		want := m.m.cursors[key]
+		if want == nil {
+			t.Fatalf("cursor %+v was never wanted", c)
+		}
+		if c.Position != want.position || c.Until != want.until || c.Parked() == want.active() {
+			t.Fatalf("cursor %+v (parked: %v), want position %d until %d", c, c.Parked(), want.position, want.until)
+		}
 		if c.Position < m.cursors[key] {
 			t.Fatalf("cursor %v moved back from %d to %d", key, m.cursors[key], c.Position)
 		}
-		if want := m.m.cohortWants(c.Network, c.Cohort); c.Tenants != want {
-			t.Fatalf("cursor %v counts %d tenants, want %d", key, c.Tenants, want)
+		if want := m.m.cohortWants(c.Network, c.Cohort); c.Tenants != want || (c.Until == 0) != (want > 0) {
+			t.Fatalf("cursor %+v, want %d tenants", c, want)
+		}
+		superseded := map[uint64]bool{}
+		for _, s := range c.Superseded {
+			for p := s.From; p <= s.To; p++ {
+				superseded[p] = true
+			}
+		}
+		for p := uint64(1); p <= c.Position; p++ {
+			if superseded[p] != want.told[p] {
+				t.Fatalf("cursor %+v: position %d superseded: %v, want %v", c, p, superseded[p], want.told[p])
+			}
+		}
+		if !c.Parked() {
+			active = append(active, c)
+		}
+		if found, ok := v.Cursor(c.Network, c.Cohort); !ok || found != c {
+			t.Fatalf("cursor %+v is not found", c)
 		}
 	}
-	if diff := cmp.Diff(m.m.cursors, cursors); diff != "" {
-		t.Fatalf("cursors differ (-want +got):\n%s", diff)
+	if len(cursors) != len(m.m.cursors) {
+		t.Fatalf("cursors %v, want %d", cursors, len(m.m.cursors))
+	}
+	if all := slices.Collect(v.AllCursors()); !slices.Equal(all, active) {
+		t.Fatalf("cursors yielded %v, those not parked are %v", all, active)
+	}
+	for key := range m.m.nets {
+		here := slices.DeleteFunc(slices.Clone(active), func(c *Cursor) bool { return c.Network != key })
+		if on := slices.Collect(v.Cursors(key)); !slices.Equal(on, here) {
+			t.Fatalf("network %s: cursors yielded %v, those not parked are %v", key, on, here)
+		}
 	}
 	m.cursors = cursors
 }
@@ -249,9 +329,6 @@ func (m *machine) checkRuns(t *rapid.T, n *Network, want *modelNet) {
 
 // checkFired: what is not final, or not judged by all, is kept, and as recorded.
 func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet) {
-	tip, begun := want.tip()
-	window := uint64(want.window())
-	least := m.m.least(network)
 	got := map[string]*Fired{}
 	for f := range v.FiredOn(network) {
 		got[string(firedKey(f.Network, f.Block, f.Alert))] = f
@@ -261,12 +338,12 @@ func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet
 		if f.Network != network {
 			continue
 		}
-		final := begun && tip.Height >= window && f.Block.Height < tip.Height-window && f.Position <= least
-		f.releasable = f.releasable || final
+		f.releasable = f.releasable || m.m.final(f)
 		kept, ok := got[key]
 		if !ok {
 			if !f.releasable {
-				t.Fatalf("network %s: fired %+v is gone; tip %v, window %d, least cursor %d", network, f.Fired, tip, window, least)
+				tip, _ := want.tip()
+				t.Fatalf("network %s: fired %+v is gone; tip %v, window %d, least cursor %d", network, f.Fired, tip, want.window(), m.m.least(network))
 			}
 			delete(m.m.fired, key)
 			continue

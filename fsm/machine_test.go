@@ -42,6 +42,7 @@ func TestModel(t *testing.T) {
 			"holdView":    m.holdView,
 		}
 		t.Repeat(actions)
+		m.finish(t)
 		for _, h := range m.held {
 			if !bytes.Equal(h.bytes, snapshot(t, h.view)) {
 				t.Fatalf("the view of index %d has changed since it was taken", h.view.index)
@@ -63,7 +64,7 @@ type machine struct {
 	forks   int
 	held    []heldView
 	epochs  map[string]uint64
-	cursors map[[2]string]uint64
+	cursors map[[2]string]uint64 // positions, as of the last check
 	before  *View // before the last command
 }
 
@@ -309,7 +310,10 @@ func (m *machine) startNetwork(t *rapid.T) {
 func (m *machine) progress(t *rapid.T) {
 	c := &Progress{Network: rapid.SampledFrom(netKeys).Draw(t, "network"), Cohort: rapid.SampledFrom(cohortIDs).Draw(t, "cohort")}
 	behind := slices.SortedFunc(maps.Keys(m.m.cursors), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	behind = slices.DeleteFunc(behind, func(k [2]string) bool { return m.m.cursors[k]+1 == m.m.nets[k[0]].next() })
+	behind = slices.DeleteFunc(behind, func(k [2]string) bool {
+		c := m.m.cursors[k]
+		return !c.active() || c.position+1 == m.m.nets[k[0]].next()
+	})
 	if len(behind) > 0 && rapid.IntRange(0, 5).Draw(t, "any cursor") != 0 {
 		k := rapid.SampledFrom(behind).Draw(t, "cursor")
 		c.Network, c.Cohort = k[0], k[1]
@@ -318,8 +322,10 @@ func (m *machine) progress(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "deposed") == 0 {
 		c.Epoch++
 	}
-	position := m.m.cursors[[2]string{c.Network, c.Cohort}]
-	last := uint64(0)
+	position, last := uint64(0), uint64(0)
+	if cursor := m.m.cursors[[2]string{c.Network, c.Cohort}]; cursor != nil {
+		position = cursor.position
+	}
 	n, ok := m.m.nets[c.Network]
 	if ok {
 		last = n.next() - 1
@@ -349,6 +355,41 @@ func (m *machine) progress(t *rapid.T) {
 		c.Dead = []Dead{{Outgoing: m.outgoing(t), DiedAt: m.clock}}
 	}
 	m.do(t, c)
+}
+
+// finish lets every cohort judge all it still owes: then nothing is pending, and
+// no network that nobody wants holds anything.
+func (m *machine) finish(t *rapid.T) {
+	for _, id := range cohortIDs {
+		m.do(t, &PutCohort{ID: id, Node: "n1"})
+	}
+	for c := range m.s.View().AllCursors() {
+		n := m.m.nets[c.Network]
+		if to := n.next() - 1; to > c.Position {
+			m.do(t, &Progress{Network: c.Network, Cohort: c.Cohort, Epoch: m.m.cohorts[c.Cohort].Epoch, To: to})
+		}
+	}
+	m.check(t)
+	v := m.s.View()
+	for tenant := range v.Tenants() {
+		for key := range m.m.nets {
+			for _, r := range v.Coverage(tenant, key, 0, 0) {
+				if r.Status == Pending {
+					t.Fatalf("tenant %q on %s: %+v after all was judged", tenant.ID, key, r)
+				}
+			}
+		}
+	}
+	for n := range v.Networks() {
+		if len(n.Entries) > 0 {
+			t.Fatalf("network %s keeps %v after all was judged", n.Key, n.Entries)
+		}
+	}
+	for c := range v.AllCursors() {
+		if c.Tenants == 0 {
+			t.Fatalf("cursor %+v is not parked after all was judged", c)
+		}
+	}
 }
 
 func (m *machine) drawFired(t *rapid.T, network string, n *modelNet) Fired {

@@ -14,7 +14,7 @@ type model struct {
 	tenants map[string]*modelTenant
 	nets    map[string]*modelNet
 	cohorts map[string]Cohort
-	cursors map[[2]string]uint64 // network, cohort -> position
+	cursors map[[2]string]*modelCursor // network, cohort
 	blobs   map[Hash]int64       // when last put
 	fired   map[string]*modelFired
 	outbox  map[string]Outgoing
@@ -24,8 +24,17 @@ type model struct {
 type modelTenant struct {
 	cohort   string
 	versions []Version // all there ever were
-	lost     map[string][]Span
 }
+
+// modelCursor knows of every position how it was told, and so which were never.
+type modelCursor struct {
+	position uint64
+	until    uint64          // 0 while some tenant of the cohort wants the network
+	told     map[uint64]bool // positions passed by progress; true: superseded
+}
+
+// active cursors have, or will have, something to judge.
+func (c *modelCursor) active() bool { return c.until == 0 || c.position+1 < c.until }
 
 func (t *modelTenant) current() Version { return t.versions[len(t.versions)-1] }
 
@@ -38,6 +47,12 @@ func (t *modelTenant) inForce(index uint64) Version {
 		}
 	}
 	return found
+}
+
+// owed reports whether a tenant's configuration asks for an announcement.
+func (t *modelTenant) owed(network string, e Entry) bool {
+	v := t.inForce(e.Index)
+	return v.Number != 0 && slices.Contains(v.Manifest.Wanted, network)
 }
 
 func (t *modelTenant) wants(network string) bool {
@@ -71,7 +86,7 @@ type modelFired struct {
 
 func newModel() *model {
 	return &model{
-		tenants: map[string]*modelTenant{}, nets: map[string]*modelNet{}, cohorts: map[string]Cohort{}, cursors: map[[2]string]uint64{},
+		tenants: map[string]*modelTenant{}, nets: map[string]*modelNet{}, cohorts: map[string]Cohort{}, cursors: map[[2]string]*modelCursor{},
 		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{},
 	}
 }
@@ -140,15 +155,42 @@ func (m *model) cohortWants(network, cohort string) (n int) {
 	return n
 }
 
-// least is the cursor furthest behind, or the newest position without cursors.
+// least is the active cursor furthest behind, or the newest position without any.
 func (m *model) least(network string) uint64 {
 	least := m.nets[network].next() - 1
-	for key, position := range m.cursors {
-		if key[0] == network {
-			least = min(least, position)
+	for key, c := range m.cursors {
+		if key[0] == network && c.active() {
+			least = min(least, c.position)
 		}
 	}
 	return least
+}
+
+// final reports whether something fired is of a final block and judged by all.
+func (m *model) final(f *modelFired) bool {
+	n := m.nets[f.Network]
+	tip, begun := n.tip()
+	window := uint64(n.window())
+	return begun && tip.Height >= window && f.Block.Height < tip.Height-window && f.Position <= m.least(f.Network)
+}
+
+// retire forgets what a network was about once nobody wants it and nobody is
+// owed any of it.
+func (m *model) retire(network string) {
+	if m.wanted(network) > 0 {
+		return
+	}
+	for key, c := range m.cursors {
+		if key[0] == network && c.active() {
+			return
+		}
+	}
+	for _, f := range m.fired {
+		if f.Network == network && m.final(f) {
+			f.releasable = true
+		}
+	}
+	m.nets[network].forget()
 }
 
 // apply does what the command asks or answers with the sentinel that the state
@@ -242,7 +284,7 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 		}
 	}
 	if !exists {
-		t = &modelTenant{cohort: c.Cohort, versions: []Version{{Manifest: &Manifest{}}}, lost: map[string][]Span{}}
+		t = &modelTenant{cohort: c.Cohort, versions: []Version{{Manifest: &Manifest{}}}}
 		m.tenants[c.Tenant] = t
 	}
 	was := t.current().Manifest.Wanted
@@ -256,30 +298,52 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 	return nil
 }
 
-// rewant counts a tenant in and out. A cohort's cursor that nobody needs goes,
-// and with it the prospect of judging what lies above it.
+// rewant counts a tenant in and out. A cohort's cursor that nobody needs still
+// goes on to where the network was then; wanted again, it goes on from where it
+// is, or from now if it had arrived.
 func (m *model) rewant(t *modelTenant, was, now []string) {
 	for _, key := range was {
 		if slices.Contains(now, key) {
 			continue
 		}
-		at := [2]string{key, t.cohort}
 		if m.cohortWants(key, t.cohort) == 0 {
-			t.lost[key] = append(t.lost[key], Span{From: m.cursors[at] + 1, To: m.nets[key].next() - 1})
-			delete(m.cursors, at)
+			m.cursors[[2]string{key, t.cohort}].until = m.nets[key].next()
 		}
-		if m.wanted(key) == 0 {
-			m.nets[key].forget()
-		}
+		m.retire(key)
 	}
 	for _, key := range now {
 		if slices.Contains(was, key) {
 			continue
 		}
-		n := m.net(key)
-		if _, ok := m.cursors[[2]string{key, t.cohort}]; !ok {
-			m.cursors[[2]string{key, t.cohort}] = n.next() - 1
+		n, at := m.net(key), [2]string{key, t.cohort}
+		c := m.cursors[at]
+		switch {
+		case c == nil:
+			m.cursors[at] = &modelCursor{position: n.next() - 1, told: map[uint64]bool{}}
+		case !c.active():
+			c.position, c.until = n.next()-1, 0
+		default:
+			c.until = 0
 		}
+	}
+}
+
+// release ends the cursors of a cohort that no tenant is left to be owed by.
+func (m *model) release(cohort string) {
+	for key, c := range m.cursors {
+		if key[1] != cohort || c.until == 0 || !c.active() {
+			continue
+		}
+		last := c.position
+		for _, t := range m.tenants {
+			for _, e := range m.nets[key[0]].log {
+				if t.cohort == cohort && t.owed(key[0], e) {
+					last = max(last, e.Position)
+				}
+			}
+		}
+		c.until = last + 1
+		m.retire(key[0])
 	}
 }
 
@@ -294,6 +358,7 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 	was := t.current().Manifest.Wanted
 	delete(m.tenants, c.Tenant)
 	m.rewant(t, was, nil)
+	m.release(t.cohort)
 	for key, o := range m.outbox {
 		if o.Tenant == c.Tenant {
 			delete(m.outbox, key)
@@ -406,8 +471,9 @@ func (m *model) progress(c *Progress) error {
 		return ErrNotFound
 	}
 	at := [2]string{c.Network, c.Cohort}
-	position, wanted := m.cursors[at]
-	if wanted && c.To > position && c.To >= n.next() {
+	cursor := m.cursors[at]
+	moves := cursor != nil && cursor.active() && c.To > cursor.position
+	if moves && c.To >= n.next() {
 		return ErrConflict
 	}
 	for _, f := range c.Fired {
@@ -432,8 +498,12 @@ func (m *model) progress(c *Progress) error {
 	for _, d := range c.Dead {
 		m.dead[d.Key] = d
 	}
-	if wanted && c.To > position {
-		m.cursors[at] = c.To
+	if moves {
+		for p := cursor.position + 1; p <= c.To; p++ {
+			cursor.told[p] = slices.ContainsFunc(c.Superseded, func(s Span) bool { return s.From <= p && p <= s.To })
+		}
+		cursor.position = c.To
+		m.retire(c.Network)
 	}
 	return nil
 }

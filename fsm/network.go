@@ -37,7 +37,7 @@ type Entry struct {
 	Kind     EntryKind `codec:"k"`
 	Ref      BlockRef  `codec:"r"`           // the block; the roll-back's target; the last height left out
 	From     uint64    `codec:"f,omitempty"` // Skip: the first height left out
-	Parent   Hash      `codec:"a,omitempty"`
+	Parent   Hash      `codec:"a"`
 	Time     int64     `codec:"t,omitempty"` // the block's own time, Unix milliseconds
 	Seen     int64     `codec:"s,omitempty"` // when the watcher learned of it, Unix milliseconds
 }
@@ -161,6 +161,7 @@ func (t *tx) retire(n *Network) {
 	for range t.Cursors(n.Key) {
 		return
 	}
+	t.prune(n) // without a branch, nothing counts as final
 	n.Branch, n.Base, n.Entries, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, nil, 0
 	n.Lease.Holder = ""
 }

@@ -3,6 +3,8 @@ package fsm
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 )
 
 // Cursor says how far a cohort has judged a network: every position up to
@@ -75,6 +77,30 @@ func (t *tx) wantCursor(n *Network, cohort string, by int) {
 	put(&t.cursors, cursorKey(n.Key, cohort), &c)
 }
 
+// release lets go of what was owed to a deleted tenant alone: nobody is left to
+// tell, and its private networks have no document any more by which they could
+// be judged. The tenant is gone already.
+func (t *tx) release(gone *Tenant) {
+	for _, key := range slices.Sorted(maps.Keys(gone.Coverage)) {
+		old, ok := t.Cursor(key, gone.Cohort)
+		if !ok || old.Until == 0 || old.Parked() {
+			continue
+		}
+		c := *old
+		c.Until = c.Position + 1
+		for other := range t.Tenants() {
+			if runs := other.Coverage[key]; other.Cohort == c.Cohort && len(runs) > 0 {
+				c.Until = max(c.Until, runs[len(runs)-1].To)
+			}
+		}
+		put(&t.cursors, cursorKey(key, c.Cohort), &c)
+		n := t.network(key)
+		t.trim(&n)
+		t.retire(&n)
+		t.putNetwork(n)
+	}
+}
+
 // Progress records deliveries and moves a cursor forward, both or neither.
 type Progress struct {
 	Cohort     string     `codec:"c"`
@@ -135,11 +161,11 @@ func (c *Progress) apply(t *tx) (any, error) {
 func addSpans(spans, more []Span) []Span {
 	for _, s := range more {
 		if last := len(spans) - 1; last >= 0 && spans[last].To+1 == s.From {
-			joined := append(spans[:last:last], Span{From: spans[last].From, To: s.To})
-			spans = joined
+			spans = slices.Clone(spans)
+			spans[last].To = s.To
 			continue
 		}
-		spans = append(spans[:len(spans):len(spans)], s)
+		spans = append(slices.Clip(spans), s)
 	}
 	return spans[max(0, len(spans)-keepSpans):]
 }

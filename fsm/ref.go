@@ -43,8 +43,8 @@ func (h *Hash) UnmarshalText(text []byte) (err error) {
 // BlockRef names one block: its height and its hash. Two blocks of one height
 // on different branches have different refs.
 type BlockRef struct {
-	Height uint64 `json:"height"`
-	Hash   Hash   `json:"hash"`
+	Height uint64 `json:"height" codec:"n"`
+	Hash   Hash   `json:"hash" codec:"h"`
 }
 
 // String reads "19000000 0x1234abcd".

@@ -198,7 +198,7 @@ type loader struct {
 	index    uint64
 	tenants  *iradix.Txn[*Tenant]
 	changes  *iradix.Txn[string]
-	blobs    *iradix.Txn[*Blob]
+	blobs    blobEdit
 	networks *iradix.Txn[*Network]
 	cohorts  *iradix.Txn[*Cohort]
 	cursors  *iradix.Txn[*Cursor]
@@ -210,7 +210,7 @@ type loader struct {
 func newLoader() *loader {
 	v := emptyView()
 	return &loader{
-		tenants: v.tenants.Txn(), changes: v.changes.Txn(), blobs: v.blobs.Txn(), networks: v.networks.Txn(),
+		tenants: v.tenants.Txn(), changes: v.changes.Txn(), blobs: v.editBlobs(), networks: v.networks.Txn(),
 		cohorts: v.cohorts.Txn(), cursors: v.cursors.Txn(), fired: v.fired.Txn(), outbox: v.outbox.Txn(), dead: v.dead.Txn(),
 	}
 }
@@ -232,7 +232,7 @@ func (l *loader) load(kind recordType, body []byte) error {
 	case recordBlob:
 		var b blobRecord
 		err := unmarshal(body, &b)
-		l.blobs.Insert(b.Hash[:], &b.Blob)
+		l.blobs.put(b.Hash[:], &b.Blob)
 		return err
 	case recordNetwork:
 		return insert(body, l.networks, func(n *Network) []byte { return []byte(n.Key) })
@@ -262,7 +262,7 @@ func insert[T any](body []byte, txn *iradix.Txn[*T], key func(*T) []byte) error 
 
 func (l *loader) view() *View {
 	return &View{
-		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.Commit(),
+		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.all.Commit(), idle: l.blobs.idle.Commit(),
 		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
 		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(),
 	}

@@ -35,10 +35,11 @@ type View struct {
 	tenants  *iradix.Tree[*Tenant]
 	changes  *iradix.Tree[string] // log index of a tenant's last change -> tenant
 	blobs    *iradix.Tree[*Blob]
+	idle     *iradix.Tree[struct{}] // derived: blobs that nothing points to, by the time they were last put
 	networks *iradix.Tree[*Network]
 	cohorts  *iradix.Tree[*Cohort]
 	cursors  *iradix.Tree[*Cursor] // network, cohort
-	fired    *iradix.Tree[*Fired]  // network, height, alert, block
+	fired    *iradix.Tree[*Fired]  // network, height, block, alert
 	outbox   *iradix.Tree[*Outgoing]
 	dead     *iradix.Tree[*Dead]
 }
@@ -55,6 +56,7 @@ func emptyView() *View {
 		tenants:  iradix.New[*Tenant](),
 		changes:  iradix.New[string](),
 		blobs:    iradix.New[*Blob](),
+		idle:     iradix.New[struct{}](),
 		networks: iradix.New[*Network](),
 		cohorts:  iradix.New[*Cohort](),
 		cursors:  iradix.New[*Cursor](),

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"iter"
 	"slices"
@@ -167,81 +166,6 @@ func (v *View) TenantsSince(index uint64) iter.Seq[string] {
 	}
 }
 
-// Blob is content addressed by its hash: a document or what one points to.
-type Blob struct {
-	Data []byte `codec:"d"`
-	At   int64  `codec:"t"` // Unix milliseconds when it was last put
-	Uses uint64 `codec:"u"` // versions that point to it
-}
-
-// Blob reads a blob. The bytes are shared: do not change them.
-func (v *View) Blob(hash Hash) ([]byte, bool) {
-	b, ok := get(v.blobs, hash[:])
-	if !ok {
-		return nil, false
-	}
-	return b.Data, true
-}
-
-// BlobUsed reports whether some version points to a blob: then it need not be
-// put again.
-func (v *View) BlobUsed(hash Hash) bool {
-	b, ok := get(v.blobs, hash[:])
-	return ok && b.Uses > 0
-}
-
-// HashBlob is the address of a blob.
-func HashBlob(data []byte) Hash { return sha256.Sum256(data) }
-
-// PutBlobs stores contents before a version points to them. Proposers keep one
-// command within MaxBlobChunk.
-type PutBlobs struct {
-	Blobs [][]byte `codec:"b"`
-	At    int64    `codec:"t"`
-}
-
-// MaxBlobChunk bounds the blobs of one PutBlobs, in bytes; a single larger blob
-// goes alone.
-const MaxBlobChunk = 256 << 10
-
-// Type is TypePutBlobs.
-func (*PutBlobs) Type() Type { return TypePutBlobs }
-
-func (c *PutBlobs) apply(t *tx) (any, error) {
-	for _, data := range c.Blobs {
-		hash := HashBlob(data)
-		b := Blob{Data: data}
-		if old, ok := get(t.blobs, hash[:]); ok {
-			b = *old
-		}
-		b.At = c.At
-		put(&t.blobs, hash[:], &b)
-	}
-	return nil, nil
-}
-
-// CollectBlobs forgets blobs that no version points to and that were last put
-// before a time: a proposer may still be between its PutBlobs and its version.
-type CollectBlobs struct {
-	Before int64 `codec:"t"` // Unix milliseconds
-}
-
-// Type is TypeCollectBlobs.
-func (*CollectBlobs) Type() Type { return TypeCollectBlobs }
-
-func (c *CollectBlobs) apply(t *tx) (any, error) {
-	var n int
-	txn := t.blobs.Txn()
-	for key, b := range walk(t.blobs, nil) {
-		if b.Uses == 0 && b.At < c.Before {
-			txn.Delete(key)
-			n++
-		}
-	}
-	t.blobs = txn.Commit()
-	return n, nil
-}
-
 // SetTenantVersion switches a tenant to a new manifest, all at once. It answers
 // with the new Version.
 type SetTenantVersion struct {
@@ -283,8 +207,8 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	return next.Current, nil
 }
 
-// DeleteTenant ends a tenant: its networks are no longer wanted by it and what
-// its outbox held becomes dead letters.
+// DeleteTenant ends a tenant: its networks are no longer wanted by it, nothing is
+// owed to it any more, and what its outbox held becomes dead letters.
 type DeleteTenant struct {
 	Tenant string `codec:"i"`
 	Expect uint64 `codec:"e"`
@@ -311,6 +235,7 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 		}
 	}
 	del(&t.tenants, []byte(c.Tenant))
+	t.release(&gone)
 	del(&t.changes, be64(old.Current.Index))
 	put(&t.changes, be64(t.index), c.Tenant)
 	for o := range values(t.outbox) {
@@ -321,24 +246,6 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return nil, nil
-}
-
-// count adds a version's pointers to its blobs, or takes them away.
-func (t *tx) count(m *Manifest, by int) error {
-	txn := t.blobs.Txn()
-	for _, d := range m.Docs {
-		for _, hash := range append([]Hash{d.Hash}, d.Refs...) {
-			b, ok := txn.Get(hash[:])
-			if !ok {
-				return fmt.Errorf("%s %q points to a blob that was never put: %w", d.Kind, d.ID, ErrNotFound)
-			}
-			n := *b
-			n.Uses += uint64(by) // by is -1 only for what was counted before
-			txn.Insert(hash[:], &n)
-		}
-	}
-	t.blobs = txn.Commit()
-	return nil
 }
 
 // letGo forgets versions that no cursor needs, beyond those kept for verify.
@@ -365,18 +272,40 @@ func (t *tx) letGo(tenant *Tenant) error {
 	return nil
 }
 
-// needed reports whether some cursor of the tenant still has an announcement
-// before the one that put the successor in force.
+// needed reports whether some cursor still has an announcement from before the
+// one that put the successor in force, and judges it with what v says: with its
+// monitors, or at the depth that one of its networks gives.
 func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
-	for _, key := range v.Manifest.Wanted {
-		c, ok := t.Cursor(key, tenant.Cohort)
-		n, exists := t.Network(key)
-		if !ok || !exists {
-			continue
+	behind := func(c *Cursor) bool {
+		n, ok := t.Network(c.Network)
+		if !ok {
+			return false
 		}
-		if e, ok := n.Entry(c.Position + 1); ok && e.Index < successor {
+		e, ok := n.Entry(c.Position + 1)
+		return ok && e.Index < successor
+	}
+	for _, key := range v.Manifest.Wanted {
+		if c, ok := t.Cursor(key, tenant.Cohort); ok && !c.Parked() && behind(c) {
 			return true
 		}
 	}
+	for _, d := range v.Manifest.Docs {
+		if d.Kind != DocNetwork {
+			continue
+		}
+		for c := range t.Cursors(networkKey(tenant.ID, d.ID)) {
+			if behind(c) {
+				return true
+			}
+		}
+	}
 	return false
+}
+
+// networkKey is the key of a network by the tenant that owns it and its slug.
+func networkKey(owner, slug string) string {
+	if owner == Shared {
+		return slug
+	}
+	return owner + "/" + slug
 }

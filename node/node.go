@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,8 +58,8 @@ func (c *cleanup) push(f func() error) { *c = append(*c, f) }
 
 func (c *cleanup) run() error {
 	var errs []error
-	for i := len(*c) - 1; i >= 0; i-- {
-		errs = append(errs, (*c)[i]())
+	for _, undo := range slices.Backward(*c) {
+		errs = append(errs, undo())
 	}
 	*c = nil
 	return errors.Join(errs...)

@@ -155,7 +155,7 @@ func newRig(t *testing.T) *rig {
 		config: t.TempDir(), log: &logBuffer{},
 	}
 	// Socket paths are short on every system.
-	r.data, err = os.MkdirTemp("", "ozmo")
+	r.data, err = os.MkdirTemp("", "ozmo") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -461,7 +461,10 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(metrics.Body)
-	if err = joinClose(err, metrics.Body); err != nil {
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := metrics.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()
@@ -487,11 +490,4 @@ func TestSecretsAreSealedOnDisk(t *testing.T) {
 			}
 		}
 	}
-}
-
-func joinClose(err error, c io.Closer) error {
-	if closing := c.Close(); err == nil {
-		err = closing
-	}
-	return err
 }

@@ -143,7 +143,7 @@ func TestConfigCheckShowsEverything(t *testing.T) {
 		{"monitors/reference.json", `there is no variable named "vlue"; did you mean "value"?`}, // all the same
 		{"monitors/unresolved.json", `  error    match_conditions.events[0].expression: condition "to > 5" can never hold`},
 		{"monitors/broken.json", `  error    is not valid JSON`},
-		{"monitors/nowhere.json", `  error    addresses[0].address: "not an address" is not an EVM address`},
+		{"monitors/nowhere.json", `  warning  addresses[0].address: "not an address" is not an EVM address`},
 		{"triggers/t.json", `  error    bad.config.`},
 		{"triggers/t.json", `  warning  hook.config.url: `},
 	} {

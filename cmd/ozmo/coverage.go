@@ -12,7 +12,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
-	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/client"
 )
@@ -81,7 +80,7 @@ func showCoverage(w io.Writer, c api.Coverage) error {
 	t := newTable("BLOCKS", "POSITIONS", "STATUS", "CONFIG VERSION")
 	var judged uint64
 	for _, r := range c.Rows {
-		if r.Status == fsm.Judged {
+		if r.Status == api.Judged {
 			judged += r.ToHeight - r.FromHeight + 1
 		}
 		version := ""

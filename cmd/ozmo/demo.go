@@ -40,7 +40,7 @@ const (
 	reorgDepth   = 2
 
 	hintsAfter     = 3 // alerts
-	settlePatience = 15 * time.Second
+	settlePatience = 30 * time.Second
 )
 
 func newDemo(a *app) *cobra.Command { return demoCommand(a, &demoOptions{}) }

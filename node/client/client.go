@@ -69,7 +69,8 @@ func get[T any](ctx context.Context, c *Client, method, path string, query url.V
 		return v, err
 	}
 	defer resp.Body.Close()
-	return v, json.NewDecoder(resp.Body).Decode(&v)
+	err = json.NewDecoder(resp.Body).Decode(&v)
+	return v, err
 }
 
 // Status asks how the node is.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -41,7 +42,7 @@ type driver struct {
 
 const (
 	blockTime  = 250 * time.Millisecond
-	reorgEvery = 12 // blocks, on average
+	reorgEvery = 8  // blocks, on average
 	deepest    = 10 // blocks
 )
 
@@ -117,7 +118,9 @@ func (d *driver) rest(t testing.TB) Info {
 	return info
 }
 
-// moody takes its time and refuses the first attempt of one key in twenty.
+// moody is a receiver with the habits of real ones: it takes its time, refuses
+// the first attempt of one key in twenty, and is so slow with one in fifty that
+// the node goes on without waiting for it.
 func moody() func(*http.Request, Delivery) int {
 	var mu sync.Mutex
 	refused := map[string]bool{}
@@ -125,11 +128,15 @@ func moody() func(*http.Request, Delivery) int {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(d.Key)) // it never fails
 		mood := h.Sum64()
-		pause := time.NewTimer(time.Duration(mood%30) * time.Millisecond)
+		wait := time.Duration(mood%30) * time.Millisecond
+		if mood%50 == 11 {
+			wait += 1500 * time.Millisecond
+		}
+		pause := time.NewTimer(wait)
 		defer pause.Stop()
 		select {
 		case <-pause.C:
-		case <-req.Context().Done():
+		case <-req.Context().Done(): // too late for the sender, but it is taken all the same
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -180,19 +187,14 @@ func TestCrash(t *testing.T) {
 	n.Terminate(t, Patience)
 }
 
-// crashes kills the node so many times, and lets it run at last.
+// crashes ends the node so many times at a random moment: most often by
+// SIGKILL, at times while it still starts or after it was frozen for a while,
+// now and then by SIGTERM.
 func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
 	t.Helper()
-	for i := range restarts {
-		n.Start(t)
-		longest := 2000
-		if i%5 == 1 {
-			longest = 800 // from the process's first instant: it is still starting
-		} else {
-			n.AwaitStarted(t)
-		}
-		delay := time.Duration(5+rng.IntN(longest)) * time.Millisecond
-		timer := time.NewTimer(delay)
+	wait := func(i int, most time.Duration) {
+		timer := time.NewTimer(time.Duration(rng.Int64N(int64(most))))
+		defer timer.Stop()
 		select {
 		case <-timer.C:
 		case <-n.Done():
@@ -200,9 +202,26 @@ func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
 		case <-d.done:
 			t.Fatalf("restart %d: the chain stands still: %v", i, d.err)
 		}
-		if i%5 == 3 {
+	}
+	for i := range restarts {
+		n.Start(t)
+		if i%5 == 1 {
+			wait(i, 800*time.Millisecond)
+			n.Kill()
+			continue
+		}
+		n.AwaitStarted(t)
+		wait(i, 2*time.Second)
+		switch i % 5 {
+		case 3:
 			n.Terminate(t, Patience)
-		} else {
+		case 4:
+			n.Signal(t, syscall.SIGSTOP)
+			wait(i, time.Second)
+			n.Signal(t, syscall.SIGCONT)
+			wait(i, 500*time.Millisecond)
+			n.Kill()
+		default:
 			n.Kill()
 		}
 	}

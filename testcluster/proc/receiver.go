@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -145,5 +146,5 @@ func (r *Receiver) Deliveries(t testing.TB) []Delivery {
 	for _, err := range r.bad {
 		t.Errorf("refused a delivery: %v", err)
 	}
-	return r.taken[:len(r.taken):len(r.taken)]
+	return slices.Clip(r.taken)
 }

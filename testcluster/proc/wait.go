@@ -47,7 +47,7 @@ func Eventually(t testing.TB, what string, check func(ctx context.Context) error
 // more than about a hundred bytes. It stays when the test fails.
 func Dir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ozmo-proc-")
+	dir, err := os.MkdirTemp("", "ozmo-proc-") //nolint:usetesting // t.TempDir has a long name and is always removed
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,11 +53,15 @@ func (c *compiler) report(sev match.Severity, path, suggestion, format string, a
 	})
 }
 
+func (c *compiler) warn(path, suggestion, format string, args ...any) {
+	c.report(match.SeverityWarning, path, suggestion, format, args...)
+}
+
 // reportSoft reports what makes a condition dead, which matters less when the
 // monitor has others.
 func (c *compiler) reportSoft(path, suggestion, format string, args ...any) {
 	c.soft = append(c.soft, len(c.problems))
-	c.report(match.SeverityWarning, path, suggestion, format, args...)
+	c.warn(path, suggestion, format, args...)
 }
 
 // settle grades the soft problems, now that it is known whether the monitor
@@ -88,7 +92,7 @@ func (m *Monitor) canMatch() bool {
 
 func (c *compiler) addresses() {
 	if len(c.src.Addresses) == 0 {
-		c.report(match.SeverityWarning, "addresses", "list the contracts or accounts to watch",
+		c.warn("addresses", "list the contracts or accounts to watch",
 			"a monitor without addresses never matches on an EVM network")
 		return
 	}
@@ -99,14 +103,14 @@ func (c *compiler) addresses() {
 		path := fmt.Sprintf("addresses[%d]", i)
 		address, err := parseAddress(entry.Address)
 		if err != nil {
-			c.reportSoft(path+".address", "write 0x and 40 hexadecimal digits",
+			c.warn(path+".address", "write 0x and 40 hexadecimal digits",
 				"%q is not an EVM address and never matches", entry.Address)
 			continue
 		}
 		t := target{address, c.contract(path+".contract_spec", entry)}
 		if at, ok := first[address]; ok {
 			if t.contract != nil && t.contract != c.out.targets[at].contract {
-				c.report(match.SeverityWarning, path, "merge the two entries",
+				c.warn(path, "merge the two entries",
 					"address %s is listed before; this entry and its contract_spec have no effect", address)
 			}
 			continue
@@ -123,23 +127,23 @@ func (c *compiler) addresses() {
 func (c *compiler) contract(path string, entry *spec.Address) *contract {
 	if len(entry.ContractSpec) == 0 || string(entry.ContractSpec) == "null" {
 		if c.out.hasEvents || c.out.hasFunctions {
-			c.reportSoft(path, "add the contract's ABI",
+			c.warn(path, "add the contract's ABI",
 				"without a contract_spec no event or function of %s can be recognised", entry.Address)
 		}
 		return nil
 	}
 	if entry.SpecChain != "" && entry.SpecChain != spec.EVM {
-		c.reportSoft(path, "use the Solidity ABI of the contract",
+		c.warn(path, "use the Solidity ABI of the contract",
 			"the contract_spec is of %s and is ignored on an EVM network", entry.SpecChain)
 		return nil
 	}
 	a, problems, err := c.specs.Get(entry.ContractSpec)
 	if err != nil {
-		c.reportSoft(path, "use the Solidity ABI of the contract", "the %s", err)
+		c.warn(path, "use the Solidity ABI of the contract", "the %s", err)
 		return nil
 	}
 	for _, p := range problems {
-		c.report(match.SeverityWarning, path, "", "%s; this entry is ignored", p)
+		c.warn(path, "", "%s; this entry is ignored", p)
 	}
 	for _, known := range c.contracts {
 		if known.abi == a {
@@ -334,7 +338,11 @@ func (c *compiler) signatures(list string, wanted []spec.Signature, events bool)
 		if near := closestSignature(folded, have); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
-		c.reportSoft(path+".signature", hint, "no contract_spec of this monitor has the %s %q",
+		report := c.reportSoft
+		if len(c.contracts) == 0 {
+			report = c.warn // said already: there is no contract_spec to find it in
+		}
+		report(path+".signature", hint, "no contract_spec of this monitor has the %s %q",
 			strings.TrimSuffix(list, "s"), wanted[i].Signature)
 	}
 }

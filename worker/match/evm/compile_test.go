@@ -82,11 +82,11 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			"only address is bad", func(m *spec.Monitor) { m.Addresses[0].Address = " " + m.Addresses[0].Address },
-			[]string{"error addresses[0].address: ", "is not an EVM address"},
+			[]string{"warning addresses[0].address: ", "is not an EVM address"},
 		},
 		{
 			"events without spec", func(m *spec.Monitor) { m.Addresses[0].ContractSpec = nil },
-			[]string{"error addresses[0].contract_spec: without a contract_spec no event"},
+			[]string{"warning addresses[0].contract_spec: without a contract_spec no event"},
 		},
 		{
 			"functions without spec", func(m *spec.Monitor) {
@@ -97,13 +97,13 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			"spec of another chain", func(m *spec.Monitor) { m.Addresses[0].SpecChain = spec.Stellar },
-			[]string{"error addresses[0].contract_spec: the contract_spec is of Stellar and is ignored on an EVM network"},
+			[]string{"warning addresses[0].contract_spec: the contract_spec is of Stellar and is ignored on an EVM network"},
 		},
 		{
 			"spec is no ABI", func(m *spec.Monitor) {
 				m.Addresses[0].SpecChain, m.Addresses[0].ContractSpec = "", json.RawMessage(`{"name":"x"}`)
 			},
-			[]string{"error addresses[0].contract_spec: the contract_spec is not a Solidity ABI"},
+			[]string{"warning addresses[0].contract_spec: the contract_spec is not a Solidity ABI"},
 		},
 		{
 			"bad ABI entry", func(m *spec.Monitor) {

@@ -1,0 +1,575 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	chainevm "github.com/ozmo-dev/ozmo/watcher/chain/evm"
+	"github.com/ozmo-dev/ozmo/worker/alert"
+	"github.com/ozmo-dev/ozmo/worker/notify"
+	"github.com/ozmo-dev/ozmo/worker/outbox"
+	"github.com/ozmo-dev/ozmo/worker/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const cohort = "node-1"
+
+// rig is a cluster of one node: the real state, a receiver and scripted chains.
+type rig struct {
+	t     testing.TB
+	state *fsm.State
+
+	mu       sync.Mutex
+	index    uint64
+	chains   map[string]*chain
+	payloads map[fsm.Hash][]byte
+	missing  map[fsm.Hash]bool // payloads that are not to be had
+	asked    map[fsm.Hash]int  // how often a payload was handed out
+	sent     []sent            // what the receiver accepted
+	recorded []Recorded
+	adopted  map[string]<-chan outbox.Attempt
+	refuse   map[string]notify.Result // by trigger: the receiver refuses
+	silent   map[string]chan struct{} // by trigger: the receiver answers when it is closed
+	shared   map[string]*spec.Network
+	versions map[string]uint64
+	broken   []string // rules broken, seen by the fakes
+}
+
+// sent is a notification that the receiver accepted.
+type sent struct {
+	Key      string
+	Tenant   string
+	Monitor  string
+	Trigger  string
+	Block    fsm.BlockRef
+	Position uint64
+	Version  uint64
+	Epoch    uint64 // of the worker that sent it
+}
+
+// chain is the announced branch of a network.
+type chain struct {
+	network string
+	salt    int
+	branch  []fsm.BlockRef
+}
+
+func newRig(t testing.TB) *rig {
+	return &rig{
+		t: t, state: fsm.New(), chains: map[string]*chain{}, payloads: map[fsm.Hash][]byte{}, missing: map[fsm.Hash]bool{},
+		asked: map[fsm.Hash]int{}, adopted: map[string]<-chan outbox.Attempt{}, refuse: map[string]notify.Result{},
+		silent: map[string]chan struct{}{}, shared: map[string]*spec.Network{}, versions: map[string]uint64{},
+	}
+}
+
+// apply puts a command into the log.
+func (r *rig) apply(c fsm.Command) (any, error) {
+	entry, err := fsm.Encode(c)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.index++
+	return r.state.Apply(r.index, entry)
+}
+
+func (r *rig) must(c fsm.Command) any {
+	r.t.Helper()
+	out, err := r.apply(c)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// addresses are the accounts that get one transaction in every block.
+const addresses = 3
+
+func address(i int) string { return fmt.Sprintf("0x%040x", 0xa0+i) }
+
+func txHash(block fsm.Hash, i int) fsm.Hash {
+	return sha256.Sum256(append(block[:], byte(i)))
+}
+
+// payloadOf is a block with one transaction to each address.
+func payloadOf(ref fsm.BlockRef) []byte {
+	var txs, receipts []map[string]any
+	for i := range addresses {
+		hash := txHash(ref.Hash, i).String()
+		txs = append(txs, map[string]any{
+			"hash": hash, "from": fmt.Sprintf("0x%040x", 1), "to": address(i), "value": fmt.Sprintf("%#x", ref.Height),
+			"input": "0x", "gas": "0x5208", "nonce": "0x0", "transactionIndex": fmt.Sprintf("%#x", i),
+		})
+		receipts = append(receipts, map[string]any{
+			"transactionHash": hash, "blockHash": ref.Hash.String(), "status": "0x1", "gasUsed": "0x5208", "logs": []any{},
+		})
+	}
+	block := map[string]any{
+		"number": fmt.Sprintf("%#x", ref.Height), "hash": ref.Hash.String(), "parentHash": fsm.Hash{}.String(),
+		"timestamp": fmt.Sprintf("%#x", 1_700_000_000+ref.Height), "transactions": txs,
+	}
+	text := func(v any) json.RawMessage {
+		out, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // plain maps and strings
+		}
+		return out
+	}
+	return chainevm.Payload(text(block), text(receipts), nil)
+}
+
+// extend announces n new blocks of a network.
+func (r *rig) extend(network string, n int) {
+	r.t.Helper()
+	for range n {
+		r.announce(network, r.nextBlock(network))
+	}
+}
+
+func (r *rig) chain(network string) *chain {
+	c := r.chains[network]
+	if c == nil {
+		c = &chain{network: network}
+		r.chains[network] = c
+	}
+	return c
+}
+
+// nextBlock makes the next block of a chain's branch.
+func (r *rig) nextBlock(network string) fsm.Entry {
+	c := r.chain(network)
+	e := fsm.Entry{Kind: fsm.Extend, Seen: time.Now().UnixMilli()}
+	e.Ref.Height = 100
+	if n := len(c.branch); n > 0 {
+		e.Ref.Height, e.Parent = c.branch[n-1].Height+1, c.branch[n-1].Hash
+	}
+	e.Ref.Hash = sha256.Sum256(fmt.Appendf(nil, "%s %d %d %s", network, e.Ref.Height, c.salt, e.Parent))
+	c.branch = append(c.branch, e.Ref)
+	r.mu.Lock()
+	r.payloads[e.Ref.Hash] = payloadOf(e.Ref)
+	r.mu.Unlock()
+	return e
+}
+
+// rollback takes the newest blocks off; other blocks follow.
+func (r *rig) rollback(network string, depth int) fsm.Entry {
+	c := r.chain(network)
+	c.branch = c.branch[:len(c.branch)-depth]
+	c.salt++
+	return fsm.Entry{Kind: fsm.Rollback, Ref: c.branch[len(c.branch)-1], Seen: time.Now().UnixMilli()}
+}
+
+func (r *rig) announce(network string, entries ...fsm.Entry) {
+	r.t.Helper()
+	n, ok := r.state.View().Network(network)
+	if !ok {
+		r.t.Fatalf("network %s is not wanted", network)
+	}
+	if n.Lease.Holder == "" {
+		r.must(&fsm.GrantLease{Network: network, Holder: cohort, IfEpoch: n.Lease.Epoch, Window: fsm.DefaultWindow})
+		n, _ = r.state.View().Network(network)
+	}
+	r.must(&fsm.Announce{Network: network, Epoch: n.Lease.Epoch, Entries: entries})
+}
+
+// watching is a monitor of one address on some networks.
+type watching struct {
+	networks []string
+	address  int
+	triggers []string
+	paused   bool
+}
+
+// tenantDoc is the configuration of a tenant.
+type tenantDoc struct {
+	networks map[string]*spec.Network
+	monitors map[string]watching
+	hooks    []string
+}
+
+func networkDoc(slug string, depth uint64) *spec.Network {
+	id := uint64(1)
+	return &spec.Network{
+		Type: spec.EVM, Slug: slug, Name: slug, ChainID: &id, ConfirmationBlocks: depth, BlockTime: 12 * time.Second,
+		Cron:    "*/5 * * * * *",
+		RPCURLs: []spec.RPCURL{{Type: "rpc", URL: spec.Plain("https://rpc.example/key"), Weight: 100}},
+	}
+}
+
+func hook(id string) *spec.Trigger {
+	return &spec.Trigger{
+		Name: id, Type: spec.TriggerWebhook, Retry: spec.DefaultRetryPolicy(),
+		Webhook: &spec.Webhook{
+			URL: spec.Plain("https://hooks.example/" + id), Method: "POST", PayloadMode: spec.PayloadRaw,
+			Headers: map[string]*spec.Secret{},
+		},
+	}
+}
+
+func (d tenantDoc) folder() *spec.Folder {
+	f := &spec.Folder{Networks: d.networks, Monitors: map[string]*spec.Monitor{}, Triggers: map[string]*spec.Trigger{}}
+	for name, w := range d.monitors {
+		f.Monitors[name] = &spec.Monitor{
+			Name: name, Networks: w.networks, Paused: w.paused, Addresses: []spec.Address{{Address: address(w.address)}},
+			Match:    spec.MatchConditions{Transactions: []spec.Transaction{{Status: spec.StatusAny}}},
+			Triggers: w.triggers,
+		}
+	}
+	for _, id := range d.hooks {
+		f.Triggers[id] = hook(id)
+	}
+	return f
+}
+
+// unsealed leaves secrets as they are.
+type unsealed struct{}
+
+func (unsealed) SealAll(context.Context, string, []*spec.Secret) error { return nil }
+func (unsealed) OpenAll(string, []*spec.Secret) error                  { return nil }
+
+// setShared puts a shared network in force with a depth.
+func (r *rig) setShared(slug string, depth uint64) {
+	r.t.Helper()
+	r.shared[slug] = networkDoc(slug, depth)
+	p, err := store.PackShared(r.t.Context(), r.shared, unsealed{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.commit(fsm.Shared, p)
+}
+
+// setTenant puts a tenant's configuration in force.
+func (r *rig) setTenant(id string, d tenantDoc) {
+	r.t.Helper()
+	p, err := store.Pack(r.t.Context(), id, d.folder(), r.shared, unsealed{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.commit(id, p)
+}
+
+func (r *rig) commit(tenant string, p *store.Packed) {
+	r.t.Helper()
+	r.must(&fsm.PutBlobs{Blobs: p.Blobs, At: 1})
+	c := &fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: p.Manifest, At: 1}
+	if tenant != fsm.Shared {
+		c.Cohort = cohort
+	}
+	r.must(c)
+	r.versions[tenant]++
+}
+
+func (r *rig) deleteTenant(id string) {
+	r.t.Helper()
+	r.must(&fsm.DeleteTenant{Tenant: id, Expect: r.versions[id], At: 1})
+	delete(r.versions, id)
+}
+
+// simple is a tenant with one monitor of address 0 on the network "net".
+func simple(networks ...string) tenantDoc {
+	if len(networks) == 0 {
+		networks = []string{"net"}
+	}
+	return tenantDoc{monitors: map[string]watching{"m": {networks: networks, triggers: []string{"hook"}}}, hooks: []string{"hook"}}
+}
+
+func (r *rig) broke(format string, args ...any) {
+	r.broken = append(r.broken, fmt.Sprintf(format, args...))
+}
+
+// process is one run of a worker. It can die at any of its effects.
+type process struct {
+	*rig
+	worker *Worker
+	epoch  uint64
+	cancel context.CancelFunc
+	done   chan error
+	reg    *prometheus.Registry
+
+	// propose, when set, stands before each proposal; deliver before each send.
+	propose func(c fsm.Command) error
+	deliver func(n *notify.Notification)
+
+	life  int // effects left until it dies; negative: it lives
+	dead  bool
+	ended bool
+}
+
+var errDead = errors.New("the process is dead")
+
+// start runs a worker under a new epoch. life is the number of effects after
+// which it dies, negative for ever.
+func (r *rig) start(life int, change ...func(*process, *Options)) *process {
+	r.t.Helper()
+	epoch, ok := r.must(&fsm.PutCohort{ID: cohort, Node: cohort}).(uint64)
+	if !ok {
+		r.t.Fatal("no epoch")
+	}
+	p := &process{rig: r, epoch: epoch, life: life, done: make(chan error, 1), reg: prometheus.NewRegistry()}
+	opts := Options{
+		Cohort: cohort, Epoch: epoch, Log: p, Blocks: p, Sender: p, Outbox: p, Recorder: p, Triggers: store.NewTriggers(unsealed{}),
+		Logger: slog.New(slog.DiscardHandler), Registerer: p.reg, Grace: time.Millisecond,
+	}
+	for _, c := range change {
+		c(p, &opts)
+	}
+	p.worker = New(opts)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	p.cancel = cancel
+	go func() { p.done <- p.worker.Run(ctx) }()
+	return p
+}
+
+// stop ends a process and returns what Run returned.
+func (p *process) stop() error {
+	p.cancel()
+	if p.ended {
+		return nil
+	}
+	p.ended = true
+	return <-p.done
+}
+
+// effect counts one step towards death and reports whether the process lives.
+// The caller holds mu.
+func (p *process) effect() bool {
+	if p.life > 0 {
+		p.life--
+	}
+	if p.life == 0 && !p.dead {
+		p.dead = true
+		p.cancel()
+	}
+	return !p.dead
+}
+
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.effect()
+}
+
+func (p *process) View() *fsm.View                     { return p.state.View() }
+func (p *process) Changed(t fsm.Topic) <-chan struct{} { return p.state.Changed(t) }
+
+func (p *process) Propose(_ context.Context, c fsm.Command) (any, error) {
+	if p.propose != nil {
+		if err := p.propose(c); err != nil {
+			return nil, err
+		}
+	}
+	if progress, ok := c.(*fsm.Progress); ok {
+		p.check(progress)
+	}
+	if !p.alive() {
+		return nil, errDead
+	}
+	out, err := p.apply(c)
+	if !p.alive() {
+		return nil, errDead
+	}
+	return out, err
+}
+
+// check holds progress to its rules: what it calls sent was accepted, what it
+// hands over is complete.
+func (p *process) check(c *fsm.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	handed, refused := map[string]bool{}, map[string]bool{}
+	for _, o := range c.Outbox {
+		handed[o.Key] = true
+	}
+	for _, d := range c.Dead {
+		refused[d.Key] = true
+	}
+	for _, f := range c.Fired {
+		for _, d := range f.Deliveries {
+			accepted := slices.ContainsFunc(p.sent, func(s sent) bool { return s.Key == d.Key })
+			switch {
+			case d.Outcome == fsm.Sent && !accepted && !p.dead:
+				p.broke("%s is recorded as sent and was not", d.Key)
+			case d.Outcome == fsm.HandedOver && !handed[d.Key]:
+				p.broke("%s is recorded as handed over and is not in the outbox", d.Key)
+			case d.Outcome == fsm.Refused && !refused[d.Key]:
+				p.broke("%s is recorded as refused and is no dead letter", d.Key)
+			}
+		}
+	}
+}
+
+var errNoPayload = errors.New("no such block here")
+
+func (p *process) Block(_ context.Context, _ string, ref fsm.BlockRef) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	data, ok := p.payloads[ref.Hash]
+	if !ok || p.missing[ref.Hash] {
+		return nil, errNoPayload
+	}
+	p.asked[ref.Hash]++
+	return data, nil
+}
+
+// Deliver is the receiver.
+func (p *process) Deliver(ctx context.Context, n *notify.Notification) (notify.Result, error) {
+	if p.deliver != nil {
+		p.deliver(n)
+	}
+	p.mu.Lock()
+	gate := p.silent[n.Trigger.Name]
+	p.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return notify.Result{}, context.Cause(ctx)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.effect() {
+		return notify.Result{}, errDead
+	}
+	if result, ok := p.refuse[n.Trigger.Name]; ok {
+		return result, errors.New("refused")
+	}
+	p.sent = append(p.sent, sent{
+		Key: n.Key.String(), Tenant: n.Alert.Tenant, Monitor: n.Alert.MonitorID, Trigger: n.Trigger.Name,
+		Block: n.Alert.Block, Position: n.Alert.Position, Version: n.Alert.Version, Epoch: p.epoch,
+	})
+	if !p.effect() {
+		return notify.Result{}, errDead
+	}
+	return notify.Result{Status: 200}, nil
+}
+
+func (p *process) Adopt(key string, done <-chan outbox.Attempt) func(bool) {
+	return func(ok bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if ok {
+			p.adopted[key] = done
+		}
+	}
+}
+
+func (p *process) Record(list []Recorded) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recorded = append(p.recorded, list...)
+}
+
+// metric reads the sum of a metric over its labels.
+func (p *process) metric(name string) float64 {
+	families, err := p.reg.Gather()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var sum float64
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// pass lets virtual time go on, and then everything that is due happen.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// cursor is the position of the cohort's cursor.
+func (r *rig) cursor(network string) uint64 {
+	c, ok := r.state.View().Cursor(network, cohort)
+	if !ok {
+		return 0
+	}
+	return c.Position
+}
+
+// wantCursor waits, in virtual time, until everything announced is judged.
+func (r *rig) drained(networks ...string) {
+	r.t.Helper()
+	pass(time.Minute)
+	v := r.state.View()
+	for _, key := range networks {
+		n, _ := v.Network(key)
+		if got := r.cursor(key); got != n.Next-1 {
+			r.t.Errorf("network %s: the cursor is at %d, %d are announced", key, got, n.Next-1)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.broken {
+		r.t.Error(b)
+	}
+}
+
+// heights lists what a tenant was told of, by height, with repetitions.
+func (r *rig) heights(tenant, monitor string) []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []uint64
+	for _, s := range r.sent {
+		if s.Tenant == tenant && s.Monitor == monitor {
+			out = append(out, s.Block.Height)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (r *rig) wantHeights(tenant, monitor string, want ...uint64) {
+	r.t.Helper()
+	if got := r.heights(tenant, monitor); !slices.Equal(got, want) {
+		r.t.Errorf("%s/%s was told of %v, want %v", tenant, monitor, got, want)
+	}
+}
+
+// span is from, from+1 … to.
+func span(from, to uint64) (out []uint64) {
+	for h := from; h <= to; h++ {
+		out = append(out, h)
+	}
+	return out
+}
+
+// repeated lists the keys that the receiver saw more than once.
+func (r *rig) repeated() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := map[string]int{}
+	for _, s := range r.sent {
+		n[s.Key]++
+	}
+	maps.DeleteFunc(n, func(_ string, n int) bool { return n == 1 })
+	return slices.Sorted(maps.Keys(n))
+}
+
+// keyOf is the key of a delivery as it must be.
+func keyOf(tenant, monitor, network, trigger string, occurrence int, block fsm.BlockRef, address int) string {
+	id := alert.NewID(tenant, monitor, network, txHash(block.Hash, address).String())
+	return alert.NewKey(id, trigger, occurrence, block.Hash, alert.Fired).String()
+}
