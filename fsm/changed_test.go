@@ -3,7 +3,6 @@ package fsm
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -28,15 +27,28 @@ func TestChangedTopics(t *testing.T) {
 		11: {TopicOutbox},
 		12: {TopicNetwork(eth)},
 		13: {TopicLeases, TopicNetwork(eth)},
-		14: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicOutbox},
-		15: {TopicOutbox},
+		14: {TopicNetwork(anvil)},
+		15: {TopicNetwork(eth)},
+		16: {TopicTenants, TopicLeases, TopicNetwork(eth)},
+		17: {TopicNetwork(eth)},
+		18: {TopicLeases, TopicNetwork(eth)},
+		20: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
+		21: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil), TopicOutbox},
+		22: {TopicOutbox},
 	}
+	again := *script[3].(*SetTenantVersion)
+	again.Expect = 3
 	script = append(script,
-		&DeleteTenant{Tenant: "acme", Expect: 2}, // 14
-		&PurgeDead{Keys: []string{"d1"}},         // 15
-		&CollectBlobs{Before: 1 << 60},           // 16
-		&Progress{Cohort: "node-1", Epoch: 999, Network: eth, To: 4, Outbox: []Outgoing{{Key: "x"}}}, // 17, refused
-		&Announce{Network: eth, Epoch: 1, Entries: []Entry{{Kind: Extend, Ref: ref(111, "z")}}},      // 18, refused
+		&SetTenantVersion{Tenant: "acme", Expect: 2},                // 16: paused
+		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 11}, // 17: one position is still owed
+		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 12}, // 18: parks the cursor
+		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 12}, // 19: told again
+		&again,                                   // 20
+		&DeleteTenant{Tenant: "acme", Expect: 4}, // 21
+		&PurgeDead{Keys: []string{"d1"}},         // 22
+		&CollectBlobs{Before: 1 << 60},           // 23
+		&Progress{Cohort: "node-1", Epoch: 999, Network: eth, To: 4, Outbox: []Outgoing{{Key: "x"}}}, // 24, refused
+		&Announce{Network: eth, Epoch: 1, Entries: []Entry{{Kind: Extend, Ref: ref(111, "z")}}},      // 25, refused
 	)
 	s := New()
 	for i, c := range script {
@@ -45,7 +57,7 @@ func TestChangedTopics(t *testing.T) {
 			waiting[topic] = s.Changed(topic)
 		}
 		_, err := s.Apply(uint64(i+1), mustEncode(t, c))
-		if refused := i+1 >= 17; refused != (err != nil) {
+		if refused := i+1 >= 24; refused != (err != nil) {
 			t.Fatalf("command %d: %v", i+1, err)
 		}
 		for _, topic := range all {
@@ -174,49 +186,6 @@ func TestRollbackBelowTheBeginning(t *testing.T) {
 	}
 	if want := []BlockRef{ref(100, "c"), ref(101, "c"), ref(102, "c")}; !slices.Equal(due, want) {
 		t.Fatalf("due at depth 2: %v, want %v", due, want)
-	}
-}
-
-// A cohort whose last tenant leaves judges no more: coverage must not call the
-// rest judged once the network is wanted again.
-func TestCoverageAfterPause(t *testing.T) {
-	s := New()
-	var index uint64
-	apply := func(c Command) any {
-		t.Helper()
-		index++
-		result, err := s.Apply(index, mustEncode(t, c))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return result
-	}
-	wants := func(expect uint64, keys ...string) {
-		apply(&SetTenantVersion{Tenant: "acme", Expect: expect, Cohort: "n1", Manifest: Manifest{Wanted: keys}})
-	}
-	announce := func(from, to uint64) {
-		n, _ := s.View().Network("base")
-		c := &Announce{Network: "base", Epoch: apply(&GrantLease{Network: "base", Holder: "n1", IfEpoch: n.Lease.Epoch}).(uint64)}
-		for h := from; h <= to; h++ {
-			c.Entries = append(c.Entries, Entry{Kind: Extend, Ref: ref(h, "a"), Parent: ref(h-1, "a").Hash})
-		}
-		apply(c)
-	}
-	epoch := apply(&PutCohort{ID: "n1", Node: "n1"}).(uint64)
-	wants(0, "base")
-	announce(1, 10)
-	apply(&Progress{Cohort: "n1", Epoch: epoch, Network: "base", To: 3})
-	wants(1)
-	wants(2, "base")
-	announce(20, 21)
-	tenant, _ := s.View().Tenant("acme")
-	var got []string
-	for _, r := range s.View().Coverage(tenant, "base", 0, 0) {
-		got = append(got, fmt.Sprintf("%d-%d %s %d", r.FromPosition, r.ToPosition, r.Status, r.Version))
-	}
-	want := []string{"1-3 judged 1", "4-10 not wanted 0", "11-12 pending 3"}
-	if !slices.Equal(got, want) {
-		t.Fatalf("coverage %q, want %q", got, want)
 	}
 }
 

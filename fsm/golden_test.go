@@ -124,6 +124,10 @@ func TestGoldenCommandsSetEveryField(t *testing.T) {
 
 func fieldsSet(v reflect.Value, set map[string]bool) {
 	switch v.Kind() {
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			fieldsSet(v.MapIndex(key), set)
+		}
 	case reflect.Pointer:
 		if !v.IsNil() {
 			fieldsSet(v.Elem(), set)
@@ -238,6 +242,10 @@ func goldenScript() []Command {
 		&Settle{At: 5, Settled: []Settled{{Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone"}}},                      // 11
 		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 110}}}}, // 12
 		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 6, Window: 4},                                       // 13
+		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                    // 14: the pause made the first one void
+		&Announce{Network: "ethereum_mainnet", Epoch: 13, Entries: []Entry{ // 15
+			extend(111, "c", "c"), {Kind: Rollback, Ref: ref(110, "d"), Seen: 112}, extend(111, "d", "d"), {Kind: Skip, From: 112, Ref: BlockRef{Height: 113}},
+		}},
 	}
 }
 
@@ -271,6 +279,13 @@ func TestGoldenSnapshot(t *testing.T) {
 		t.Error("written again, the snapshot differs")
 	}
 	d := dump(restored)
+	set := map[string]bool{}
+	fieldsSet(reflect.ValueOf(d), set)
+	for field, ok := range set {
+		if !ok {
+			t.Errorf("the golden snapshot sets no value of %s", field)
+		}
+	}
 	for kind, n := range map[string]int{
 		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
 		"cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),

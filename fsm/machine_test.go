@@ -65,7 +65,7 @@ type machine struct {
 	held    []heldView
 	epochs  map[string]uint64
 	cursors map[[2]string]uint64 // positions, as of the last check
-	before  *View // before the last command
+	before  *View                // before the last command
 }
 
 func newMachine() *machine {

@@ -15,7 +15,7 @@ type model struct {
 	nets    map[string]*modelNet
 	cohorts map[string]Cohort
 	cursors map[[2]string]*modelCursor // network, cohort
-	blobs   map[Hash]int64       // when last put
+	blobs   map[Hash]int64             // when last put
 	fired   map[string]*modelFired
 	outbox  map[string]Outgoing
 	dead    map[string]Dead
@@ -328,16 +328,17 @@ func (m *model) rewant(t *modelTenant, was, now []string) {
 	}
 }
 
-// release ends the cursors of a cohort that no tenant is left to be owed by.
-func (m *model) release(cohort string) {
+// release ends what a tenant that is gone was owed alone.
+func (m *model) release(gone *modelTenant) {
 	for key, c := range m.cursors {
-		if key[1] != cohort || c.until == 0 || !c.active() {
+		wanted := slices.ContainsFunc(gone.versions, func(v Version) bool { return slices.Contains(v.Manifest.Wanted, key[0]) })
+		if key[1] != gone.cohort || !wanted || c.until == 0 || !c.active() {
 			continue
 		}
 		last := c.position
 		for _, t := range m.tenants {
 			for _, e := range m.nets[key[0]].log {
-				if t.cohort == cohort && t.owed(key[0], e) {
+				if t.cohort == gone.cohort && t.owed(key[0], e) {
 					last = max(last, e.Position)
 				}
 			}
@@ -358,7 +359,7 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 	was := t.current().Manifest.Wanted
 	delete(m.tenants, c.Tenant)
 	m.rewant(t, was, nil)
-	m.release(t.cohort)
+	m.release(t)
 	for key, o := range m.outbox {
 		if o.Tenant == c.Tenant {
 			delete(m.outbox, key)

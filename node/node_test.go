@@ -21,7 +21,9 @@ import (
 	"github.com/ozmo-dev/ozmo/node"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/client"
+	"github.com/ozmo-dev/ozmo/testcluster/eventually"
 	"github.com/ozmo-dev/ozmo/testcluster/fakechain"
+	"github.com/ozmo-dev/ozmo/testcluster/logs"
 	"github.com/ozmo-dev/ozmo/worker/notify/webhook"
 )
 
@@ -97,24 +99,6 @@ func (r *receiver) count(monitor string) int {
 	return len(r.received[monitor])
 }
 
-// eventually waits until check has nothing to say.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited a minute: %v", err)
-		}
-		<-ticker.C
-	}
-}
-
 type rig struct {
 	t        *testing.T
 	chain    *fakechain.Chain
@@ -122,25 +106,8 @@ type rig struct {
 	receiver *receiver
 	config   string
 	data     string
-	log      *logBuffer
+	log      *logs.Buffer
 	node     *node.Node
-}
-
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func newRig(t *testing.T) *rig {
@@ -152,7 +119,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(e.Close)
 	r := &rig{
 		t: t, chain: c, endpoint: e, receiver: newReceiver(t),
-		config: t.TempDir(), log: &logBuffer{},
+		config: t.TempDir(), log: &logs.Buffer{},
 	}
 	// Socket paths are short on every system.
 	r.data, err = os.MkdirTemp("", "ozmo") //nolint:usetesting // t.TempDir is too long for a socket
@@ -211,7 +178,7 @@ func (r *rig) start() {
 	}
 	r.node = n
 	r.t.Cleanup(r.stop)
-	eventually(r.t, func() error {
+	eventually.Nil(r.t, func() error {
 		for _, c := range n.Ready() {
 			if c.Err != nil {
 				return fmt.Errorf("%s: %w", c.Name, c.Err)
@@ -246,7 +213,7 @@ func (r *rig) transfer(amount uint64) fsm.Hash {
 
 func (r *rig) expect(monitor string, tx fsm.Hash) {
 	r.t.Helper()
-	eventually(r.t, func() error {
+	eventually.Nil(r.t, func() error {
 		if !r.receiver.has(monitor, tx) {
 			return fmt.Errorf("monitor %q: no alert for %s\n%s", monitor, tx, r.log)
 		}
@@ -272,7 +239,7 @@ func TestAlertsArriveAndAreProved(t *testing.T) {
 
 	c := client.New(r.data)
 	var v *api.Verification
-	eventually(t, func() (err error) {
+	eventually.Nil(t, func() (err error) {
 		v, err = c.Verify(t.Context(), "default", "fake", from, r.chain.Head().Number-1, nil)
 		if err == nil && !v.Proved() {
 			err = fmt.Errorf("not proved: %+v", v)
@@ -307,7 +274,7 @@ func TestReorganisationIsJudgedAnew(t *testing.T) {
 	branch := r.chain.ReorgWith(2, []fakechain.Tx{both[0], fakechain.Transfer(bob, alice, 9)}, nil, nil)
 	fresh := r.chain.At(branch.Number - 2).Txs[1].Hash
 	r.expect("All transfers", fresh)
-	eventually(t, func() error {
+	eventually.Nil(t, func() error {
 		if n := r.receiver.count("All transfers"); n != 4 {
 			return fmt.Errorf("%d deliveries, want 4: two blocks with two transfers each", n)
 		}
@@ -414,7 +381,7 @@ func TestReceiverDownIsNoLoss(t *testing.T) {
 	r.start()
 	r.receiver.set(http.StatusServiceUnavailable)
 	tx := r.transfer(5)
-	eventually(t, func() error {
+	eventually.Nil(t, func() error {
 		if s := r.node.Status(); s.Outbox != 1 {
 			return fmt.Errorf("outbox holds %d, want 1", s.Outbox)
 		}
@@ -424,7 +391,7 @@ func TestReceiverDownIsNoLoss(t *testing.T) {
 	r.receiver.set(0)
 	r.start() // what is in the outbox survives
 	r.expect("All transfers", tx)
-	eventually(t, func() error {
+	eventually.Nil(t, func() error {
 		if s := r.node.Status(); s.Outbox != 0 {
 			return fmt.Errorf("outbox holds %d, want 0", s.Outbox)
 		}

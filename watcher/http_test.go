@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ozmo-dev/ozmo/testcluster/fakechain"
+	"github.com/ozmo-dev/ozmo/testcluster/logs"
 	"github.com/ozmo-dev/ozmo/watcher"
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
 	"github.com/ozmo-dev/ozmo/watcher/chain/evm"
@@ -23,7 +24,7 @@ type httpRig struct {
 	at      []*fakechain.Endpoint
 	client  *evm.Client
 	journal *journal
-	log     *syncBuffer
+	log     *logs.Buffer
 	reg     *prometheus.Registry
 	opts    watcher.Options
 }
@@ -38,7 +39,7 @@ type httpSetup struct {
 func newHTTPRig(t *testing.T, s httpSetup) *httpRig {
 	t.Helper()
 	r := &httpRig{
-		chain: fakechain.New(fakechain.Options{}), log: &syncBuffer{}, reg: prometheus.NewRegistry(),
+		chain: fakechain.New(fakechain.Options{}), log: &logs.Buffer{}, reg: prometheus.NewRegistry(),
 		journal: newJournal(blockcache.NewMemory(1<<30, nil)),
 	}
 	r.chain.Extend(10)

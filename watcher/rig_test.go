@@ -1,7 +1,6 @@
 package watcher_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -343,24 +342,6 @@ func document() *spec.Network {
 		Type: spec.EVM, Slug: network, Name: "Net", BlockTime: 2 * time.Second, ConfirmationBlocks: 1,
 		Cron: "*/5 * * * * *",
 	}
-}
-
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *syncBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *syncBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // follow runs a watcher until the returned function is called, which reports

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/testcluster/fakechain"
+	"github.com/ozmo-dev/ozmo/testcluster/logs"
 	"github.com/ozmo-dev/ozmo/watcher"
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
 	"github.com/ozmo-dev/ozmo/watcher/chain"
@@ -25,7 +26,7 @@ type rig struct {
 	chain   *fakechain.Chain
 	client  *client
 	journal *journal
-	log     *syncBuffer
+	log     *logs.Buffer
 	reg     *prometheus.Registry
 	opts    watcher.Options
 }
@@ -33,7 +34,7 @@ type rig struct {
 func newRig(first uint64) *rig {
 	c := fakechain.New(fakechain.Options{TxPerBlock: -1, First: first})
 	cache := blockcache.NewMemory(1<<30, nil)
-	r := &rig{chain: c, client: newClient(c), journal: newJournal(cache), log: &syncBuffer{}, reg: prometheus.NewRegistry()}
+	r := &rig{chain: c, client: newClient(c), journal: newJournal(cache), log: &logs.Buffer{}, reg: prometheus.NewRegistry()}
 	r.opts = watcher.Options{
 		Network: network, Spec: document(), Client: r.client, Cache: cache, Journal: r.journal, Epoch: 7,
 		Logger: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: watcher.NewMetrics(r.reg),

@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ozmo-dev/ozmo/testcluster/vectors"
 )
 
 // object is a JSON object in a test.
@@ -234,11 +234,7 @@ func TestFirstKey(t *testing.T) {
 // TestConfigCheckOfVectors checks documents that OpenZeppelin Monitor accepts,
 // all of them in one folder each.
 func TestConfigCheckOfVectors(t *testing.T) {
-	for _, file := range vectorFiles(t, "config") {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range vectors.Files(t, "config") {
 		var v struct {
 			Name  string `json:"name"`
 			Input struct {
@@ -249,7 +245,7 @@ func TestConfigCheckOfVectors(t *testing.T) {
 				Valid bool `json:"valid"`
 			} `json:"expect"`
 		}
-		if err := json.Unmarshal(data, &v); err != nil {
+		if err := json.Unmarshal(c.Data, &v); err != nil {
 			t.Fatal(err)
 		}
 		if v.Input.Kind != "network" || v.Input.Document == nil {
@@ -264,22 +260,4 @@ func TestConfigCheckOfVectors(t *testing.T) {
 			ozmo(t, "config", "check", dir).want(t, code, "", "")
 		})
 	}
-}
-
-// vectorFiles lists the conformance cases of an area, none where they are not
-// at hand.
-func vectorFiles(t *testing.T, area string) []string {
-	t.Helper()
-	dir := os.Getenv("OZMO_VECTORS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, area, "*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Skipf("no conformance vectors in %s: set OZMO_VECTORS", dir)
-	}
-	return files
 }

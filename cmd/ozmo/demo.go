@@ -346,7 +346,7 @@ func (d *demo) settle(ctx context.Context) (judgedBlocks, error) {
 	for {
 		coverage, err := d.node.Coverage(demoTenant, demoNetwork, 0, 0)
 		blocks := countBlocks(coverage.Rows)
-		if err == nil && begun && blocks.height >= tip.number {
+		if err == nil && (!begun || blocks.height >= tip.number) {
 			return blocks, nil
 		}
 		if err == nil {

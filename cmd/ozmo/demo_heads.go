@@ -81,13 +81,13 @@ func (l *headLog) confirmed(height uint64, hash string) (at time.Time, known boo
 	if at, ok := l.parents[hash]; ok {
 		return at, true, nil
 	}
+	if l.begun && height+1 < l.first {
+		return time.Time{}, false, nil // before this log began
+	}
 	for i := len(l.jumps) - 1; i >= 0; i-- {
 		if l.jumps[i].number > height {
 			return l.jumps[i].at, true, nil
 		}
-	}
-	if l.begun && height+1 < l.first {
-		return time.Time{}, false, nil // before this log began
 	}
 	return time.Time{}, false, l.changed
 }

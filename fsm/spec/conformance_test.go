@@ -2,41 +2,11 @@ package spec
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/ozmo-dev/ozmo/testcluster/vectors"
 )
-
-// vectorDir finds the conformance data of an area, or skips the test.
-func vectorDir(t *testing.T, area string) string {
-	t.Helper()
-	root := os.Getenv("OZMO_VECTORS")
-	if root == "" {
-		dir, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for !fileExists(filepath.Join(dir, "go.mod")) {
-			if dir == filepath.Dir(dir) {
-				t.Fatal("no go.mod above the test")
-			}
-			dir = filepath.Dir(dir)
-		}
-		root = filepath.Join(dir, "..", "shared", "vectors")
-	}
-	dir := filepath.Join(root, area)
-	if !fileExists(dir) {
-		t.Skipf("no conformance vectors in %s: set OZMO_VECTORS", dir)
-	}
-	return dir
-}
-
-func fileExists(name string) bool {
-	_, err := os.Stat(name)
-	return err == nil
-}
 
 type vector struct {
 	Input struct {
@@ -139,21 +109,11 @@ func roundTrip[T any](t interface {
 }
 
 func TestConformance(t *testing.T) {
-	dir := vectorDir(t, "config")
-	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors in %s (%v)", dir, err)
-	}
 	passed, failed := 0, 0
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
-		ok := t.Run("config/"+name, func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+	for _, c := range vectors.Files(t, "config") {
+		ok := t.Run("config/"+c.Name, func(t *testing.T) {
 			var v vector
-			if err := json.Unmarshal(data, &v); err != nil {
+			if err := json.Unmarshal(c.Data, &v); err != nil {
 				t.Fatal(err)
 			}
 			problems := v.problems(t)
@@ -170,37 +130,26 @@ func TestConformance(t *testing.T) {
 			failed++
 		}
 	}
-	summary := fmt.Sprintf("config: %d passed, 0 deviations, %d failed", passed, failed)
-	t.Log(summary)
-	fmt.Fprintln(os.Stdout, summary)
+	vectors.Summary("config", passed, 0, failed, "")
 }
 
 // The documents that go with the cases of other areas are valid too.
 func TestVectorDocuments(t *testing.T) {
-	root := filepath.Dir(vectorDir(t, "config"))
 	networks, monitors := 0, 0
 	for _, area := range []string{"evm", "stellar", "solana"} {
-		files, err := filepath.Glob(filepath.Join(root, area, "*.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, c := range vectors.Files(t, area) {
 			var v struct {
 				Input struct {
 					Network  json.RawMessage   `json:"network"`
 					Monitors []json.RawMessage `json:"monitors"`
 				} `json:"input"`
 			}
-			if err := json.Unmarshal(data, &v); err != nil {
-				t.Fatalf("%s: %v", file, err)
+			if err := json.Unmarshal(c.Data, &v); err != nil {
+				t.Fatalf("%s: %v", c.Name, err)
 			}
 			if v.Input.Network != nil {
 				networks++
-				n, ps := ParseNetwork(v.Input.Network, WithFile(file))
+				n, ps := ParseNetwork(v.Input.Network, WithFile(c.Name))
 				if err := ps.Err(); err != nil {
 					t.Error(err)
 					continue
@@ -209,7 +158,7 @@ func TestVectorDocuments(t *testing.T) {
 			}
 			for _, doc := range v.Input.Monitors {
 				monitors++
-				m, ps := ParseMonitor(doc, WithFile(file))
+				m, ps := ParseMonitor(doc, WithFile(c.Name))
 				if err := ps.Err(); err != nil {
 					t.Error(err)
 					continue

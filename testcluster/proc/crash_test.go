@@ -129,7 +129,7 @@ func moody() func(*http.Request, Delivery) int {
 		_, _ = h.Write([]byte(d.Key)) // it never fails
 		mood := h.Sum64()
 		wait := time.Duration(mood%30) * time.Millisecond
-		if mood%50 == 11 {
+		if mood%200 == 11 {
 			wait += 1500 * time.Millisecond
 		}
 		pause := time.NewTimer(wait)

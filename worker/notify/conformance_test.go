@@ -3,13 +3,12 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/testcluster/vectors"
 )
 
 type templateCase struct {
@@ -30,35 +29,23 @@ type templateCase struct {
 // TestConformance runs the template vectors. E-mail is served elsewhere, once
 // it is: those cases are counted apart, not as passed.
 func TestConformance(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(vectors(t), "template", "*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		t.Skip("no template vectors: set OZMO_VECTORS to their folder")
-	}
 	var passed, failed, notRun int
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, file := range vectors.Files(t, "template") {
 		var c templateCase
-		if err := json.Unmarshal(data, &c); err != nil {
-			t.Fatalf("%s: %v", file, err)
+		if err := json.Unmarshal(file.Data, &c); err != nil {
+			t.Fatalf("%s: %v", file.Name, err)
 		}
 		if c.Input.Channel == "email" {
 			notRun++
 			continue
 		}
-		if t.Run(filepath.Base(file), func(t *testing.T) { runTemplateCase(t, c) }) {
+		if t.Run(file.Name, func(t *testing.T) { runTemplateCase(t, c) }) {
 			passed++
 		} else {
 			failed++
 		}
 	}
-	// Standard output, so that a script can gather the lines of all areas.
-	fmt.Fprintf(os.Stdout, "template: %d passed, 0 deviations, %d failed (%d e-mail cases not run: comes later)\n", passed, failed, notRun)
+	vectors.Summary("template", passed, 0, failed, fmt.Sprintf("%d e-mail cases not run: comes later", notRun))
 }
 
 func runTemplateCase(t *testing.T, c templateCase) {
@@ -95,28 +82,5 @@ func runTemplateCase(t *testing.T, c templateCase) {
 	}
 	if diff := cmp.Diff(string(want), string(payload)); diff != "" {
 		t.Errorf("payload (-want +got):\n%s", diff)
-	}
-}
-
-// vectors is the folder of conformance vectors: $OZMO_VECTORS, or the one
-// beside the repository.
-func vectors(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("OZMO_VECTORS"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "..", "shared", "vectors")
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
 	}
 }

@@ -1,11 +1,9 @@
 package evm_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/testcluster/fakechain"
+	"github.com/ozmo-dev/ozmo/testcluster/logs"
 	"github.com/ozmo-dev/ozmo/watcher/chain"
 	"github.com/ozmo-dev/ozmo/watcher/chain/evm"
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
@@ -23,31 +22,14 @@ type rig struct {
 	chain  *fakechain.Chain
 	at     []*fakechain.Endpoint
 	client *evm.Client
-	log    *logBuffer
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log    *logs.Buffer
 }
 
 func newRig(t *testing.T, endpoints int, change func(*evm.Options)) *rig {
 	t.Helper()
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
-	r := &rig{chain: fakechain.New(fakechain.Options{TxPerBlock: 3}), log: &logBuffer{}}
+	r := &rig{chain: fakechain.New(fakechain.Options{TxPerBlock: 3}), log: &logs.Buffer{}}
 	opts := evm.Options{Options: rpc.Options{Network: "net", Timeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(r.log, nil))}}
 	for i := range endpoints {
 		e, err := r.chain.NewEndpoint()

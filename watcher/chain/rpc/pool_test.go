@@ -1,13 +1,11 @@
 package rpc_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ozmo-dev/ozmo/testcluster/fakechain"
+	"github.com/ozmo-dev/ozmo/testcluster/logs"
 	"github.com/ozmo-dev/ozmo/watcher/chain"
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
 )
@@ -30,12 +29,12 @@ type rig struct {
 	at    []*fakechain.Endpoint
 	pool  *rpc.Pool
 	reg   *prometheus.Registry
-	log   *logBuffer
+	log   *logs.Buffer
 }
 
 func newRig(t *testing.T, endpoints int, change func(*rpc.Options)) *rig {
 	t.Helper()
-	r := &rig{chain: fakechain.New(fakechain.Options{}), reg: prometheus.NewRegistry(), log: &logBuffer{}}
+	r := &rig{chain: fakechain.New(fakechain.Options{}), reg: prometheus.NewRegistry(), log: &logs.Buffer{}}
 	opts := rpc.Options{
 		Network: "net", Timeout: 5 * time.Second, Metrics: rpc.NewMetrics(r.reg),
 		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
@@ -63,23 +62,6 @@ func newRig(t *testing.T, endpoints int, change func(*rpc.Options)) *rig {
 		}
 	})
 	return r
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func (r *rig) call(t *testing.T) (string, error) {

@@ -258,13 +258,16 @@ func benchMatch(b *testing.B, x *benchIndex) {
 }
 
 // BenchmarkMatchBlock decodes and matches one block of 200 transactions and
-// 400 logs.
+// 400 logs, or (recorded) one of the blocks of a real chain.
 func BenchmarkMatchBlock(b *testing.B) {
 	for _, n := range []int{10, 1000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("monitors=%d", n), func(b *testing.B) { benchMatch(b, indexOf("spread", n, spreadMonitor)) })
 	}
 	for _, n := range []int{100, 100_000} {
 		b.Run(fmt.Sprintf("popular/monitors=%d", n), func(b *testing.B) { benchMatch(b, indexOf("popular", n, popularMonitor)) })
+	}
+	for _, n := range []int{1, 100_000} {
+		b.Run(fmt.Sprintf("recorded/monitors=%d", n), func(b *testing.B) { benchRecorded(b, n) })
 	}
 	for _, n := range []int{10, 100, 1000, 10_000} {
 		b.Run(fmt.Sprintf("oracle/monitors=%d", n), func(b *testing.B) { benchOracle(b, n) })

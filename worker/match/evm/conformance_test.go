@@ -3,8 +3,6 @@ package evm_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/testcluster/vectors"
 	chainevm "github.com/ozmo-dev/ozmo/watcher/chain/evm"
 	"github.com/ozmo-dev/ozmo/worker/match"
 	"github.com/ozmo-dev/ozmo/worker/match/evm"
@@ -98,48 +97,17 @@ type vectorArgs struct {
 	Events    []match.Call `json:"events"`
 }
 
-func vectorFolder(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("OZMO_VECTORS"); dir != "" {
-		return filepath.Join(dir, "evm")
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "..", "shared", "vectors", "evm")
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the working directory")
-		}
-		dir = parent
-	}
-}
-
 // TestConformance runs the vectors of area evm.
 func TestConformance(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(vectorFolder(t), "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Skipf("no vectors in %s; set OZMO_VECTORS to the folder that holds area evm", vectorFolder(t))
-	}
 	passed, deviated, failed := 0, 0, 0
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
-		t.Run(name, func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
+	for _, c := range vectors.Files(t, "evm") {
+		ok := t.Run(c.Name, func(t *testing.T) {
 			var v vector
-			if err := json.Unmarshal(data, &v); err != nil {
+			if err := json.Unmarshal(c.Data, &v); err != nil {
 				t.Fatal(err)
 			}
 			diff, got := v.run(t)
 			if diff == "" && !t.Failed() {
-				passed++
 				return
 			}
 			for _, d := range deviations {
@@ -149,11 +117,15 @@ func TestConformance(t *testing.T) {
 					return
 				}
 			}
-			failed++
 			t.Errorf("(-want +got):\n%s", diff)
 		})
+		if ok {
+			passed++
+		} else {
+			failed++
+		}
 	}
-	fmt.Printf("evm: %d passed, %d deviations, %d failed\n", passed, deviated, failed)
+	vectors.Summary("evm", passed-deviated, deviated, failed, "")
 }
 
 // run returns the difference between what is expected and what happens, and

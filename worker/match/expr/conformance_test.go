@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ozmo-dev/ozmo/testcluster/vectors"
 )
 
 // vector is one case of the conformance data: an expression, arguments in text form, and what the
@@ -80,36 +80,31 @@ func deviation(v *vector) string {
 }
 
 func TestConformance(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(vectorsDir(t), "expression", "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Skip("no conformance vectors: set OZMO_VECTORS to their directory")
-	}
 	var passed, deviating, failed int
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			v := readVector(t, file)
+	for _, c := range vectors.Files(t, "expression") {
+		ok := t.Run(c.Name, func(t *testing.T) {
+			v := readVector(t, c.Data)
 			result, kind := runVector(v)
 			switch {
 			case v.Expect.Error == "" && kind == "" && result == *v.Expect.Result, v.Expect.Error != "" && string(kind) == v.Expect.Error:
-				passed++
 			case kind == "" && deviation(v) != "":
 				deviating++
 				t.Logf("answers %v: %s", result, deviation(v))
 			default:
-				failed++
 				t.Errorf("%s with %+v: got %v %q, want %+v", v.Input.Expression, v.Input.Params, result, kind, v.Expect)
 			}
 		})
+		if ok {
+			passed++
+		} else {
+			failed++
+		}
 	}
-	fmt.Printf("expression: %d passed, %d deviations, %d failed\n", passed, deviating, failed)
+	vectors.Summary("expression", passed-deviating, deviating, failed, "")
 }
 
-func readVector(t *testing.T, file string) *vector {
+func readVector(t *testing.T, data []byte) *vector {
 	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	v := new(vector)
 	if err := json.Unmarshal(data, v); err != nil {
 		t.Fatal(err)
@@ -149,26 +144,4 @@ func run(src string, d Dialect, params []Param, args []Value) (bool, Kind) {
 		return false, e.Kind
 	}
 	return ok, ""
-}
-
-// vectorsDir is $OZMO_VECTORS, or "../shared/vectors" beside the root of the repository.
-func vectorsDir(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("OZMO_VECTORS"); dir != "" {
-		return dir
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "..", "shared", "vectors")
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Skip("no conformance vectors: the root of the repository was not found")
-		}
-		dir = parent
-	}
 }

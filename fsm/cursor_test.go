@@ -1,0 +1,306 @@
+package fsm
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// pausing is a cluster of one network, "base", whose tenants come and go.
+type pausing struct {
+	*testing.T
+	*State
+	index  uint64
+	epoch  uint64 // the cohort's
+	height uint64 // of the newest announcement
+}
+
+func newPausing(t *testing.T) *pausing {
+	p := &pausing{T: t, State: New()}
+	p.epoch = p.do(&PutCohort{ID: "n1", Node: "n1"}).(uint64)
+	return p
+}
+
+func (p *pausing) do(c Command) any {
+	p.Helper()
+	p.index++
+	result, err := p.Apply(p.index, mustEncode(p, c))
+	if err != nil {
+		p.Fatal(err)
+	}
+	return result
+}
+
+func (p *pausing) tenant(id string) *Tenant {
+	t, _ := p.View().Tenant(id)
+	return t
+}
+
+// wants gives a tenant a new version that watches the networks.
+func (p *pausing) wants(id string, keys ...string) {
+	p.Helper()
+	c := &SetTenantVersion{Tenant: id, Cohort: "n1", Manifest: Manifest{Wanted: keys}}
+	if t := p.tenant(id); t != nil {
+		c.Expect = t.Current.Number
+	}
+	p.do(c)
+}
+
+func (p *pausing) remove(id string) {
+	p.Helper()
+	p.do(&DeleteTenant{Tenant: id, Expect: p.tenant(id).Current.Number})
+}
+
+func (p *pausing) network(key string) *Network {
+	n, _ := p.View().Network(key)
+	return n
+}
+
+// announce adds blocks on top of the newest.
+func (p *pausing) announce(key string, blocks int) {
+	p.Helper()
+	n := p.network(key)
+	if n.Lease.Holder == "" {
+		p.do(&GrantLease{Network: key, Holder: "n1", IfEpoch: n.Lease.Epoch, Window: 4})
+	}
+	c := &Announce{Network: key, Epoch: p.network(key).Lease.Epoch}
+	for range blocks {
+		p.height++
+		c.Entries = append(c.Entries, Entry{Kind: Extend, Ref: ref(p.height, "a"), Parent: ref(p.height-1, "a").Hash})
+	}
+	p.do(c)
+}
+
+func (p *pausing) progress(to uint64, superseded ...Span) {
+	p.Helper()
+	p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", To: to, Superseded: superseded})
+}
+
+func (p *pausing) coverage(id string, want ...string) {
+	p.Helper()
+	var got []string
+	for _, r := range p.View().Coverage(p.tenant(id), "base", 0, 0) {
+		got = append(got, fmt.Sprintf("%d-%d %s %d", r.FromPosition, r.ToPosition, r.Status, r.Version))
+	}
+	if !slices.Equal(got, want) {
+		p.Fatalf("coverage %q, want %q", got, want)
+	}
+}
+
+func (p *pausing) parked(want bool) {
+	p.Helper()
+	c, ok := p.View().Cursor("base", "n1")
+	if !ok || c.Parked() != want {
+		p.Fatalf("cursor %+v, want parked: %v", c, want)
+	}
+	active := slices.Collect(p.View().Cursors("base"))
+	if want != (len(active) == 0) {
+		p.Fatalf("cursors %v, want parked: %v", active, want)
+	}
+}
+
+// retired checks whether the network has forgotten its branch.
+func (p *pausing) retired(key string, want bool) {
+	p.Helper()
+	n := p.network(key)
+	_, begun := n.Branch.Tip()
+	if got := !begun && n.Lease.Holder == "" && len(n.Entries) == 0; got != want || begun == want {
+		p.Fatalf("network %+v, want retired: %v", n, want)
+	}
+}
+
+// A cohort whose last tenant pauses still owes what was announced until then,
+// and nothing of what comes after.
+func TestCoverageAfterPause(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.announce("base", 10)
+	p.progress(3, Span{2, 2})
+	p.wants("acme") // at 11
+	p.coverage("acme", "1-1 judged 1", "2-2 superseded 1", "3-3 judged 1", "4-10 pending 1")
+	p.parked(false)
+	p.retired("base", false)
+	if n := p.network("base"); len(n.Entries) != 7 || n.Wanted != 0 {
+		t.Fatalf("%d entries kept, wanted by %d", len(n.Entries), n.Wanted)
+	}
+	p.announce("base", 2) // the watcher has not noticed yet
+	p.progress(6)
+	p.coverage("acme", "1-1 judged 1", "2-2 superseded 1", "3-6 judged 1", "7-10 pending 1", "11-12 not wanted 0")
+	p.parked(false)
+	p.progress(9, Span{7, 8})
+	p.parked(false)
+	p.progress(12)
+	p.parked(true)
+	p.retired("base", true)
+	past := []string{"1-1 judged 1", "2-2 superseded 1", "3-6 judged 1", "7-8 superseded 1", "9-10 judged 1", "11-12 not wanted 0"}
+	p.coverage("acme", past...)
+
+	p.progress(12, Span{1, 12}) // told again
+	p.coverage("acme", past...)
+	p.wants("acme", "base") // at 13
+	p.parked(false)
+	p.height = 100 // it begins anew at the tip of that day
+	p.announce("base", 2)
+	p.coverage("acme", append(past, "13-14 pending 3")...)
+	p.progress(14)
+	p.coverage("acme", append(past, "13-14 judged 3")...)
+}
+
+// A tenant that comes back before the cursor has come to where it left finds it
+// where it was.
+func TestWantedAgainBeforeParked(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.announce("base", 10)
+	p.progress(3)
+	p.wants("acme") // at 11
+	p.announce("base", 5)
+	p.wants("bolt", "base") // at 16
+	p.announce("base", 5)
+	c, _ := p.View().Cursor("base", "n1")
+	if c.Position != 3 || c.Until != 0 || c.Tenants != 1 {
+		t.Fatalf("cursor %+v", c)
+	}
+	p.coverage("acme", "1-3 judged 1", "4-10 pending 1", "11-20 not wanted 0")
+	p.coverage("bolt", "1-15 not wanted 0", "16-20 pending 1")
+	p.progress(20)
+	p.coverage("acme", "1-10 judged 1", "11-20 not wanted 0")
+	p.coverage("bolt", "1-15 not wanted 0", "16-20 judged 1")
+	p.parked(false)
+}
+
+// One who leaves with nothing left to judge parks the cursor at once; so does
+// one who came and left between two announcements.
+func TestParkedAtOnce(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.wants("acme")
+	p.parked(true)
+	p.retired("base", true)
+	p.wants("acme", "base")
+	p.announce("base", 4)
+	p.progress(4)
+	p.wants("acme")
+	p.parked(true)
+	p.retired("base", true)
+	p.coverage("acme", "1-4 judged 3")
+}
+
+// What was owed to a deleted tenant alone is let go; what another is owed is not.
+func TestDeletedTenantIsOwedNothing(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base", "acme/anvil")
+	p.wants("bolt", "base")
+	p.announce("base", 10)
+	p.height = 0
+	p.announce("acme/anvil", 3)
+	p.height = 10
+	p.wants("bolt") // at 11
+	p.announce("base", 5)
+	p.progress(3)
+	p.remove("acme")
+	p.retired("acme/anvil", true)
+	if c, ok := p.View().Cursor("acme/anvil", "n1"); !ok || !c.Parked() {
+		t.Fatalf("cursor of a private network of a deleted tenant: %+v", c)
+	}
+	p.parked(false) // bolt
+	p.coverage("bolt", "1-3 judged 1", "4-10 pending 1", "11-15 not wanted 0")
+	p.progress(9)
+	p.parked(false)
+	p.remove("bolt")
+	p.parked(true)
+	p.retired("base", true)
+
+	p.wants("acme", "acme/anvil") // the same name, another tenant
+	p.height = 50
+	p.announce("acme/anvil", 1)
+	rows := p.View().Coverage(p.tenant("acme"), "acme/anvil", 0, 0)
+	if len(rows) != 2 || rows[0].Status != NotWanted || rows[1].Status != Pending || rows[1].FromPosition != 4 {
+		t.Fatalf("coverage %+v", rows)
+	}
+}
+
+// Alerts of blocks that are final when a network ends are forgotten then; the
+// others stay, so that a block announced again repeats nothing.
+func TestLedgerOfARetiredNetwork(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.announce("base", 10)
+	c := &Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", To: 10}
+	for h := uint64(1); h <= 10; h++ {
+		c.Fired = append(c.Fired, Fired{Network: "base", Block: ref(h, "a"), Alert: "a1", Tenant: "acme", Position: h})
+	}
+	p.wants("acme")
+	p.do(c)
+	p.retired("base", true)
+	var kept []uint64
+	for f := range p.View().FiredOn("base") {
+		kept = append(kept, f.Block.Height)
+	}
+	if want := []uint64{6, 7, 8, 9, 10}; !slices.Equal(kept, want) { // a window of 4 below 10
+		t.Fatalf("alerts kept of heights %v, want %v", kept, want)
+	}
+}
+
+// A version is kept while a cursor that only finishes still needs it, however
+// many come after.
+func TestVersionsNeededAfterPause(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.announce("base", 5)
+	p.wants("acme", "base")
+	p.announce("base", 5)
+	p.progress(7)
+	for range 2 * keepVersions {
+		p.wants("acme")
+	}
+	kept := func(id string, number uint64) bool {
+		_, ok := p.tenant(id).Number(number)
+		return ok
+	}
+	if kept("acme", 1) || !kept("acme", 2) {
+		t.Fatalf("version 1 kept: %v, 2: %v; position 8 is judged with 2", kept("acme", 1), kept("acme", 2))
+	}
+	e, _ := p.network("base").Entry(8)
+	if v, ok := p.tenant("acme").InForce(e.Index); !ok || v.Number != 2 {
+		t.Fatalf("in force at position 8: %d %v", v.Number, ok)
+	}
+	p.progress(10)
+	p.parked(true)
+	p.wants("acme")
+	if kept("acme", 2) || len(p.tenant("acme").Previous) != keepVersions {
+		t.Fatalf("%d older versions kept", len(p.tenant("acme").Previous))
+	}
+}
+
+// The document of a network gives the depth that announcements are judged at:
+// its version is kept for every cursor on the network, whoever owns it.
+func TestNetworkVersionsAreNeeded(t *testing.T) {
+	for owner, key := range map[string]string{Shared: "base", "acme": "acme/base"} {
+		p := newPausing(t)
+		doc := []byte("network")
+		p.do(&PutBlobs{Blobs: [][]byte{doc}})
+		edit := func() {
+			c := &SetTenantVersion{Tenant: owner, Manifest: Manifest{Docs: []Doc{{Kind: DocNetwork, ID: "base", Hash: HashBlob(doc)}}}}
+			if t := p.tenant(owner); t != nil {
+				c.Expect = t.Current.Number
+			}
+			p.do(c)
+		}
+		edit()
+		p.wants("bolt", key)
+		p.announce(key, 3)
+		for range 2 * keepVersions {
+			edit()
+		}
+		e, _ := p.network(key).Entry(1)
+		if v, ok := p.tenant(owner).InForce(e.Index); !ok || v.Number != 1 {
+			t.Fatalf("%s: in force at position 1: %d %v", key, v.Number, ok)
+		}
+		p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: key, To: 3})
+		edit()
+		if n := len(p.tenant(owner).Previous); n != keepVersions {
+			t.Fatalf("%s: %d older versions kept", key, n)
+		}
+	}
+}
