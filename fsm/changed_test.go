@@ -40,9 +40,9 @@ func TestChangedTopics(t *testing.T) {
 	again.Expect = 3
 	script = append(script,
 		&SetTenantVersion{Tenant: "acme", Expect: 2},                // 16: paused
-		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 11}, // 17: one position is still owed
-		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 12}, // 18: parks the cursor
-		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 12}, // 19: told again
+		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 12}, // 17: one position is still owed
+		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 13}, // 18: parks the cursor
+		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 13}, // 19: told again
 		&again,                                   // 20
 		&DeleteTenant{Tenant: "acme", Expect: 4}, // 21
 		&PurgeDead{Keys: []string{"d1"}},         // 22

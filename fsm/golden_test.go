@@ -240,11 +240,12 @@ func goldenScript() []Command {
 		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Rollback, Ref: ref(102, "a"), Seen: 105}, extend(103, "b", "a")}}, // 9
 		&second, // 10
 		&Settle{At: 5, Settled: []Settled{{Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone"}}},                      // 11
-		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 110}}}}, // 12
+		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 104}}}}, // 12
 		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 6, Window: 4},                                       // 13
 		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                    // 14: the pause made the first one void
 		&Announce{Network: "ethereum_mainnet", Epoch: 13, Entries: []Entry{ // 15
-			extend(111, "c", "c"), {Kind: Rollback, Ref: ref(110, "d"), Seen: 112}, extend(111, "d", "d"), {Kind: Skip, From: 112, Ref: BlockRef{Height: 113}},
+			extend(105, "c", "c"), extend(106, "c", "c"), {Kind: Rollback, Ref: ref(104, "d"), Seen: 107},
+			extend(105, "d", "d"), {Kind: Skip, From: 106, Ref: BlockRef{Height: 108}},
 		}},
 	}
 }

@@ -151,23 +151,23 @@ func (w *world) play(a action, p *process) *process {
 	case "pass":
 		pass(time.Duration(a.n+1) * time.Second)
 	case "missing":
-		w.lock(func() {
+		w.locked(func() {
 			if branch := w.chain(a.network).branch; len(branch) > 0 {
 				w.missing[branch[len(branch)-1].Hash] = true
 			}
 		})
 	case "found":
-		w.lock(func() { clear(w.missing) })
+		w.locked(func() { clear(w.missing) })
 	case "refuse":
-		w.lock(func() { w.refuse["flaky"] = notify.Result{Status: 503} })
+		w.locked(func() { w.refuse["flaky"] = notify.Result{Status: 503} })
 	case "accept":
-		w.lock(func() { delete(w.refuse, "flaky") })
+		w.locked(func() { delete(w.refuse, "flaky") })
 	case "crash":
 		w.redone = true
-		w.lock(func() { p.life = a.n })
+		w.locked(func() { p.life = a.n })
 	case "restart":
 		w.redone = true
-		w.lock(func() { clear(w.missing) }) // Run finishes what it has begun
+		w.locked(func() { clear(w.missing) }) // Run finishes what it has begun
 		_ = p.stop()
 		return w.start(-1)
 	}
@@ -177,18 +177,12 @@ func (w *world) play(a action, p *process) *process {
 // revive starts another process in the place of a dead one.
 func (w *world) revive(p *process) *process {
 	dead := false
-	w.lock(func() { dead = p.dead })
+	w.locked(func() { dead = p.dead })
 	if !dead {
 		return p
 	}
 	_ = p.stop()
 	return w.start(-1)
-}
-
-func (w *world) lock(f func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f()
 }
 
 // due is one reason for a delivery.
@@ -314,13 +308,13 @@ func runSchedule(t *testing.T, list []action, crashes bool) (problems []string) 
 		for _, a := range list {
 			p = w.play(a, p)
 		}
-		w.lock(func() { clear(w.missing) })
+		w.locked(func() { clear(w.missing) })
 		for range 3 { // a process may still be about to die
 			pass(30 * time.Second)
 			p = w.revive(p)
 		}
 		pass(time.Minute)
-		w.lock(func() { problems = w.verify(crashes) })
+		w.locked(func() { problems = w.verify(crashes) })
 		if err := p.stop(); err != nil {
 			problems = append(problems, err.Error())
 		}

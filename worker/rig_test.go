@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -290,6 +292,12 @@ func simple(networks ...string) tenantDoc {
 	return tenantDoc{monitors: map[string]watching{"m": {networks: networks, triggers: []string{"hook"}}}, hooks: []string{"hook"}}
 }
 
+func (r *rig) locked(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
 func (r *rig) broke(format string, args ...any) {
 	r.broken = append(r.broken, fmt.Sprintf(format, args...))
 }
@@ -306,6 +314,7 @@ type process struct {
 	// propose, when set, stands before each proposal; deliver before each send.
 	propose func(c fsm.Command) error
 	deliver func(n *notify.Notification)
+	viewed  func(v *fsm.View) // sees what is about to be read
 
 	life  int // effects left until it dies; negative: it lives
 	dead  bool
@@ -317,6 +326,16 @@ var errDead = errors.New("the process is dead")
 // start runs a worker under a new epoch. life is the number of effects after
 // which it dies, negative for ever.
 func (r *rig) start(life int, change ...func(*process, *Options)) *process {
+	r.t.Helper()
+	p := r.prepare(life, change...)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	p.cancel = cancel
+	go func() { p.done <- p.worker.Run(ctx) }()
+	return p
+}
+
+// prepare makes a process that does not run yet.
+func (r *rig) prepare(life int, change ...func(*process, *Options)) *process {
 	r.t.Helper()
 	epoch, ok := r.must(&fsm.PutCohort{ID: cohort, Node: cohort}).(uint64)
 	if !ok {
@@ -331,9 +350,6 @@ func (r *rig) start(life int, change ...func(*process, *Options)) *process {
 		c(p, &opts)
 	}
 	p.worker = New(opts)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	p.cancel = cancel
-	go func() { p.done <- p.worker.Run(ctx) }()
 	return p
 }
 
@@ -366,7 +382,29 @@ func (p *process) alive() bool {
 	return p.effect()
 }
 
-func (p *process) View() *fsm.View                     { return p.state.View() }
+func (p *process) View() *fsm.View {
+	v := p.state.View()
+	if p.viewed != nil {
+		p.viewed(v)
+	}
+	return v
+}
+
+// calledBy reports whether a function whose name holds a text is being run.
+func calledBy(name string) bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.Contains(f.Function, name) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
 func (p *process) Changed(t fsm.Topic) <-chan struct{} { return p.state.Changed(t) }
 
 func (p *process) Propose(_ context.Context, c fsm.Command) (any, error) {
@@ -509,7 +547,7 @@ func (r *rig) cursor(network string) uint64 {
 	return c.Position
 }
 
-// wantCursor waits, in virtual time, until everything announced is judged.
+// drained waits, in virtual time, until everything announced is judged.
 func (r *rig) drained(networks ...string) {
 	r.t.Helper()
 	pass(time.Minute)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/alert"
+	"github.com/ozmo-dev/ozmo/worker/match"
 	"github.com/ozmo-dev/ozmo/worker/notify"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 )
@@ -346,13 +348,34 @@ func TestStaleEpoch(t *testing.T) {
 			r.extend("net", 3)
 			r.drained("net")
 			r.must(&fsm.PutCohort{ID: cohort, Node: "node-2"})
-			r.extend("net", 5)
-			pass(time.Minute)
 			p.ended = true
 			if err := <-p.done; !errors.Is(err, fsm.ErrStaleEpoch) {
 				t.Errorf("Run returned %v, want ErrStaleEpoch", err)
 			}
+			r.extend("net", 5)
+			pass(time.Minute)
 			r.wantHeights("acme", "m", span(100, 101)...)
+		})
+	})
+	t.Run("while judging", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.setShared("net", 1)
+			r.setTenant("acme", simple())
+			r.extend("net", 3)
+			var move sync.Once
+			p := r.start(-1, func(p *process, o *Options) {
+				o.Blocks = blocksFunc(func(ctx context.Context, network string, ref fsm.BlockRef) ([]byte, error) {
+					move.Do(func() { r.must(&fsm.PutCohort{ID: cohort, Node: "node-2"}) })
+					return p.Block(ctx, network, ref)
+				})
+			})
+			p.ended = true
+			if err := <-p.done; !errors.Is(err, fsm.ErrStaleEpoch) {
+				t.Errorf("Run returned %v, want ErrStaleEpoch", err)
+			}
+			pass(time.Minute)
+			r.wantHeights("acme", "m") // another worker sends it
 		})
 	})
 	t.Run("refused", func(t *testing.T) {
@@ -558,21 +581,10 @@ func TestNotWanted(t *testing.T) {
 			r.chain("net").branch = []fsm.BlockRef{{Height: gap, Hash: fsm.Hash{byte(restart + 1)}}}
 			r.extend("net", 4)
 			r.drained("net")
-			var got []uint64
-			for _, h := range r.heights("acme", "m") {
-				if h >= gap {
-					got = append(got, h)
-				}
-			}
-			if !slices.Equal(got, span(gap+1, gap+3)) {
-				t.Errorf("told of %v, want %v", got, span(gap+1, gap+3))
-			}
 			// Not wanted and wanted again before anybody looks.
 			r.setTenant("acme", simple("other"))
 		}
-		if got := slices.DeleteFunc(r.heights("acme", "m"), func(h uint64) bool { return h >= 1000 }); !slices.Equal(got, span(100, 103)) {
-			t.Errorf("told of %v before, want 100-103", got)
-		}
+		r.wantHeights("acme", "m", slices.Concat(span(100, 103), span(1001, 1003), span(2001, 2003))...)
 		if got := p.metric("ozmo_worker_restarts_total"); got != 0 {
 			t.Errorf("%v restarts", got)
 		}
@@ -580,6 +592,225 @@ func TestNotWanted(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A network that is wanted again while its pipeline is about to end.
+func TestWantedAgainAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setShared("other", 1)
+		r.setTenant("acme", simple())
+		hold, held := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		p := r.start(-1, func(p *process, _ *Options) {
+			p.viewed = func(v *fsm.View) {
+				if c, ok := v.Cursor("net", cohort); ok && c.Parked() && calledBy("(*pipeline)") {
+					once.Do(func() { close(held); <-hold })
+				}
+			}
+		})
+		r.extend("net", 2)
+		r.drained("net")
+		r.setTenant("acme", simple("other"))
+		// Parked cursors wake the pipeline with the next change of the network.
+		<-held
+		r.setTenant("acme", simple("net", "other"))
+		r.chain("net").branch = nil
+		r.chain("net").salt++
+		r.extend("net", 3)
+		synctest.Wait()
+		close(hold)
+		r.drained("net")
+		r.wantHeights("acme", "m", 100, 100, 101)
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Blocks that nobody wants any more are not waited for.
+func TestNotWantedWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setShared("other", 1)
+		r.setTenant("acme", simple())
+		r.extend("net", 4)
+		last := r.chain("net").branch[2]
+		r.missing[last.Hash] = true
+		p := r.start(-1)
+		synctest.Wait()
+		r.setTenant("acme", simple("other")) // positions up to 4 are still owed
+		r.extend("net", 4)
+		never := r.chain("net").branch[5]
+		r.locked(func() { delete(r.missing, last.Hash); r.missing[never.Hash] = true })
+		pass(time.Minute)
+		if c, _ := r.state.View().Cursor("net", cohort); !c.Parked() {
+			t.Errorf("the cursor %+v is not parked", c)
+		}
+		r.setTenant("acme", simple("net", "other"))
+		r.chain("net").branch = []fsm.BlockRef{{Height: 500}}
+		r.extend("net", 3)
+		r.drained("net")
+		r.wantHeights("acme", "m", slices.Concat(span(100, 102), span(501, 502))...)
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A match that cannot be described is a dead letter with the reason; the others
+// are delivered.
+func TestMatchThatCannotBeDescribed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", simple())
+		d := simple()
+		d.monitors["m"] = watching{networks: []string{"net"}, address: 1, triggers: []string{"hook"}}
+		r.setTenant("broken", d)
+		r.extend("net", 2)
+		p := r.start(-1)
+		r.drained("net") // a book and an engine of its own serve below
+		pl := newPipeline(p.worker, "net", p.worker.log)
+		v := r.state.View()
+		version, _ := mustTenant(t, v, "broken").InForce(v.Index())
+		about := &monitor{name: "m", slug: "net", triggers: []string{"hook"}}
+		ref := fsm.BlockRef{Height: 7, Hash: fsm.Hash{7}}
+		s := &step{entry: fsm.Entry{Position: 2, Index: v.Index()}}
+		rd := &round{pipeline: pl}
+		f := rd.build(v, s, hitAt{hit: hit{
+			Key: match.Key{Tenant: "broken", Monitor: "m"}, about: about, tx: "0x07", build: func() *match.Match { panic("no words") },
+		}, ref: ref}, version)
+		if len(f.deliveries) != 1 || f.deliveries[0].attempt == nil || !f.deliveries[0].attempt.Result.Permanent {
+			t.Fatalf("%+v: want one delivery that is refused for good", f)
+		}
+		rd.fired = []*firing{f}
+		if err := rd.record(t.Context(), []step{*s}); err != nil {
+			t.Fatal(err)
+		}
+		dead := slices.Collect(r.state.View().DeadLetters())
+		if len(dead) != 1 || !strings.Contains(dead[0].Reason, "no words") || dead[0].Tenant != "broken" {
+			t.Errorf("dead letters %+v", dead)
+		}
+		if p.metric("ozmo_worker_panics_total") != 1 {
+			t.Error("the panic is not counted")
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func mustTenant(t *testing.T, v *fsm.View, id string) *fsm.Tenant {
+	t.Helper()
+	tenant, ok := v.Tenant(id)
+	if !ok {
+		t.Fatalf("no tenant %q", id)
+	}
+	return tenant
+}
+
+// panicky is an engine that panics at one position.
+type panicky struct {
+	engine
+	at uint64
+}
+
+func (e panicky) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+	if position == e.at {
+		panic("engine")
+	}
+	return e.engine.judge(b, position, budget, only)
+}
+
+// A panic of an engine fails its own step; what came before is recorded.
+func TestEnginePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", simple())
+		r.extend("net", 6)
+		p := r.prepare(-1)
+		pl := newPipeline(p.worker, "net", p.worker.log)
+		v := r.state.View()
+		n, _ := v.Network("net")
+		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, p.worker.log, pl.onPanic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.engines[1] = panicky{b.engines[1], 4}
+		steps, _ := plan(v, b, n.Base, n.Entries, nil, 64)
+		if err := pl.process(t.Context(), b, steps); err == nil || !strings.Contains(err.Error(), "position 4") {
+			t.Errorf("error %v, want one that names position 4", err)
+		}
+		if got := r.cursor("net"); got != 3 {
+			t.Errorf("the cursor is at %d, want 3", got)
+		}
+		r.wantHeights("acme", "m", 100, 101)
+	})
+}
+
+// An empty depth costs nothing: no block is fetched for it.
+func TestUnusedDepthIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 4)
+		r.setTenant("acme", simple())
+		p := r.start(-1)
+		r.extend("net", 10)
+		r.drained("net")
+		r.setShared("net", 1)
+		r.extend("net", 1)
+		r.drained("net")
+		clear(r.asked)
+		r.extend("net", 5)
+		r.drained("net")
+		for hash, n := range r.asked {
+			if n != 1 {
+				t.Errorf("block %s was fetched %d times, want once", hash.Short(), n)
+			}
+		}
+		if len(r.asked) != 5 {
+			t.Errorf("%d blocks were fetched, want 5", len(r.asked))
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Judging again finds what the worker found.
+func TestRejudge(t *testing.T) {
+	r := newRig(t)
+	r.setShared("net", 3)
+	d := simple()
+	d.monitors["other address"] = watching{networks: []string{"net"}, address: 9, triggers: []string{"hook"}}
+	r.setTenant("acme", d)
+	v := r.state.View()
+	version := mustTenant(t, v, "acme").Current
+	ref := fsm.BlockRef{Height: 5, Hash: fsm.Hash{5}}
+	j, err := NewRejudge(v, "acme", version, "net", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := j.Judge(payloadOf(ref))
+	if err != nil || len(found) != 1 || found[0].Monitor != "m" || found[0].MonitorName != "m" || found[0].Transaction != txHash(ref.Hash, 0).String() {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	if _, err := j.Judge([]byte("{")); err == nil {
+		t.Error("a broken block was judged")
+	}
+	if j, err = NewRejudge(v, "acme", version, "net", 2); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := j.Judge(payloadOf(ref)); err != nil || len(found) != 0 {
+		t.Errorf("at another depth: found %+v, %v", found, err)
+	}
+	if _, err := NewRejudge(v, "acme", version, "unknown", 2); !errors.Is(err, fsm.ErrNotFound) {
+		t.Errorf("unknown network: %v, want ErrNotFound", err)
+	}
 }
 
 // Nothing of an attempt to judge a step that fails again and again is repeated

@@ -57,7 +57,7 @@ func newCoverageShow() *cobra.Command {
 		Short: "What was judged, with which configuration version",
 		Example: `  ozmo coverage show default ethereum_mainnet
   ozmo coverage show acme ethereum_mainnet --from 19000000 --to 19000100 --output json`,
-		Args: cobra.ExactArgs(2),
+		Args: exactArgs("TENANT", "NETWORK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := flags.check(); err != nil {
 				return err
@@ -112,7 +112,7 @@ Exit status 0 only if every block of the range was judged and every alert that
 judging again finds was fired.`,
 		Example: `  ozmo coverage verify default ethereum_mainnet --from 19000000 --to 19000100
   ozmo coverage verify acme ethereum_mainnet --from 19000000 --output json | jq .missing`,
-		Args: cobra.ExactArgs(2),
+		Args: exactArgs("TENANT", "NETWORK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := flags.check(); err != nil {
 				return err

@@ -39,8 +39,11 @@ const (
 	maxDemoRate  = 1000
 	reorgDepth   = 2
 
-	hintsAfter     = 3 // alerts
-	settlePatience = 30 * time.Second
+	hintsAfter = 3 // alerts
+	// How long the blocks that were available at the end may take: for a demo
+	// that proves itself, and for one that somebody wants to be over.
+	settlePatience      = 30 * time.Second
+	interruptedPatience = 3 * time.Second
 )
 
 func newDemo(a *app) *cobra.Command { return demoCommand(a, &demoOptions{}) }
@@ -159,7 +162,13 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	result.blocks, result.behind = d.settle(ctx)
+	if !interrupted {
+		result.blocks, result.behind = d.settle(ctx, settlePatience)
+		interrupted = ctx.Err() != nil
+	}
+	if interrupted {
+		result.blocks, _ = d.settle(context.WithoutCancel(ctx), interruptedPatience)
+	}
 	if err := d.end(); err != nil {
 		return err
 	}
@@ -167,7 +176,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	result.count, result.refusals = d.receiver.counts()
 	result.latencies = d.latencies
 	d.screen.after(&d.places)
-	d.screen.print(result.String() + "\n")
+	d.screen.show(result.String() + "\n")
 	if interrupted {
 		return errors.Join(d.screen.err, result.lies().err())
 	}
@@ -296,17 +305,17 @@ func (d *demo) reload(ctx context.Context) {
 	report, err := d.node.Reload(ctx)
 	switch {
 	case err != nil:
-		d.screen.print("The configuration was not taken over: " + err.Error() + "\n\n")
+		d.screen.show("The configuration was not taken over: " + err.Error() + "\n\n")
 	case len(report.Refused) > 0:
-		d.screen.print("The configuration was not taken over; what is wrong with it:\n")
+		d.screen.show("The configuration was not taken over; what is wrong with it:\n")
 		for _, p := range report.Problems {
-			d.screen.print("  " + clean(p) + "\n")
+			d.screen.show("  " + clean(p) + "\n")
 		}
-		d.screen.print("\n")
+		d.screen.show("\n")
 	case len(report.Changed)+len(report.Removed) == 0:
-		d.screen.print("The configuration was read again: nothing has changed.\n\n")
+		d.screen.show("The configuration was read again: nothing has changed.\n\n")
 	default:
-		d.screen.print("The configuration was read again and is in force from the next block on.\n\n")
+		d.screen.show("The configuration was read again and is in force from the next block on.\n\n")
 	}
 }
 
@@ -336,10 +345,11 @@ func (d *demo) latency(ctx context.Context, r receipt) (time.Duration, bool) {
 }
 
 // settle waits until the blocks that were available at the end are judged, so
-// that "nothing skipped" says something about them too.
-func (d *demo) settle(ctx context.Context) (judgedBlocks, error) {
+// that "nothing skipped" says something about them too. The error says what is
+// still missing when patience or ctx ends.
+func (d *demo) settle(ctx context.Context, patience time.Duration) (judgedBlocks, error) {
 	tip, begun := d.heads.tip()
-	deadline := time.NewTimer(settlePatience)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

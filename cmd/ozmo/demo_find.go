@@ -46,8 +46,8 @@ func newDevchainFinder(progress io.Writer) devchainFinder {
 // source checkout that the working directory lies in.
 func (f devchainFinder) find(ctx context.Context) (string, error) {
 	if self, err := f.executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(self); err == nil {
-			self = real
+		if target, err := filepath.EvalSymlinks(self); err == nil {
+			self = target
 		}
 		if beside := filepath.Join(filepath.Dir(self), devchainName); isExecutable(beside) {
 			return beside, nil

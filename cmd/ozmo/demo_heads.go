@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -84,9 +85,9 @@ func (l *headLog) confirmed(height uint64, hash string) (at time.Time, known boo
 	if l.begun && height+1 < l.first {
 		return time.Time{}, false, nil // before this log began
 	}
-	for i := len(l.jumps) - 1; i >= 0; i-- {
-		if l.jumps[i].number > height {
-			return l.jumps[i].at, true, nil
+	for _, jump := range slices.Backward(l.jumps) {
+		if jump.number > height {
+			return jump.at, true, nil
 		}
 	}
 	return time.Time{}, false, l.changed

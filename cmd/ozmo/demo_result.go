@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
 )
 
 // judgedBlocks is what coverage tells of a network whose blocks are judged one
@@ -23,7 +23,7 @@ type judgedBlocks struct {
 // ends: what lies between was skipped, whatever the reason. The first block of
 // a branch is only announced: it confirms a block from before the node began,
 // or the one that the branches share, which is judged already.
-func countBlocks(rows []fsm.CoverageRow) judgedBlocks {
+func countBlocks(rows []api.CoverageRow) judgedBlocks {
 	var out judgedBlocks
 	var next uint64 // height expected; 0: any
 	branch := true  // a branch begins
@@ -35,18 +35,18 @@ func countBlocks(rows []fsm.CoverageRow) judgedBlocks {
 		}
 		next = r.ToHeight + 1
 		switch r.Status {
-		case fsm.RolledBack:
+		case api.RolledBack:
 			branch = true
-		case fsm.Skipped:
+		case api.Skipped:
 			out.skipped += r.ToHeight - r.FromHeight + 1
 			branch = true
-		case fsm.Judged:
+		case api.Judged:
 			out.judged += r.ToHeight - r.FromHeight + 1
 			if branch {
 				out.judged--
 			}
 			branch = false
-		case fsm.Pending:
+		case api.Pending:
 			pending = true
 		default:
 			branch = false

@@ -9,44 +9,44 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
 )
 
 func TestCountBlocks(t *testing.T) {
-	row := func(status fsm.CoverageStatus, from, to uint64) fsm.CoverageRow {
-		return fsm.CoverageRow{Status: status, FromHeight: from, ToHeight: to}
+	row := func(status api.CoverageStatus, from, to uint64) api.CoverageRow {
+		return api.CoverageRow{Status: status, FromHeight: from, ToHeight: to}
 	}
 	for _, tc := range []struct {
 		name string
-		rows []fsm.CoverageRow
+		rows []api.CoverageRow
 		want judgedBlocks
 	}{
 		{"nothing", nil, judgedBlocks{}},
-		{"one announcement confirms nothing", []fsm.CoverageRow{row(fsm.Judged, 5, 5)}, judgedBlocks{judged: 0, height: 5}},
-		{"in a row", []fsm.CoverageRow{row(fsm.Judged, 5, 14)}, judgedBlocks{judged: 9, height: 14}},
-		{"two versions", []fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.Judged, 10, 14)}, judgedBlocks{judged: 9, height: 14}},
-		{"a gap", []fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.Judged, 12, 14)}, judgedBlocks{judged: 6, skipped: 2, height: 14}},
-		{"left out", []fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.Skipped, 10, 12), row(fsm.Judged, 13, 14)}, judgedBlocks{judged: 5, skipped: 3, height: 14}},
-		{"behind", []fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.Pending, 10, 12)}, judgedBlocks{judged: 4, height: 9}},
+		{"one announcement confirms nothing", []api.CoverageRow{row(api.Judged, 5, 5)}, judgedBlocks{judged: 0, height: 5}},
+		{"in a row", []api.CoverageRow{row(api.Judged, 5, 14)}, judgedBlocks{judged: 9, height: 14}},
+		{"two versions", []api.CoverageRow{row(api.Judged, 5, 9), row(api.Judged, 10, 14)}, judgedBlocks{judged: 9, height: 14}},
+		{"a gap", []api.CoverageRow{row(api.Judged, 5, 9), row(api.Judged, 12, 14)}, judgedBlocks{judged: 6, skipped: 2, height: 14}},
+		{"left out", []api.CoverageRow{row(api.Judged, 5, 9), row(api.Skipped, 10, 12), row(api.Judged, 13, 14)}, judgedBlocks{judged: 5, skipped: 3, height: 14}},
+		{"behind", []api.CoverageRow{row(api.Judged, 5, 9), row(api.Pending, 10, 12)}, judgedBlocks{judged: 4, height: 9}},
 		{
 			"a reorganisation",
-			[]fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.RolledBack, 7, 7), row(fsm.Judged, 8, 10)},
+			[]api.CoverageRow{row(api.Judged, 5, 9), row(api.RolledBack, 7, 7), row(api.Judged, 8, 10)},
 			judgedBlocks{judged: 6, height: 10}, // 5 to 8, then 8 and 9 of the new branch
 		},
-		{"rolled back, and no more", []fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.RolledBack, 7, 7)}, judgedBlocks{judged: 4, height: 7}},
+		{"rolled back, and no more", []api.CoverageRow{row(api.Judged, 5, 9), row(api.RolledBack, 7, 7)}, judgedBlocks{judged: 4, height: 7}},
 		{
 			"superseded",
-			[]fsm.CoverageRow{row(fsm.Judged, 5, 7), row(fsm.Superseded, 8, 9), row(fsm.RolledBack, 6, 6), row(fsm.Judged, 7, 10)},
+			[]api.CoverageRow{row(api.Judged, 5, 7), row(api.Superseded, 8, 9), row(api.RolledBack, 6, 6), row(api.Judged, 7, 10)},
 			judgedBlocks{judged: 5, height: 10}, // 5, 6, then 7 to 9 of the new branch
 		},
 		{
 			"a gap behind a reorganisation",
-			[]fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.RolledBack, 7, 7), row(fsm.Judged, 9, 10)},
+			[]api.CoverageRow{row(api.Judged, 5, 9), row(api.RolledBack, 7, 7), row(api.Judged, 9, 10)},
 			judgedBlocks{judged: 5, skipped: 1, height: 10},
 		},
 		{
 			"a roll-back that is pending",
-			[]fsm.CoverageRow{row(fsm.Judged, 5, 9), row(fsm.Pending, 7, 7), row(fsm.Pending, 8, 11)},
+			[]api.CoverageRow{row(api.Judged, 5, 9), row(api.Pending, 7, 7), row(api.Pending, 8, 11)},
 			judgedBlocks{judged: 4, height: 9},
 		},
 	} {

@@ -46,7 +46,7 @@ func (s *screen) paint(look, text string) string {
 	return "\x1b[" + look + "m" + text + "\x1b[0m"
 }
 
-func (s *screen) print(text string) {
+func (s *screen) show(text string) {
 	if _, err := io.WriteString(s.out, text); err != nil && s.err == nil {
 		s.err = fmt.Errorf("nothing can be shown any more: %w", err)
 	}
@@ -79,7 +79,7 @@ func (s *screen) banner(p *demoPlaces) {
 	line("config", p.folder.config()+"  (OpenZeppelin Monitor's format)")
 	line("logs", p.folder.path("*.log"))
 	b.WriteString("\nAlerts appear when the receiver has them. Ctrl-C ends the demo.\n\n")
-	s.print(b.String())
+	s.show(b.String())
 }
 
 // alert shows a received alert. took is nil when it is not known since when
@@ -117,7 +117,7 @@ func (s *screen) alert(r receipt, took *time.Duration) {
 		}
 	}
 	b.WriteByte('\n')
-	s.print(b.String())
+	s.show(b.String())
 }
 
 // while says where to look next as long as the demo runs.
@@ -153,7 +153,7 @@ func (s *screen) hints(title string, list [][2]string) {
 		}
 	}
 	b.WriteByte('\n')
-	s.print(b.String())
+	s.show(b.String())
 }
 
 // quoteArg makes one word of a path for a shell.

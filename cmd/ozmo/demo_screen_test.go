@@ -142,7 +142,7 @@ func (w brokenWriter) Write([]byte) (int, error) { return 0, w.err }
 func TestScreenRemembersItsFailure(t *testing.T) {
 	gone := errors.New("the terminal is gone")
 	s := &screen{out: brokenWriter{gone}}
-	s.print("hello")
+	s.show("hello")
 	if !errors.Is(s.err, gone) {
 		t.Errorf("%v", s.err)
 	}

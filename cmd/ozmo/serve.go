@@ -78,6 +78,10 @@ func serve(ctx context.Context, opts node.Options) error {
 		return err
 	}
 	if err := n.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			opts.Logger.Info("stopping before the start was complete")
+			return n.Stop() // it was told to: that is no failure
+		}
 		return errors.Join(err, n.Stop())
 	}
 	done := make(chan struct{})

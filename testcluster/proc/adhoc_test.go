@@ -1,34 +1,31 @@
 package proc
 
 import (
-	"math/rand/v2"
-	"net/http"
 	"testing"
-	"time"
 )
 
-func TestAdhocTerm(t *testing.T) {
-	dir := Dir(t)
-	chain := StartChain(t, dir, "--block-time", "0", "--rate", "15")
-	chain.Commit(t.Context(), 20)
-	receiver := NewReceiver(t)
-	receiver.Refuse = func(req *http.Request, d Delivery) int {
-		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond)
-		return 0
-	}
-	subjects := []subject{{"alice", "devnet", "devnet", 2, []string{"transfers", "large", "failing", "calls"}}}
-	n := NewNode(t, dir)
-	setUp(t, n.Folder, chain, receiver, subjects)
-	d := drive(t, chain, 5)
-	for range 20 {
-		n.Start(t)
-		n.AwaitStarted(t)
-		<-time.After(time.Duration(500+rand.IntN(500)) * time.Millisecond)
-		n.Terminate(t, Patience)
-	}
-	n.Start(t)
-	info := d.rest(t)
-	n.AwaitCaughtUp(t, chain)
-	checkCrash(t, n, d, info, receiver, subjects, 20)
-	n.Terminate(t, Patience)
+func TestAdhocDepth(t *testing.T) {
+	s := newStandard(t, "transfers")
+	f := s.node.Folder
+	s.subject.depth = 6
+	f.Write(t, "networks/devnet.json", Network("devnet", s.chain.ChainID, 6, s.chain.RPC))
+	s.start(t)
+	s.blocks(t, 12)
+	s.node.AwaitCaughtUp(t, s.chain)
+	t.Log(len(s.receiver.Deliveries(t)))
+	f.Write(t, "networks/devnet.json", Network("devnet", s.chain.ChainID, 2, s.chain.RPC))
+	s.hangUp(t, "configuration read")
+	s.blocks(t, 4)
+	s.node.AwaitCaughtUp(t, s.chain)
+	t.Log(len(s.receiver.Deliveries(t)))
+	s.subject.depth = 2
+	s.subject.checkRest(t, s.node, s.chain, s.receiver)
+	f.Write(t, "networks/devnet.json", Network("devnet", s.chain.ChainID, 6, s.chain.RPC))
+	s.hangUp(t, "configuration read")
+	s.blocks(t, 10)
+	s.node.AwaitCaughtUp(t, s.chain)
+	t.Log(len(s.receiver.Deliveries(t)))
+	s.subject.depth = 6
+	s.subject.checkRest(t, s.node, s.chain, s.receiver)
+	s.node.Terminate(t, Patience)
 }

@@ -32,6 +32,7 @@ func setting(t testing.TB, name string, otherwise uint64) uint64 {
 // depth. devchain could do so itself, but it could not be told to stop.
 type driver struct {
 	chain  *Chain
+	every  time.Duration // between blocks
 	rng    *rand.Rand
 	dead   map[string]bool // hashes of blocks that are no longer on the chain
 	reorgs int
@@ -46,10 +47,10 @@ const (
 	deepest    = 10 // blocks
 )
 
-func drive(t testing.TB, c *Chain, seed uint64) *driver {
+func drive(t testing.TB, c *Chain, every time.Duration, seed uint64) *driver {
 	ctx, stop := context.WithCancel(context.Background())
 	d := &driver{
-		chain: c, rng: rand.New(rand.NewPCG(seed, 1)), dead: map[string]bool{}, stop: stop, done: make(chan struct{}),
+		chain: c, every: every, rng: rand.New(rand.NewPCG(seed, 1)), dead: map[string]bool{}, stop: stop, done: make(chan struct{}),
 	}
 	go func() {
 		defer close(d.done)
@@ -60,7 +61,7 @@ func drive(t testing.TB, c *Chain, seed uint64) *driver {
 }
 
 func (d *driver) run(ctx context.Context) error {
-	ticker := time.NewTicker(blockTime)
+	ticker := time.NewTicker(d.every)
 	defer ticker.Stop()
 	modes := []string{"reinclude", "drop", "move"}
 	for {
@@ -173,7 +174,7 @@ func TestCrash(t *testing.T) {
 	}
 	n := NewNode(t, dir)
 	setUp(t, n.Folder, chain, receiver, subjects)
-	d := drive(t, chain, seed)
+	d := drive(t, chain, blockTime, seed)
 
 	crashes(t, n, d, restarts, rand.New(rand.NewPCG(seed, 2)))
 

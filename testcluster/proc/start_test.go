@@ -3,8 +3,11 @@ package proc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,5 +204,61 @@ func TestTerminate(t *testing.T) {
 	s.blocks(t, 5)
 	s.start(t)
 	s.subject.checkRest(t, s.node, s.chain, s.receiver)
+	s.node.Terminate(t, Patience)
+}
+
+func TestTerminateWhileStarting(t *testing.T) {
+	s := newStandard(t, "transfers")
+	for range 3 {
+		s.node.Start(t)
+		// The socket is there before the node has a leader, which takes half a second.
+		Eventually(t, "the socket", func(ctx context.Context) error {
+			if err := s.node.Running(); err != nil {
+				return err
+			}
+			_, err := s.node.Client().Status(ctx)
+			return err
+		})
+		s.node.Terminate(t, Patience)
+	}
+	s.start(t)
+	s.blocks(t, 5)
+	s.subject.checkRest(t, s.node, s.chain, s.receiver)
+	s.node.Terminate(t, Patience)
+}
+
+// What a node has begun to send when it is told to stop, it finishes and
+// records: a planned restart repeats nothing.
+func TestTerminateRepeatsNothing(t *testing.T) {
+	s := newStandard(t, "transfers", "large", "failing", "calls")
+	s.receiver.Refuse = func(*http.Request, Delivery) int {
+		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond)
+		return 0
+	}
+	if err := s.chain.SetRate(t.Context(), 15); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.chain.Commit(t.Context(), 2*deepest); err != nil {
+		t.Fatal(err)
+	}
+	d := drive(t, s.chain, blockTime/2, 1)
+	for range 5 {
+		s.start(t)
+		before := len(s.receiver.Deliveries(t))
+		Eventually(t, "deliveries", func(context.Context) error {
+			if len(s.receiver.Deliveries(t)) < before+10 {
+				return errors.New("too few")
+			}
+			return s.node.Running()
+		})
+		s.node.Terminate(t, Patience)
+	}
+	s.start(t)
+	info := d.rest(t)
+	s.node.AwaitCaughtUp(t, s.chain)
+	got := checkIdentity(t, s.receiver.Deliveries(t))
+	if o := s.subject.check(t, s.node, s.chain, info.Head.Number, got, d.dead); o.lost > 0 || o.skipped > 0 || got.duplicates > 0 {
+		t.Errorf("%d lost, %d skipped, %d of %d alerts came twice", o.lost, o.skipped, got.duplicates, len(got.facts))
+	}
 	s.node.Terminate(t, Patience)
 }

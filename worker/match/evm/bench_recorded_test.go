@@ -25,7 +25,7 @@ import (
 
 // record makes the file of recorded blocks anew:
 //
-//	devchain --listen 127.0.0.1:8545 --rate 100 --block-time 1s
+//	devchain --listen 127.0.0.1:8545 --rate 80 --block-time 1s
 //	go test ./worker/match/evm -run '^TestRecordBlocks$' -record http://127.0.0.1:8545
 //
 // Let the chain run for half a minute first. The tests below expect nothing
