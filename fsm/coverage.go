@@ -78,7 +78,8 @@ const (
 )
 
 // CoverageRow is one line of a tenant's coverage of a network: a stretch of
-// positions and the heights that were announced there, with one status.
+// positions and the heights that were announced there, with one status. Heights
+// that were never announced, because nobody wanted the network, have positions 0.
 type CoverageRow struct {
 	FromPosition uint64         `json:"from_position"`
 	ToPosition   uint64         `json:"to_position"` // inclusive
@@ -99,7 +100,19 @@ func (v *View) Coverage(tenant *Tenant, network string, from, to uint64) []Cover
 	}
 	cursor, _ := v.Cursor(network, tenant.Cohort)
 	var rows []CoverageRow
+	var above uint64 // the height after the last one told of
 	for run := range n.Runs() {
+		if run.Kind == Extend && above != 0 && run.Height > above && above <= max(to, run.Height) {
+			// The network was not wanted meanwhile: nothing was announced.
+			gap := CoverageRow{FromHeight: max(above, from), ToHeight: run.Height - 1, Status: NotWanted}
+			if to != 0 {
+				gap.ToHeight = min(gap.ToHeight, to)
+			}
+			if gap.FromHeight <= gap.ToHeight {
+				rows = append(rows, gap)
+			}
+		}
+		above = run.next()
 		for _, piece := range cut(run, tenant.Coverage[network], cursor) {
 			if piece.ToHeight < from || to != 0 && piece.FromHeight > to {
 				continue
@@ -111,6 +124,18 @@ func (v *View) Coverage(tenant *Tenant, network string, from, to uint64) []Cover
 		}
 	}
 	return mergeRows(rows)
+}
+
+// next is the height that follows a run when nothing is missing.
+func (r Run) next() uint64 {
+	switch r.Kind {
+	case Skip:
+		return r.ToHeight + 1
+	case Rollback:
+		return r.Height + 1
+	default:
+		return r.Height + r.Count
+	}
 }
 
 // cut splits one run of announcements where the tenant's status changes.

@@ -79,7 +79,7 @@ func (p *pausing) progress(to uint64, superseded ...Span) {
 func (p *pausing) coverage(id string, want ...string) {
 	p.Helper()
 	var got []string
-	for _, r := range p.View().Coverage(p.tenant(id), "base", 0, 0) {
+	for _, r := range announcedRows(p.View(), p.tenant(id), "base") {
 		got = append(got, fmt.Sprintf("%d-%d %s %d", r.FromPosition, r.ToPosition, r.Status, r.Version))
 	}
 	if !slices.Equal(got, want) {
@@ -169,6 +169,34 @@ func TestWantedAgainBeforeParked(t *testing.T) {
 	p.parked(false)
 }
 
+// A parked cursor stays where it is, whatever is announced for others; wanted
+// again, it stands behind all of that.
+func TestParkedCursorStaysUntilWanted(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.do(&SetTenantVersion{Tenant: "bolt", Cohort: "n2", Manifest: Manifest{Wanted: []string{"base"}}})
+	p.announce("base", 5)
+	p.wants("acme") // at 6
+	p.announce("base", 5)
+	at := func(position uint64, parked bool) {
+		t.Helper()
+		if c, _ := p.View().Cursor("base", "n1"); c.Position != position || c.Parked() != parked {
+			t.Fatalf("cursor %+v, want it at %d, parked: %v", c, position, parked)
+		}
+	}
+	p.progress(5, Span{4, 5})
+	at(5, true)
+	p.progress(9, Span{6, 9})
+	at(5, true)
+	p.wants("acme", "base") // at 11
+	at(10, false)
+	p.announce("base", 1)
+	p.coverage("acme", "1-3 judged 1", "4-5 superseded 1", "6-10 not wanted 0", "11-11 pending 3")
+	if n := p.network("base"); len(n.Entries) != 11 {
+		t.Fatalf("%d entries kept for the other cohort, want 11", len(n.Entries))
+	}
+}
+
 // One who leaves with nothing left to judge parks the cursor at once; so does
 // one who came and left between two announcements.
 func TestParkedAtOnce(t *testing.T) {
@@ -215,7 +243,11 @@ func TestDeletedTenantIsOwedNothing(t *testing.T) {
 	p.height = 50
 	p.announce("acme/anvil", 1)
 	rows := p.View().Coverage(p.tenant("acme"), "acme/anvil", 0, 0)
-	if len(rows) != 2 || rows[0].Status != NotWanted || rows[1].Status != Pending || rows[1].FromPosition != 4 {
+	if len(rows) != 3 || rows[0].Status != NotWanted || rows[2].Status != Pending || rows[2].FromPosition != 4 {
+		t.Fatalf("coverage %+v", rows)
+	}
+	// Nobody wanted the network between: those heights were never announced.
+	if gap := rows[1]; gap.Status != NotWanted || gap.FromPosition != 0 || gap.FromHeight != 4 || gap.ToHeight != 50 {
 		t.Fatalf("coverage %+v", rows)
 	}
 }

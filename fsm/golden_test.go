@@ -244,8 +244,10 @@ func goldenScript() []Command {
 		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 6, Window: 4},                                       // 13
 		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                    // 14: the pause made the first one void
 		&Announce{Network: "ethereum_mainnet", Epoch: 13, Entries: []Entry{ // 15
-			extend(105, "c", "c"), extend(106, "c", "c"), {Kind: Rollback, Ref: ref(104, "d"), Seen: 107},
-			extend(105, "d", "d"), {Kind: Skip, From: 106, Ref: BlockRef{Height: 108}},
+			extend(105, "c", "c"), extend(106, "c", "c"),
+			{Kind: Rollback, Ref: ref(104, "d"), Seen: 107},
+			extend(105, "d", "d"),
+			{Kind: Skip, From: 106, Ref: BlockRef{Height: 108}},
 		}},
 	}
 }

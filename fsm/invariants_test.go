@@ -102,7 +102,7 @@ func checkCoverage(t *rapid.T, v *View, got *Tenant, want *modelTenant, key stri
 			t.Fatalf("tenant %q on %s position %d: in force and wanted %v, coverage says %v (%v)", got.ID, key, e.Position, owed, naming, runs)
 		}
 	}
-	rows := v.Coverage(got, key, 0, 0)
+	rows := announcedRows(v, got, key)
 	for i, r := range rows {
 		if i > 0 && r.FromPosition != rows[i-1].ToPosition+1 {
 			t.Fatalf("tenant %q on %s: rows with a gap or an overlap: %+v", got.ID, key, rows)
@@ -115,7 +115,7 @@ func checkCoverage(t *rapid.T, v *View, got *Tenant, want *modelTenant, key stri
 // from an announcement and a configuration that are kept. No other position has
 // a status.
 func (m *machine) checkOwed(t *rapid.T, v *View, got *Tenant, want *modelTenant, key string, n *modelNet) {
-	rows := v.Coverage(got, key, 0, 0)
+	rows := announcedRows(v, got, key)
 	network, _ := v.Network(key)
 	cursor, begun := v.Cursor(key, got.Cohort)
 	model := m.m.cursors[[2]string{key, got.Cohort}]
@@ -359,4 +359,12 @@ func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet
 	if len(got) > 0 {
 		t.Fatalf("network %s: fired %v was never recorded", network, got)
 	}
+}
+
+// announcedRows is a tenant's coverage without the heights that were never
+// announced, because nobody wanted the network then.
+func announcedRows(v *View, t *Tenant, network string) []CoverageRow {
+	return slices.DeleteFunc(v.Coverage(t, network, 0, 0), func(r CoverageRow) bool {
+		return r.FromPosition == 0 && r.Status == NotWanted
+	})
 }

@@ -24,6 +24,8 @@ func TestModel(t *testing.T) {
 			"collect":     m.collect,
 			"tenant":      m.setTenant,
 			"tenant2":     m.setTenant,
+			"pause":       m.pause,
+			"pause2":      m.pause,
 			"delete":      m.deleteTenant,
 			"cohort":      m.putCohort,
 			"lease":       m.grantLease,
@@ -180,6 +182,18 @@ func (m *machine) setTenant(t *rapid.T) {
 	m.do(t, c)
 }
 
+// pause makes a tenant want nothing, or "base" again.
+func (m *machine) pause(t *rapid.T) {
+	c := &SetTenantVersion{Tenant: rapid.SampledFrom(tenantIDs[1:]).Draw(t, "tenant"), Cohort: "n1", At: m.clock}
+	if old, ok := m.m.tenants[c.Tenant]; ok {
+		c.Expect = old.current().Number
+		if len(old.current().Manifest.Wanted) == 0 {
+			c.Manifest.Wanted = []string{"base"}
+		}
+	}
+	m.do(t, c)
+}
+
 // blob is mostly one that was put.
 func (m *machine) blob(t *rapid.T) int {
 	var known []int
@@ -314,7 +328,10 @@ func (m *machine) progress(t *rapid.T) {
 		c := m.m.cursors[k]
 		return !c.active() || c.position+1 == m.m.nets[k[0]].next()
 	})
-	if len(behind) > 0 && rapid.IntRange(0, 5).Draw(t, "any cursor") != 0 {
+	if all := slices.Collect(values(m.s.View().cursors)); len(all) > 0 && rapid.IntRange(0, 3).Draw(t, "any cursor") == 0 {
+		k := rapid.SampledFrom(all).Draw(t, "cursor, perhaps parked")
+		c.Network, c.Cohort = k.Network, k.Cohort
+	} else if len(behind) > 0 && rapid.IntRange(0, 5).Draw(t, "behind") != 0 {
 		k := rapid.SampledFrom(behind).Draw(t, "cursor")
 		c.Network, c.Cohort = k[0], k[1]
 	}
@@ -373,7 +390,7 @@ func (m *machine) finish(t *rapid.T) {
 	v := m.s.View()
 	for tenant := range v.Tenants() {
 		for key := range m.m.nets {
-			for _, r := range v.Coverage(tenant, key, 0, 0) {
+			for _, r := range announcedRows(v, tenant, key) {
 				if r.Status == Pending {
 					t.Fatalf("tenant %q on %s: %+v after all was judged", tenant.ID, key, r)
 				}

@@ -206,7 +206,9 @@ func brokenTenants(problems spec.Problems) map[string]bool {
 		switch {
 		case len(parts) > 1 && parts[0] == "tenants":
 			out[parts[1]] = true
-		case parts[0] == "networks":
+		case parts[0] == "networks", parts[0] == "tenants":
+			// The folder of all tenants cannot be read: that does not mean that
+			// they are gone.
 			out[fsm.Shared] = true
 		default:
 			out[spec.DefaultTenant] = true

@@ -13,6 +13,9 @@ import (
 	"github.com/ozmo-dev/ozmo/node/api"
 )
 
+// maxSocketPath is the longest path of a unix socket that every system takes.
+const maxSocketPath = 103
+
 // listen opens the HTTP port and the local socket.
 func (n *Node) listen() error {
 	if n.opts.Listen != "" {
@@ -24,6 +27,9 @@ func (n *Node) listen() error {
 		n.serve(l, api.Public(n, n.opts.Registry))
 	}
 	path := filepath.Join(n.opts.DataDir, socketName)
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("local socket: %s is %d bytes long, the system takes %d: give a shorter data directory with --data", path, len(path), maxSocketPath)
+	}
 	// Left behind by a process that was killed: the lock on the log says that
 	// nobody else runs here.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -230,6 +230,9 @@ func TestAlertsArriveAndAreProved(t *testing.T) {
 	r.stop()
 	missed := r.transfer(6) // while nobody watches
 	r.start()
+	if v := r.node.Status().Tenants[0].Version; v != 1 {
+		t.Errorf("an unchanged folder became version %d at the restart", v)
+	}
 	r.expect("All transfers", missed)
 	last := r.transfer(7)
 	r.expect("All transfers", last)

@@ -46,7 +46,7 @@ func (n *Node) reconcile(ctx context.Context) {
 func planLeases(v *fsm.View, node string, granted map[string]bool) []*fsm.GrantLease {
 	var out []*fsm.GrantLease
 	for network := range v.Networks() {
-		if network.Wanted == 0 {
+		if network.Wanted == 0 && !draining(v, network.Key) {
 			delete(granted, network.Key)
 			continue
 		}
@@ -59,6 +59,15 @@ func planLeases(v *fsm.View, node string, granted map[string]bool) []*fsm.GrantL
 		})
 	}
 	return out
+}
+
+// draining reports whether announcements from when the network was wanted are
+// still to be judged.
+func draining(v *fsm.View, network string) bool {
+	for range v.Cursors(network) {
+		return true
+	}
+	return false
 }
 
 // windowFor is the finality depth that the depths in use on a network need.

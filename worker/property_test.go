@@ -93,10 +93,9 @@ type inForce struct {
 }
 
 func (w *world) say(network string, e fsm.Entry) {
-	w.announce(network, e)
-	n, _ := w.state.View().Network(network)
+	e.Position = w.announce(network, e)
 	w.count++
-	w.seen[network] = append(w.seen[network], told{Entry: n.Entries[len(n.Entries)-1], order: w.count, monitors: w.inForce(network)})
+	w.seen[network] = append(w.seen[network], told{Entry: e, order: w.count, monitors: w.inForce(network)})
 }
 
 func (w *world) inForce(network string) map[string]inForce {
@@ -157,7 +156,7 @@ func (w *world) play(a action, p *process) *process {
 			}
 		})
 	case "found":
-		w.locked(func() { clear(w.missing) })
+		w.found()
 	case "refuse":
 		w.locked(func() { w.refuse["flaky"] = notify.Result{Status: 503} })
 	case "accept":
@@ -167,7 +166,7 @@ func (w *world) play(a action, p *process) *process {
 		w.locked(func() { p.life = a.n })
 	case "restart":
 		w.redone = true
-		w.locked(func() { clear(w.missing) }) // Run finishes what it has begun
+		w.found() // Run finishes what it has begun
 		_ = p.stop()
 		return w.start(-1)
 	}
@@ -308,7 +307,7 @@ func runSchedule(t *testing.T, list []action, crashes bool) (problems []string) 
 		for _, a := range list {
 			p = w.play(a, p)
 		}
-		w.locked(func() { clear(w.missing) })
+		w.found()
 		for range 3 { // a process may still be about to die
 			pass(30 * time.Second)
 			p = w.revive(p)
@@ -356,7 +355,7 @@ func TestJudgingIsDeterministic(t *testing.T) {
 				}
 				p := r.start(-1)
 				pass(time.Minute)
-				for _, s := range r.sent {
+				for _, s := range r.deliveries() {
 					out = append(out, fmt.Sprint(s))
 				}
 				slices.Sort(out)

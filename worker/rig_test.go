@@ -178,7 +178,8 @@ func (r *rig) rollback(network string, depth int) fsm.Entry {
 	return fsm.Entry{Kind: fsm.Rollback, Ref: c.branch[len(c.branch)-1], Seen: time.Now().UnixMilli()}
 }
 
-func (r *rig) announce(network string, entries ...fsm.Entry) {
+// announce answers with the position of the last entry.
+func (r *rig) announce(network string, entries ...fsm.Entry) uint64 {
 	r.t.Helper()
 	n, ok := r.state.View().Network(network)
 	if !ok {
@@ -188,7 +189,11 @@ func (r *rig) announce(network string, entries ...fsm.Entry) {
 		r.must(&fsm.GrantLease{Network: network, Holder: cohort, IfEpoch: n.Lease.Epoch, Window: fsm.DefaultWindow})
 		n, _ = r.state.View().Network(network)
 	}
-	r.must(&fsm.Announce{Network: network, Epoch: n.Lease.Epoch, Entries: entries})
+	position, ok := r.must(&fsm.Announce{Network: network, Epoch: n.Lease.Epoch, Entries: entries}).(uint64)
+	if !ok {
+		r.t.Fatal("no position")
+	}
+	return position
 }
 
 // watching is a monitor of one address on some networks.
@@ -564,6 +569,25 @@ func (r *rig) drained(networks ...string) {
 		r.t.Error(b)
 	}
 }
+
+// deliveries lists what the receiver accepted so far.
+func (r *rig) deliveries() []sent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.sent)
+}
+
+// alerts lists what was recorded so far.
+func (r *rig) alerts() []Recorded {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.recorded)
+}
+
+// hide makes a payload unavailable; found makes all available again.
+func (r *rig) hide(hash fsm.Hash) { r.locked(func() { r.missing[hash] = true }) }
+
+func (r *rig) found() { r.locked(func() { clear(r.missing) }) }
 
 // heights lists what a tenant was told of, by height, with repetitions.
 func (r *rig) heights(tenant, monitor string) []uint64 {

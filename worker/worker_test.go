@@ -49,7 +49,7 @@ func TestEveryBlockOnceAtItsDepth(t *testing.T) {
 			t.Errorf("keys sent twice: %v", got)
 		}
 		branch := r.chain("net").branch
-		for _, s := range r.sent {
+		for _, s := range r.deliveries() {
 			depth := uint64(3)
 			if s.Tenant == "beta" {
 				depth = 1
@@ -64,12 +64,12 @@ func TestEveryBlockOnceAtItsDepth(t *testing.T) {
 		first := branch[0]
 		for occurrence := range 2 {
 			want := keyOf("beta", "near", "net", "hook", occurrence, first, 1)
-			if !slices.ContainsFunc(r.sent, func(s sent) bool { return s.Key == want }) {
+			if !slices.ContainsFunc(r.deliveries(), func(s sent) bool { return s.Key == want }) {
 				t.Errorf("no delivery with the key of occurrence %d", occurrence)
 			}
 		}
-		if len(r.recorded) != 42+44 {
-			t.Errorf("%d alerts recorded, want %d", len(r.recorded), 42+44)
+		if len(r.alerts()) != 42+44 {
+			t.Errorf("%d alerts recorded, want %d", len(r.alerts()), 42+44)
 		}
 		if err := p.stop(); err != nil {
 			t.Error(err)
@@ -96,7 +96,7 @@ func TestVersionInForce(t *testing.T) {
 		p := r.start(-1)   // all of it is still to be judged
 		r.drained("net")
 		defer p.stop() //nolint:errcheck // asserted elsewhere
-		for _, s := range r.sent {
+		for _, s := range r.deliveries() {
 			wantVersion := (s.Position-1)/5 + 1
 			wantTrigger := map[uint64]string{1: "hook", 2: "other", 3: "hook"}[wantVersion]
 			if s.Version != wantVersion || s.Trigger != wantTrigger || s.Block.Height != 98+s.Position {
@@ -182,11 +182,8 @@ func TestDepthChanges(t *testing.T) {
 					p := r.start(-1)
 					synctest.Wait()
 					if behind {
-						r.mu.Lock()
-						r.missing[fsm.Hash{}] = true
-						r.mu.Unlock()
 						first := r.nextBlock("net")
-						r.missing[first.Ref.Hash] = true // holds the worker back
+						r.hide(first.Ref.Hash) // holds the worker back
 						r.announce("net", first)
 						r.extend("net", 19)
 					} else {
@@ -195,7 +192,7 @@ func TestDepthChanges(t *testing.T) {
 					}
 					set(tc.to)
 					r.extend("net", 20)
-					clear(r.missing)
+					r.found()
 					r.drained("net")
 					r.wantHeights("acme", "m", span(100, 139-tc.to)...)
 					if got := r.repeated(); got != nil {
@@ -233,14 +230,14 @@ func TestReorganisation(t *testing.T) {
 			r.announce("net", fsm.Entry{Kind: fsm.Extend, Ref: ref, Parent: old[4+i].Hash})
 			c.branch = append(c.branch, ref)
 		}
-		before := len(r.sent)
+		before := len(r.deliveries())
 		r.drained("net")
-		if got := len(r.sent) - before; got != 0 {
+		if got := len(r.deliveries()) - before; got != 0 {
 			t.Errorf("%d alerts of blocks that were judged before are sent again", got)
 		}
 		r.extend("net", 3)
 		r.drained("net")
-		if got := len(r.sent) - before; got != 3 { // 108, 109 and the first new one
+		if got := len(r.deliveries()) - before; got != 3 { // 108, 109 and the first new one
 			t.Errorf("%d alerts after the old branch came back, want 3", got)
 		}
 		if err := p.stop(); err != nil {
@@ -260,7 +257,7 @@ func TestSuperseded(t *testing.T) {
 		p := r.start(-1)                        // all of it is known when judging begins
 		r.drained("net")
 		r.wantHeights("acme", "m", span(100, 105)...)
-		for _, s := range r.sent {
+		for _, s := range r.deliveries() {
 			if s.Block.Height > 102 && s.Position < 8 {
 				t.Errorf("block %d was judged at position %d, which was known to be rolled back", s.Block.Height, s.Position)
 			}
@@ -283,7 +280,7 @@ func TestWaitsForABlock(t *testing.T) {
 		r.setTenant("acme", simple())
 		r.extend("net", 8)
 		late := r.chain("net").branch[4]
-		r.missing[late.Hash] = true
+		r.hide(late.Hash)
 		p := r.start(-1)
 		pass(3 * time.Hour)
 		if got := r.cursor("net"); got != 5 { // 104 is due at position 6
@@ -293,9 +290,7 @@ func TestWaitsForABlock(t *testing.T) {
 		if p.metric("ozmo_worker_stalled") != 1 {
 			t.Error("the stall is not shown")
 		}
-		r.mu.Lock()
-		clear(r.missing)
-		r.mu.Unlock()
+		r.found()
 		r.drained("net")
 		r.wantHeights("acme", "m", span(100, 106)...)
 		if p.metric("ozmo_worker_stalled") != 0 || p.metric("ozmo_worker_restarts_total") != 0 {
@@ -313,7 +308,7 @@ func TestRolledBackWhileWaiting(t *testing.T) {
 		r.setShared("net", 1)
 		r.setTenant("acme", simple())
 		r.extend("net", 8)
-		r.missing[r.chain("net").branch[4].Hash] = true // for good
+		r.hide(r.chain("net").branch[4].Hash) // for good
 		p := r.start(-1)
 		pass(time.Minute)
 		r.announce("net", r.rollback("net", 5)) // to 102
@@ -323,7 +318,7 @@ func TestRolledBackWhileWaiting(t *testing.T) {
 		if got := slices.Compact(r.heights("acme", "m")); !slices.Equal(got, span(100, 106)) {
 			t.Errorf("told of %v, want 100-106", got)
 		}
-		for _, s := range r.sent {
+		for _, s := range r.deliveries() {
 			if s.Block.Height == 104 && s.Block != r.chain("net").branch[4] {
 				t.Error("told of the block that was not to be had")
 			}
@@ -457,7 +452,8 @@ func TestSlowReceiver(t *testing.T) {
 		if f == nil || len(f.Deliveries) != 2 || f.Deliveries[0].Outcome != fsm.Sent || f.Deliveries[1].Outcome != fsm.HandedOver {
 			t.Errorf("ledger %+v", f)
 		}
-		done := r.adopted[key]
+		var done <-chan outbox.Attempt
+		r.locked(func() { done = r.adopted[key] })
 		if done == nil {
 			t.Fatal("the delivery was not adopted by the outbox")
 		}
@@ -489,9 +485,11 @@ func TestRefusedDeliveries(t *testing.T) {
 		if _, ok := v.FindOutgoing(keyOf("acme", "m", "net", "busy", 0, block, 0)); !ok || v.OutboxLen() != 1 {
 			t.Errorf("%d in the outbox, want what may yet succeed", v.OutboxLen())
 		}
-		if len(r.adopted) != 0 {
-			t.Error("an attempt that has ended was adopted")
-		}
+		r.locked(func() {
+			if len(r.adopted) != 0 {
+				t.Error("an attempt that has ended was adopted")
+			}
+		})
 		reasons := map[string]string{}
 		for dead := range v.DeadLetters() {
 			reasons[dead.Trigger] = dead.Reason
@@ -550,8 +548,8 @@ func TestUncertainProposals(t *testing.T) {
 			r.extend("net", 4)
 			r.drained("net")
 			r.wantHeights("acme", "m", span(100, 102)...)
-			if len(r.recorded) != 3 || p.metric("ozmo_worker_restarts_total") != 0 {
-				t.Errorf("%d alerts recorded, want 3; %v restarts", len(r.recorded), p.metric("ozmo_worker_restarts_total"))
+			if len(r.alerts()) != 3 || p.metric("ozmo_worker_restarts_total") != 0 {
+				t.Errorf("%d alerts recorded, want 3; %v restarts", len(r.alerts()), p.metric("ozmo_worker_restarts_total"))
 			}
 			if err := p.stop(); err != nil {
 				t.Error(err)
@@ -638,13 +636,14 @@ func TestNotWantedWhileWaiting(t *testing.T) {
 		r.setTenant("acme", simple())
 		r.extend("net", 4)
 		last := r.chain("net").branch[2]
-		r.missing[last.Hash] = true
+		r.hide(last.Hash)
 		p := r.start(-1)
 		synctest.Wait()
 		r.setTenant("acme", simple("other")) // positions up to 4 are still owed
 		r.extend("net", 4)
 		never := r.chain("net").branch[5]
-		r.locked(func() { delete(r.missing, last.Hash); r.missing[never.Hash] = true })
+		r.hide(never.Hash)
+		r.locked(func() { delete(r.missing, last.Hash) })
 		pass(time.Minute)
 		if c, _ := r.state.View().Cursor("net", cohort); !c.Parked() {
 			t.Errorf("the cursor %+v is not parked", c)
@@ -764,17 +763,19 @@ func TestUnusedDepthIsForgotten(t *testing.T) {
 		r.setShared("net", 1)
 		r.extend("net", 1)
 		r.drained("net")
-		clear(r.asked)
+		r.locked(func() { clear(r.asked) })
 		r.extend("net", 5)
 		r.drained("net")
-		for hash, n := range r.asked {
-			if n != 1 {
-				t.Errorf("block %s was fetched %d times, want once", hash.Short(), n)
+		r.locked(func() {
+			for hash, n := range r.asked {
+				if n != 1 {
+					t.Errorf("block %s was fetched %d times, want once", hash.Short(), n)
+				}
 			}
-		}
-		if len(r.asked) != 5 {
-			t.Errorf("%d blocks were fetched, want 5", len(r.asked))
-		}
+			if len(r.asked) != 5 {
+				t.Errorf("%d blocks were fetched, want 5", len(r.asked))
+			}
+		})
 		if err := p.stop(); err != nil {
 			t.Error(err)
 		}
@@ -925,8 +926,8 @@ func TestEndsGracefully(t *testing.T) {
 		if err := p.stop(); err != nil {
 			t.Error(err)
 		}
-		if r.cursor("net") != 2 || len(r.recorded) != 1 {
-			t.Errorf("the cursor is at %d, %d alerts recorded; want 2, 1", r.cursor("net"), len(r.recorded))
+		if r.cursor("net") != 2 || len(r.alerts()) != 1 {
+			t.Errorf("the cursor is at %d, %d alerts recorded; want 2, 1", r.cursor("net"), len(r.alerts()))
 		}
 	})
 }

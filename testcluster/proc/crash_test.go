@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -36,6 +37,7 @@ type driver struct {
 	rng    *rand.Rand
 	dead   map[string]bool // hashes of blocks that are no longer on the chain
 	reorgs int
+	since  int // blocks, after the last reorganisation
 	err    error
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -81,10 +83,12 @@ func (d *driver) run(ctx context.Context) error {
 }
 
 func (d *driver) step(ctx context.Context, mode string) error {
-	if d.rng.IntN(reorgEvery) > 0 {
+	d.since++
+	if d.since < 3*reorgEvery && d.rng.IntN(reorgEvery) > 0 {
 		_, err := d.chain.Commit(ctx, 1)
 		return err
 	}
+	d.since = 0
 	r, err := d.chain.Reorg(ctx, 1+d.rng.IntN(deepest), mode)
 	if err != nil {
 		return err
@@ -168,15 +172,22 @@ func TestCrash(t *testing.T) {
 	receiver := NewReceiver(t)
 	receiver.Refuse = moody()
 	subjects := []subject{
-		{"alice", "devnet", "devnet", 2, []string{"transfers", "large", "failing", "calls"}},
-		{"bob", "devnet", "devnet", 2, []string{"transfers", "large"}},
-		{"carol", "carol/deep", "deep", 6, []string{"transfers", "failing", "calls"}},
+		{tenant: "alice", network: "devnet", slug: "devnet", depth: 2, monitors: []string{"transfers", "large", "failing", "calls"}},
+		{tenant: "bob", network: "devnet", slug: "devnet", depth: 2, monitors: []string{"transfers", "large"}, optional: "calls"},
+		{tenant: "carol", network: "carol/deep", slug: "deep", depth: 6, monitors: []string{"transfers", "failing", "calls"}},
 	}
 	n := NewNode(t, dir)
 	setUp(t, n.Folder, chain, receiver, subjects)
 	d := drive(t, chain, blockTime, seed)
 
-	crashes(t, n, d, restarts, rand.New(rand.NewPCG(seed, 2)))
+	there := false
+	crashes(t, n, d, restarts, rand.New(rand.NewPCG(seed, 2)), func() {
+		if there = !there; there {
+			subjects[1].monitor(t, n.Folder, chain, "calls")
+		} else if err := os.Remove(filepath.Join(n.Folder.Dir, "tenants/bob/monitors/calls.json")); err != nil {
+			t.Fatal(err)
+		}
+	})
 
 	n.Start(t)
 	info := d.rest(t)
@@ -190,8 +201,9 @@ func TestCrash(t *testing.T) {
 
 // crashes ends the node so many times at a random moment: most often by
 // SIGKILL, at times while it still starts or after it was frozen for a while,
-// now and then by SIGTERM.
-func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
+// now and then by SIGTERM. The configuration changes at times, too: while the
+// node is down, or just before its end.
+func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand, change func()) {
 	t.Helper()
 	wait := func(i int, most time.Duration) {
 		timer := time.NewTimer(time.Duration(rng.Int64N(int64(most))))
@@ -205,6 +217,9 @@ func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
 		}
 	}
 	for i := range restarts {
+		if i%4 == 2 {
+			change()
+		}
 		n.Start(t)
 		if i%5 == 1 {
 			wait(i, 800*time.Millisecond)
@@ -213,6 +228,11 @@ func crashes(t *testing.T, n *Node, d *driver, restarts int, rng *rand.Rand) {
 		}
 		n.AwaitStarted(t)
 		wait(i, 2*time.Second)
+		if i%3 == 0 {
+			change()
+			n.Signal(t, syscall.SIGHUP)
+			wait(i, 100*time.Millisecond)
+		}
 		switch i % 5 {
 		case 3:
 			n.Terminate(t, Patience)

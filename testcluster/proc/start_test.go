@@ -33,7 +33,7 @@ func newStandard(t testing.TB, monitors ...string) *standard {
 		chain:    StartChain(t, dir, "--block-time", "0", "--rate", "0"),
 		receiver: NewReceiver(t),
 		node:     NewNode(t, dir),
-		subject:  subject{"alice", "devnet", "devnet", 2, monitors},
+		subject:  subject{tenant: "alice", network: "devnet", slug: "devnet", depth: 2, monitors: monitors},
 	}
 	setUp(t, s.node.Folder, s.chain, s.receiver, []subject{s.subject})
 	return s
@@ -85,7 +85,7 @@ func TestEndpointsDownAtStart(t *testing.T) {
 	n := NewNode(t, dir)
 	later := *probe
 	later.RPC, later.WS = "http://"+address, "ws://"+address
-	s := subject{"alice", "devnet", "devnet", 2, []string{"transfers"}}
+	s := subject{tenant: "alice", network: "devnet", slug: "devnet", depth: 2, monitors: []string{"transfers"}}
 	setUp(t, n.Folder, &later, receiver, []subject{s})
 	probe.Kill()
 
@@ -167,14 +167,14 @@ func TestCheckpoints(t *testing.T) {
 	got := checkIdentity(t, list2)
 	txs, hashes := chainFacts(t, s.chain, 1, info.Head.Number+5)
 	for _, h := range missed {
-		expected := s.subject.expected(s.chain, txs, hashes, h, h)
+		expected := s.subject.expected(s.chain, txs, hashes, h, h, "transfers")
 		if lost := got.missing(expected); len(lost) > 0 {
 			t.Errorf("lost: %+v", lost)
 		}
 		s.subject.checkProof(t, s.node, h, h, expected)
 	}
 	to := info.Head.Number + 5 - s.subject.depth
-	s.subject.checkProof(t, s.node, last+1, to, s.subject.expected(s.chain, txs, hashes, last+1, to))
+	s.subject.checkProof(t, s.node, last+1, to, s.subject.expected(s.chain, txs, hashes, last+1, to, "transfers"))
 	s.node.Terminate(t, Patience)
 }
 

@@ -69,6 +69,8 @@ func Owner(key string) (tenant, slug string) {
 }
 
 // FindNetwork reads the document of a network by its key, and names its owner.
+// A document that was removed while blocks were still to be judged is found in
+// the newest version that has it.
 func FindNetwork(v *fsm.View, key string) (n *spec.Network, owner string, err error) {
 	owner, slug := Owner(key)
 	t, ok := v.Tenant(owner)
@@ -76,6 +78,9 @@ func FindNetwork(v *fsm.View, key string) (n *spec.Network, owner string, err er
 		return nil, owner, fmt.Errorf("network %q: %w", key, fsm.ErrNotFound)
 	}
 	d, ok := t.Current.Manifest.Find(fsm.DocNetwork, slug)
+	for i := len(t.Previous) - 1; i >= 0 && !ok; i-- {
+		d, ok = t.Previous[i].Manifest.Find(fsm.DocNetwork, slug)
+	}
 	if !ok {
 		return nil, owner, fmt.Errorf("network %q: %w", key, fsm.ErrNotFound)
 	}

@@ -260,7 +260,7 @@ func benchMatch(b *testing.B, x *benchIndex) {
 // BenchmarkMatchBlock decodes and matches one block of 200 transactions and
 // 400 logs, or (recorded) one of the blocks of a real chain.
 func BenchmarkMatchBlock(b *testing.B) {
-	for _, n := range []int{10, 1000, 10_000, 100_000, 1_000_000} {
+	for _, n := range []int{10, 100, 1000, 10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("monitors=%d", n), func(b *testing.B) { benchMatch(b, indexOf("spread", n, spreadMonitor)) })
 	}
 	for _, n := range []int{100, 100_000} {
