@@ -15,7 +15,7 @@ func TestChangedTopics(t *testing.T) {
 	all := []Topic{TopicTenants, TopicLeases, TopicOutbox, TopicNetwork(eth), TopicNetwork(anvil)}
 	script := goldenScript()
 	wakes := map[int][]Topic{ // by place in the script, from 1
-		3:  {TopicTenants, TopicLeases},
+		3:  {TopicTenants, TopicLeases, TopicNetwork(eth)},
 		2:  {TopicLeases},
 		4:  {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
 		5:  {TopicNetwork(anvil)},

@@ -43,6 +43,9 @@ func (t *tx) setCoverage(next, old *Tenant) {
 	}
 	next.Coverage = coverage
 	for _, d := range next.Current.Manifest.Docs {
+		if d.Kind == DocNetwork && d.Depth != 0 && next.ID == Shared {
+			t.setDepth(d.ID, d.Depth)
+		}
 		for _, w := range d.Watches {
 			if n := t.network(w.Network); w.Depth > n.Deepest {
 				n.Deepest = w.Depth
@@ -50,6 +53,18 @@ func (t *tx) setCoverage(next, old *Tenant) {
 			}
 		}
 	}
+}
+
+// setDepth notes from which position on a shared network has a depth.
+func (t *tx) setDepth(key string, depth uint64) {
+	n := t.network(key)
+	last := len(n.Depths) - 1
+	if last >= 0 && n.Depths[last].Depth == depth {
+		return
+	}
+	n.Depths = append(slices.Clip(n.Depths), Depth{From: n.Next, Depth: depth})
+	n.Depths = n.Depths[max(0, len(n.Depths)-keepDepths):]
+	t.putNetwork(n)
 }
 
 // closeRuns ends what is in force before a position; how far that is judged by

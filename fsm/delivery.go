@@ -61,7 +61,10 @@ type Outgoing struct {
 	Delivery []byte `codec:"d"` // alert.Delivery, encoded
 	At       int64  `codec:"a"` // when it was handed over, Unix milliseconds
 	Attempts uint32 `codec:"n"` // made so far
-	Reason   string `codec:"r"` // why the last attempt failed
+	// NotBefore is when the next attempt is due, Unix milliseconds; 0 when the
+	// schedule alone tells.
+	NotBefore int64  `codec:"b,omitempty"`
+	Reason    string `codec:"r"` // why the last attempt failed
 }
 
 // Dead is a dead letter: a delivery that was given up.
@@ -192,6 +195,8 @@ type Settled struct {
 	Outcome  Outcome `codec:"o"`
 	Attempts uint32  `codec:"n"`
 	Reason   string  `codec:"r,omitempty"`
+	// NotBefore: see Outgoing.
+	NotBefore int64 `codec:"b,omitempty"`
 }
 
 // Type is TypeSettle.
@@ -204,7 +209,7 @@ func (c *Settle) apply(t *tx) (any, error) {
 			continue // settled before
 		}
 		next := *o
-		next.Attempts, next.Reason = s.Attempts, s.Reason
+		next.Attempts, next.Reason, next.NotBefore = s.Attempts, s.Reason, s.NotBefore
 		switch s.Outcome {
 		case Sent:
 			del(&t.outbox, []byte(s.Key))

@@ -34,13 +34,13 @@ func fixturesV1() map[string]Command {
 			Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))},
 			Watches: []Watch{{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12}, {Network: "acme/anvil", Slug: "anvil"}},
 		},
-		{Kind: DocNetwork, ID: "anvil", Hash: HashBlob([]byte("network"))},
+		{Kind: DocNetwork, ID: "anvil", Hash: HashBlob([]byte("network")), Depth: 12},
 		{Kind: DocTrigger, ID: "slack", Hash: HashBlob([]byte("trigger"))},
 	}}
 	manifest.Normalize()
 	outgoing := Outgoing{
 		Key: "d1", Tenant: "acme", Trigger: "slack", Delivery: []byte(`{"alert":"a1"}`),
-		At: 1_700_000_000_250, Attempts: 2, Reason: "503 Service Unavailable",
+		At: 1_700_000_000_250, Attempts: 2, Reason: "503 Service Unavailable", NotBefore: 1_700_000_005_250,
 	}
 	return map[string]Command{
 		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
@@ -68,7 +68,7 @@ func fixturesV1() map[string]Command {
 		},
 		"settle": &Settle{At: 1_700_000_000_400, Settled: []Settled{
 			{Key: "d1", Outcome: Sent, Attempts: 3},
-			{Key: "d2", Outcome: Refused, Attempts: 9, Reason: "410 Gone"},
+			{Key: "d2", Outcome: Refused, Attempts: 9, Reason: "410 Gone", NotBefore: 1_700_000_009_000},
 		}},
 		"purge-dead": &PurgeDead{Keys: []string{"d1", "d2"}},
 	}
@@ -211,12 +211,12 @@ func goldenScript() []Command {
 	second := *first
 	second.Expect, second.At = 1, 1_700_000_000_005
 	second.Manifest = Manifest{Docs: slices.Clone(first.Manifest.Docs[:2]), Wanted: []string{"ethereum_mainnet"}}
-	shared := Manifest{Docs: []Doc{{Kind: DocNetwork, ID: "ethereum_mainnet", Hash: HashBlob([]byte("shared"))}}}
+	shared := Manifest{Docs: []Doc{{Kind: DocNetwork, ID: "ethereum_mainnet", Hash: HashBlob([]byte("shared")), Depth: 12}}}
 	extend := func(height uint64, branch, parent string) Entry {
 		return Entry{Kind: Extend, Ref: ref(height, branch), Parent: ref(height-1, parent).Hash, Time: int64(height), Seen: int64(height) + 1}
 	}
 	out := func(key string) Outgoing {
-		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout"}
+		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout", NotBefore: 9}
 	}
 	return []Command{
 		&PutBlobs{Blobs: docs, At: 1_700_000_000_000},                              // 1

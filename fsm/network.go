@@ -61,6 +61,7 @@ type Network struct {
 	Key     string  `codec:"id"`
 	Next    uint64  `codec:"n"`           // position of the next announcement; the first is 1
 	Wanted  int     `codec:"w"`           // tenants with an unpaused monitor on it
+	Depths  []Depth `codec:"q,omitempty"` // of a shared network's document, oldest first
 	Deepest uint64  `codec:"d,omitempty"` // the greatest depth of their own that tenants judge it at
 	Lease   Lease   `codec:"l"`
 	Branch  Branch  `codec:"b"`           // as of the last announcement
@@ -71,6 +72,29 @@ type Network struct {
 	Start   *Start  `codec:"t,omitempty"` // where to begin, until the first announcement
 	History []Run   `codec:"h,omitempty"` // closed runs, oldest first
 	Last    Run     `codec:"o"`           // the run that grows
+}
+
+// Depth says how deep a block must lie, from a position on, before monitors
+// without a depth of their own judge it.
+type Depth struct {
+	From  uint64 `codec:"f"`
+	Depth uint64 `codec:"d"`
+}
+
+// keepDepths bounds the depths of a network; the oldest go first.
+const keepDepths = 1024
+
+// DepthAt is the depth in force for an announcement.
+func (n *Network) DepthAt(position uint64) uint64 {
+	for _, d := range slices.Backward(n.Depths) {
+		if d.From <= position {
+			return d.Depth
+		}
+	}
+	if len(n.Depths) > 0 {
+		return n.Depths[0].Depth
+	}
+	return 0
 }
 
 // Start is a first height given from outside: a checkpoint that was imported.

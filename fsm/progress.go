@@ -13,6 +13,7 @@ type Cursor struct {
 	Network    string `codec:"n"`
 	Cohort     string `codec:"c"`
 	Position   uint64 `codec:"p"`
+	Index      uint64 `codec:"x"`           // log index of the announcement at Position, or of the cursor's beginning
 	Tenants    int    `codec:"t"`           // how many of the cohort want the network
 	Superseded []Span `codec:"s,omitempty"` // positions rolled back before they were judged, oldest first
 	// Until is set once no tenant wants the network any more: positions before it
@@ -62,11 +63,11 @@ func active(v *View, prefix []byte) iter.Seq[*Cursor] {
 // begins again, stands behind what is announced: a tenant is not owed what came
 // before it. One that ends still owes what was announced until then.
 func (t *tx) wantCursor(n *Network, cohort string, by int) {
-	c := Cursor{Network: n.Key, Cohort: cohort, Position: n.Next - 1}
+	c := Cursor{Network: n.Key, Cohort: cohort, Position: n.Next - 1, Index: t.index}
 	if old, ok := t.Cursor(n.Key, cohort); ok {
 		c = *old
 		if c.Parked() {
-			c.Position = n.Next - 1
+			c.Position, c.Index = n.Next-1, t.index
 		}
 	}
 	c.Tenants += by
@@ -145,6 +146,9 @@ func (c *Progress) apply(t *tx) (any, error) {
 	}
 	moved := *cursor
 	moved.Position = c.To
+	if e, ok := n.Entry(c.To); ok {
+		moved.Index = e.Index
+	}
 	moved.Superseded = addSpans(moved.Superseded, c.Superseded)
 	put(&t.cursors, cursorKey(c.Network, c.Cohort), &moved)
 	next := *n

@@ -44,6 +44,7 @@ type Doc struct {
 	Refs []Hash  `codec:"r,omitempty"` // blobs the document points to (contract specifications)
 
 	Watches []Watch `codec:"w,omitempty"` // an unpaused monitor's networks
+	Depth   uint64  `codec:"p,omitempty"` // a network's confirmation_blocks
 }
 
 // Watch says that a monitor judges the blocks of a network.
@@ -51,6 +52,14 @@ type Watch struct {
 	Network string `codec:"n"`           // key of the watched network
 	Slug    string `codec:"s"`           // how the monitor's document calls it
 	Depth   uint64 `codec:"d,omitempty"` // blocks a block must lie deep; 0: as the shared network's document says
+}
+
+// DepthOr is the watch's depth, or that of the network.
+func (w Watch) DepthOr(network uint64) uint64 {
+	if w.Depth != 0 {
+		return w.Depth
+	}
+	return network
 }
 
 // Manifest is one version of everything a tenant has configured.

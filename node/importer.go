@@ -29,7 +29,7 @@ type ImportReport struct {
 }
 
 // ErrSharedNetworks refuses a whole folder: every tenant depends on these.
-var ErrSharedNetworks = errors.New("the shared networks have errors; nothing was changed")
+var ErrSharedNetworks = errors.New("the shared networks are refused; nothing was changed")
 
 // Import takes over a folder of documents: each tenant entirely, or not at all
 // where it has errors. Tenants that are no longer in the folder are deleted.
@@ -55,7 +55,7 @@ func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 		return report, err
 	}
 	if err := n.checkNetworks(fsm.Shared, tree.Networks); err != nil {
-		return report, err
+		return report, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
 	}
 	// What a refused tenant still uses must not vanish under it.
 	n.keepUsed(&shared.Manifest, broken)

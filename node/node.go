@@ -137,12 +137,8 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.completeJournal()
 	if n.opts.Config != "" {
-		report, err := n.Import(ctx, n.opts.Config)
-		if err != nil {
+		if err := n.importAtStart(ctx); err != nil {
 			return err
-		}
-		if len(report.Refused) > 0 && len(report.Refused) == report.Tenants {
-			return fmt.Errorf("no tenant's configuration is valid:\n%w", report.Problems.Err())
 		}
 	}
 	if n.opts.Checkpoints != "" {
@@ -151,6 +147,25 @@ func (n *Node) Start(ctx context.Context) error {
 		}
 	}
 	return n.begin(epoch.(uint64))
+}
+
+// importAtStart reads the folder. One that is refused stops a node that has
+// nothing to go on with; any other goes on with what it had.
+func (n *Node) importAtStart(ctx context.Context) error {
+	report, err := n.Import(ctx, n.opts.Config)
+	if err == nil && len(report.Refused) > 0 && len(report.Refused) == report.Tenants {
+		err = fmt.Errorf("no tenant's configuration is valid: %w:\n%w", errRefused, report.Problems.Err())
+	}
+	if err == nil || !errors.Is(err, errRefused) && !errors.Is(err, ErrSharedNetworks) {
+		return err
+	}
+	for t := range n.state.View().Tenants() {
+		if t.ID != fsm.Shared {
+			n.log.Error("the folder was not taken over; the node goes on with the configuration it had", "error", err)
+			return nil
+		}
+	}
+	return err
 }
 
 // begin starts the loops.
@@ -173,7 +188,10 @@ func (n *Node) begin(epoch uint64) error {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
-	n.loops.Go(func() { n.reconcile(ctx) })
+	// Leases of an earlier run are granted anew before anything is watched.
+	granted := map[string]bool{}
+	n.grant(ctx, granted)
+	n.loops.Go(func() { n.reconcile(ctx, granted) })
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })

@@ -14,28 +14,33 @@ const reconcileEvery = time.Second
 
 // reconcile brings what is into line with what should be: it plans commands
 // from the state alone, so a missed event or a restart needs no special case.
-func (n *Node) reconcile(ctx context.Context) {
-	granted := map[string]bool{}
+func (n *Node) reconcile(ctx context.Context, granted map[string]bool) {
 	ticker := time.NewTicker(reconcileEvery)
 	defer ticker.Stop()
 	for {
 		changed := n.state.Changed(fsm.TopicLeases)
 		if leads, _ := n.group.Leads(); leads {
-			for _, c := range planLeases(n.state.View(), n.opts.Name, granted) {
-				_, err := n.group.Propose(ctx, c)
-				switch {
-				case err == nil:
-					granted[c.Network] = true
-				case !errors.Is(err, fsm.ErrConflict) && ctx.Err() == nil:
-					n.log.Warn("lease", "network", c.Network, "error", err)
-				}
-			}
+			n.grant(ctx, granted)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
 		case <-ticker.C:
+		}
+	}
+}
+
+// grant proposes the leases that are missing; granted names those that this run
+// of the process has.
+func (n *Node) grant(ctx context.Context, granted map[string]bool) {
+	for _, c := range planLeases(n.state.View(), n.opts.Name, granted) {
+		_, err := n.group.Propose(ctx, c)
+		switch {
+		case err == nil:
+			granted[c.Network] = true
+		case !errors.Is(err, fsm.ErrConflict) && ctx.Err() == nil:
+			n.log.Warn("lease", "network", c.Network, "error", err)
 		}
 	}
 }

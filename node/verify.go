@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -37,15 +38,16 @@ func (n *Node) Verify(ctx context.Context, tenant, network string, from, to uint
 		return nil, err
 	}
 	check := &verification{
-		node: n, view: v, tenant: t, network: net, client: client,
-		out:      &api.Verification{Tenant: tenant, Network: net.Key, From: from, To: to},
-		versions: map[uint64][]judging{},
-		cursor:   &fsm.Cursor{},
+		node: n, view: v, tenant: t, network: net, client: client, cursor: &fsm.Cursor{},
+		out: &api.Verification{Tenant: tenant, Network: net.Key, From: from, To: to},
+		due: map[uint64]map[uint64]uint64{}, from: from, to: to,
 	}
 	if c, ok := v.Cursor(net.Key, t.Cohort); ok {
 		check.cursor = c
 	}
-	check.depths(from, to)
+	if err := check.regimes(); err != nil {
+		return nil, err
+	}
 	for h := from; h <= to; h++ {
 		if err := check.height(ctx, h); err != nil {
 			return nil, err
@@ -59,50 +61,120 @@ func (n *Node) Verify(ctx context.Context, tenant, network string, from, to uint
 
 // verification is one Verify under way.
 type verification struct {
-	node    *Node
-	view    *fsm.View
-	tenant  *fsm.Tenant
-	network *fsm.Network
-	cursor  *fsm.Cursor
-	client  chain.Client
-	out     *api.Verification
+	node     *Node
+	view     *fsm.View
+	tenant   *fsm.Tenant
+	network  *fsm.Network
+	cursor   *fsm.Cursor
+	client   chain.Client
+	out      *api.Verification
+	from, to uint64
 
-	due      map[uint64]map[uint64]uint64 // depth -> height -> position
-	versions map[uint64][]judging         // version -> its monitors on the network, by depth
+	list []regime
+	due  map[uint64]map[uint64]uint64 // depth -> height -> position
 }
 
-// judging is a version's monitors of one depth, compiled.
-type judging struct {
+// regime is a stretch of positions with one version of the tenant's documents
+// and one depth of the network's own.
+type regime struct {
+	from, to uint64 // positions; to is not in it, 0 means that it is in force
+	version  uint64
+	kept     bool // the version's documents are
+	groups   []group
+}
+
+// group is the monitors of a regime that judge at one depth.
+type group struct {
 	depth uint64
 	judge *worker.Rejudge
+	// raised maps those that judged at a greater depth in the regime before to
+	// that depth: what was not due for them there was judged when this one began.
+	raised map[string]uint64
 }
 
-// depths finds at which depths the tenant's versions judge the network.
-func (c *verification) depths(from, to uint64) {
-	c.due = map[uint64]map[uint64]uint64{}
+func (r *regime) contains(position uint64) bool {
+	return r.from <= position && (r.to == 0 || position < r.to)
+}
+
+// regimes cuts the tenant's coverage of the network where its own depth changed.
+func (c *verification) regimes() error {
+	var before map[string]uint64 // monitor -> depth
 	for _, run := range c.tenant.Coverage[c.network.Key] {
-		version, ok := c.tenant.Number(run.Version)
-		if !ok {
-			continue
+		bounds := []uint64{run.From}
+		for _, d := range c.network.Depths {
+			if d.From > run.From && (run.To == 0 || d.From < run.To) {
+				bounds = append(bounds, d.From)
+			}
 		}
-		for _, d := range store.DepthsOn(c.view, version, c.network.Key) {
-			if c.due[d] == nil {
-				c.due[d] = c.network.DueAt(d, from, to)
+		for i, from := range bounds {
+			r := regime{from: from, to: run.To, version: run.Version}
+			if i+1 < len(bounds) {
+				r.to = bounds[i+1]
+			}
+			version, ok := c.tenant.Number(run.Version)
+			if ok {
+				var err error
+				if before, err = c.compile(&r, version, before); err != nil {
+					return err
+				}
+			} else {
+				before = nil
+			}
+			c.list = append(c.list, r)
+		}
+	}
+	return nil
+}
+
+// compile fills a regime and gives the depth of each of its monitors.
+func (c *verification) compile(r *regime, version fsm.Version, before map[string]uint64) (map[string]uint64, error) {
+	r.kept = true
+	own := c.network.DepthAt(r.from)
+	depths := map[string]uint64{}
+	for _, d := range store.DepthsOn(version, c.network.Key, own) {
+		judge, err := worker.NewRejudge(c.view, c.tenant.ID, version, c.network.Key, own, d)
+		if err != nil {
+			return nil, err
+		}
+		g := group{depth: d, judge: judge, raised: map[string]uint64{}}
+		for _, id := range judge.Monitors() {
+			depths[id] = d
+			if was, ok := before[id]; ok && was > d {
+				g.raised[id] = was
+			}
+		}
+		r.groups = append(r.groups, g)
+		for _, depth := range append(slices.Collect(maps.Values(g.raised)), d) {
+			if c.due[depth] == nil {
+				c.due[depth] = c.network.DueAt(depth, c.from, c.to)
 			}
 		}
 	}
+	return depths, nil
 }
 
-// inForce is the number of the version that judged a position.
-func (c *verification) inForce(position uint64) (uint64, bool) {
-	runs := c.tenant.Coverage[c.network.Key]
-	i := slices.IndexFunc(runs, func(r fsm.CoverageRun) bool {
-		return r.From <= position && (r.To == 0 || position < r.To)
-	})
-	if i < 0 {
-		return 0, false
+// judgedAt is the position at which a group judged a height in a regime, and
+// with which monitors: nil means all of them.
+func (c *verification) judgedAt(r *regime, g *group, h uint64) (position uint64, only map[string]bool, ok bool) {
+	position, due := c.due[g.depth][h]
+	if !due {
+		return 0, nil, false
 	}
-	return runs[i].Version, true
+	if r.contains(position) {
+		return position, nil, true
+	}
+	if position >= r.from {
+		return 0, nil, false
+	}
+	for id, was := range g.raised {
+		if at, due := c.due[was][h]; !due || at >= r.from {
+			if only == nil {
+				only = map[string]bool{}
+			}
+			only[id] = true
+		}
+	}
+	return r.from, only, only != nil
 }
 
 // height judges one height again and compares.
@@ -114,35 +186,22 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 	var block *chain.Block
 	expected := map[string]api.Fired{}
 	judged, reason := false, ""
-	for depth, due := range c.due {
-		position, ok := due[h]
-		if !ok {
-			reason = c.whyNotDue(h, depth)
+	for i := range c.list {
+		r := &c.list[i]
+		if !r.kept {
+			if c.dueIn(r, h) {
+				c.out.Unprovable = addHeight(c.out.Unprovable, h, fmt.Sprintf("judged with version %d, whose documents are no longer kept", r.version))
+				judged = true
+			}
 			continue
 		}
-		number, ok := c.inForce(position)
-		switch {
-		case !ok:
-			reason = string(fsm.NotWanted)
-			continue
-		case position > c.cursor.Position:
-			reason = string(fsm.Pending)
-			continue
-		case slices.ContainsFunc(c.cursor.Superseded, func(s fsm.Span) bool { return s.From <= position && position <= s.To }):
-			reason = string(fsm.Superseded)
-			continue
-		}
-		judgings, kept, err := c.version(number)
-		if err != nil {
-			return err
-		}
-		if !kept {
-			c.out.Unprovable = addHeight(c.out.Unprovable, h, fmt.Sprintf("judged with version %d, whose documents are no longer kept", number))
-			judged = true
-			continue
-		}
-		for _, j := range judgings {
-			if j.depth != depth {
+		for j := range r.groups {
+			position, only, ok := c.judgedAt(r, &r.groups[j], h)
+			if !ok {
+				continue
+			}
+			if why := c.notJudged(position); why != "" {
+				reason = why
 				continue
 			}
 			judged = true
@@ -151,14 +210,14 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 					return err
 				}
 			}
-			if err := c.expect(j.judge, block, number, expected); err != nil {
+			if err := c.expect(r.groups[j].judge, block, r.version, only, expected); err != nil {
 				return err
 			}
 		}
 	}
 	if !judged {
 		if reason == "" {
-			reason = string(fsm.NotWanted)
+			reason = c.whyNotDue(h)
 		}
 		c.out.NotJudged = addHeight(c.out.NotJudged, h, reason)
 		return nil
@@ -168,15 +227,42 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 	return nil
 }
 
-func (c *verification) whyNotDue(h, depth uint64) string {
+// dueIn reports whether a height was due, at the network's own depth, in a
+// regime whose documents are no longer kept.
+func (c *verification) dueIn(r *regime, h uint64) bool {
+	own := c.network.DepthAt(r.from)
+	if c.due[own] == nil {
+		c.due[own] = c.network.DueAt(own, c.from, c.to)
+	}
+	position, ok := c.due[own][h]
+	return ok && r.contains(position)
+}
+
+// notJudged tells why what was due at a position is not judged; empty if it is.
+func (c *verification) notJudged(position uint64) string {
+	switch {
+	case position > c.cursor.Position && !c.cursor.Parked():
+		return string(fsm.Pending)
+	case slices.ContainsFunc(c.cursor.Superseded, func(s fsm.Span) bool { return s.From <= position && position <= s.To }):
+		return string(fsm.Superseded)
+	}
+	return ""
+}
+
+func (c *verification) whyNotDue(h uint64) string {
 	for run := range c.network.Runs() {
 		if run.Kind == fsm.Skip && run.Height <= h && h <= run.ToHeight {
 			return string(fsm.Skipped)
 		}
 	}
 	tip, _ := c.network.Branch.Tip()
-	if h+depth > tip.Height {
-		return string(fsm.Pending)
+	for i := range c.list {
+		r := &c.list[i]
+		for _, g := range r.groups {
+			if r.to == 0 && h+g.depth > tip.Height {
+				return string(fsm.Pending)
+			}
+		}
 	}
 	return string(fsm.NotWanted)
 }
@@ -195,34 +281,16 @@ func (c *verification) block(ctx context.Context, h uint64) (*chain.Block, error
 	return b, nil
 }
 
-// version compiles a version's monitors, once.
-func (c *verification) version(number uint64) (list []judging, kept bool, err error) {
-	if list, ok := c.versions[number]; ok {
-		return list, list != nil, nil
-	}
-	version, ok := c.tenant.Number(number)
-	if !ok {
-		c.versions[number] = nil
-		return nil, false, nil
-	}
-	list = []judging{}
-	for _, d := range store.DepthsOn(c.view, version, c.network.Key) {
-		judge, err := worker.NewRejudge(c.view, c.tenant.ID, version, c.network.Key, d)
-		if err != nil {
-			return nil, false, err
-		}
-		list = append(list, judging{d, judge})
-	}
-	c.versions[number] = list
-	return list, true, nil
-}
-
-func (c *verification) expect(j *worker.Rejudge, b *chain.Block, version uint64, into map[string]api.Fired) error {
+// expect adds the alerts that judging a block gives, for all monitors or some.
+func (c *verification) expect(j *worker.Rejudge, b *chain.Block, version uint64, only map[string]bool, into map[string]api.Fired) error {
 	hits, err := j.Judge(b.Payload)
 	if err != nil {
 		return fmt.Errorf("block %v: %w", b.Ref, err)
 	}
 	for _, h := range hits {
+		if only != nil && !only[h.Monitor] {
+			continue
+		}
 		id := alert.NewID(c.tenant.ID, h.Monitor, c.network.Key, h.Transaction).String()
 		into[id] = api.Fired{ID: id, Monitor: h.MonitorName, Block: b.Ref, Tx: h.Transaction, Version: version}
 	}

@@ -46,8 +46,8 @@ type owed struct {
 	keys     map[match.Key]bool
 }
 
-// openBook loads what is in force for the announcement after the cursor, whose
-// log index is given.
+// openBook loads what was in force for the last announcement judged, whose log
+// index and position are given: what has changed since then comes with advance.
 func openBook(v *fsm.View, network, cohort string, index, position uint64, log *slog.Logger, onPanic func(match.Key, any)) (*book, error) {
 	doc, _, err := store.FindNetwork(v, network)
 	if err != nil {
@@ -59,40 +59,14 @@ func openBook(v *fsm.View, network, cohort string, index, position uint64, log *
 	}
 	b := &book{
 		network: network, cohort: cohort, chain: chain, log: log, index: index,
-		depth: doc.ConfirmationBlocks, tenants: map[string]map[string]*monitor{}, engines: map[uint64]engine{},
-	}
-	if depth, ok := b.ownDepth(v, index); ok {
-		b.depth = depth
+		depth: depthAt(v, network, position), tenants: map[string]map[string]*monitor{}, engines: map[uint64]engine{},
 	}
 	for t := range v.Tenants() {
 		if t.Cohort == cohort {
-			b.take(v, t.ID, index, position)
+			b.take(v, t.ID, index, position+1)
 		}
 	}
 	return b, nil
-}
-
-// ownDepth is the depth that the network's document gives at a log index.
-func (b *book) ownDepth(v *fsm.View, index uint64) (uint64, bool) {
-	owner, slug := store.Owner(b.network)
-	t, ok := v.Tenant(owner)
-	if !ok {
-		return 0, false
-	}
-	version, ok := t.InForce(index)
-	if !ok {
-		return 0, false
-	}
-	d, ok := version.Manifest.Find(fsm.DocNetwork, slug)
-	if !ok {
-		return 0, false
-	}
-	n, err := store.Network(v, d)
-	if err != nil {
-		b.log.Error("network document", "error", err)
-		return 0, false
-	}
-	return n.ConfirmationBlocks, true
 }
 
 // advance brings the book to the log index of an announcement: what changed up
@@ -103,19 +77,16 @@ func (b *book) advance(v *fsm.View, index, position uint64) []owed {
 		changed[id] = true
 	}
 	b.index = max(b.index, index)
+	if depth := depthAt(v, b.network, position); depth != b.depth {
+		b.depth = depth
+		for id := range b.tenants {
+			changed[id] = true
+		}
+	}
 	if len(changed) == 0 {
 		return nil
 	}
 	moved := map[[2]uint64]map[match.Key]bool{}
-	owner, _ := store.Owner(b.network)
-	if changed[owner] {
-		if depth, ok := b.ownDepth(v, index); ok && depth != b.depth {
-			b.depth = depth
-			for id := range b.tenants {
-				changed[id] = true
-			}
-		}
-	}
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		for _, m := range b.take(v, id, index, position) {
 			pair := [2]uint64{m.from, m.to}
@@ -204,11 +175,15 @@ func (b *book) watchOf(d fsm.Doc) (fsm.Watch, bool) {
 	return d.Watches[i], true
 }
 
-func (b *book) depthOf(w fsm.Watch) uint64 {
-	if w.Depth == 0 {
-		return b.depth
+func (b *book) depthOf(w fsm.Watch) uint64 { return w.DepthOr(b.depth) }
+
+// depthAt is the depth that the network itself has for an announcement.
+func depthAt(v *fsm.View, network string, position uint64) uint64 {
+	n, ok := v.Network(network)
+	if !ok {
+		return 0
 	}
-	return w.Depth
+	return n.DepthAt(position)
 }
 
 var errNoMonitor = errors.New("no monitor")

@@ -48,10 +48,11 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		}
 	}()
 	v := p.opts.Log.View()
-	n, at, err := p.cursor(v)
+	n, c, err := p.cursor(v)
 	if err != nil {
 		return err
 	}
+	at := c.Position
 	window := windowOf(n)
 	branch := n.Base
 	for _, e := range n.Entries {
@@ -59,20 +60,19 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 			branch = branch.Step(e, window)
 		}
 	}
-	index := v.Index()
-	if e, ok := n.Entry(at + 1); ok {
-		index = e.Index
-	}
-	b, err := openBook(v, p.network, p.opts.Cohort, index, at+1, p.log, p.onPanic)
+	b, err := openBook(v, p.network, p.opts.Cohort, c.Index, at, p.log, p.onPanic)
 	if err != nil {
 		return err
 	}
 	for {
 		changed := p.opts.Log.Changed(fsm.TopicNetwork(p.network))
 		v := p.opts.Log.View()
-		n, _, err := p.cursor(v)
+		n, c, err := p.cursor(v)
 		if err != nil {
 			return err
+		}
+		if c.Position > at {
+			return errMoved
 		}
 		p.metrics.behind.WithLabelValues(p.network).Set(float64(n.Next - 1 - at))
 		pending := n.Entries[len(n.Entries)-int(min(n.Next-1-at, uint64(len(n.Entries)))):]
@@ -112,16 +112,16 @@ func windowOf(n *fsm.Network) int {
 	return int(n.Lease.Window)
 }
 
-func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, uint64, error) {
+func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, *fsm.Cursor, error) {
 	if p.fenced(v) {
-		return nil, 0, fsm.ErrStaleEpoch
+		return nil, nil, fsm.ErrStaleEpoch
 	}
 	n, ok := v.Network(p.network)
 	c, wanted := v.Cursor(p.network, p.opts.Cohort)
 	if !ok || !wanted || c.Parked() {
-		return nil, 0, errUnwanted
+		return nil, nil, errUnwanted
 	}
-	return n, c.Position, nil
+	return n, c, nil
 }
 
 func (p *pipeline) onPanic(key match.Key, value any) {
@@ -271,11 +271,11 @@ func (p *pipeline) fetch(ctx context.Context, e fsm.Entry, ref fsm.BlockRef) (pa
 			return nil, false, context.Cause(ctx)
 		}
 		v := p.opts.Log.View()
-		switch _, at, err := p.cursor(v); {
+		switch _, c, err := p.cursor(v); {
 		case err != nil:
 			return nil, false, err
-		case at >= e.Position:
-			return nil, false, fmt.Errorf("%w: to %d from before %d", errMoved, at, e.Position)
+		case c.Position >= e.Position:
+			return nil, false, fmt.Errorf("%w: to %d from before %d", errMoved, c.Position, e.Position)
 		}
 		if p.rolledBack(v, e, ref) {
 			p.metrics.stalled.WithLabelValues(p.network).Set(0)

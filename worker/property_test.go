@@ -76,7 +76,6 @@ type world struct {
 	seen   map[string][]told // per network: what was announced, with what was in force
 	gone   map[string]int    // tenant -> announcements made (of all networks) when it was last deleted
 	count  int
-	redone bool // something has made a pipeline begin anew
 }
 
 // told is one announcement with the configuration in force.
@@ -145,7 +144,7 @@ func (w *world) play(a action, p *process) *process {
 		if w.versions[a.tenant] > 0 {
 			w.deleteTenant(a.tenant)
 			delete(w.docs, a.tenant)
-			w.gone[a.tenant], w.redone = w.count, true
+			w.gone[a.tenant] = w.count
 		}
 	case "pass":
 		pass(time.Duration(a.n+1) * time.Second)
@@ -162,10 +161,8 @@ func (w *world) play(a action, p *process) *process {
 	case "accept":
 		w.locked(func() { delete(w.refuse, "flaky") })
 	case "crash":
-		w.redone = true
 		w.locked(func() { p.life = a.n })
 	case "restart":
-		w.redone = true
 		w.found() // Run finishes what it has begun
 		_ = p.stop()
 		return w.start(-1)
@@ -198,7 +195,6 @@ func (w *world) expect() map[string][]due {
 		type laid struct {
 			ref  fsm.BlockRef
 			peak uint64 // greatest tip so far while it lay on the branch; its own height at first
-			new  bool
 		}
 		var branch []laid
 		var before map[string]inForce
@@ -214,9 +210,7 @@ func (w *world) expect() map[string][]due {
 				old, held := before[name]
 				for _, b := range branch {
 					if held && m.depth < old.depth && b.peak >= b.ref.Height+m.depth && b.peak < b.ref.Height+old.depth {
-						// Which depth was in force last, the state does not tell a
-						// pipeline that begins anew: see docs/worker.md.
-						add(m, b.ref, !w.redone)
+						add(m, b.ref, true)
 					}
 				}
 			}

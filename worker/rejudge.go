@@ -11,8 +11,9 @@ import (
 // Rejudge judges blocks with one version of a tenant's monitors on a network,
 // as a worker would, and delivers nothing.
 type Rejudge struct {
-	chain  chainEngines
-	engine engine
+	chain    chainEngines
+	engine   engine
+	monitors []string
 }
 
 // Found is a match of a re-judged block.
@@ -22,8 +23,9 @@ type Found struct {
 	Transaction string
 }
 
-// NewRejudge compiles the monitors that judge a network at a depth.
-func NewRejudge(v *fsm.View, tenant string, version fsm.Version, network string, depth uint64) (*Rejudge, error) {
+// NewRejudge compiles the monitors that judge a network at a depth; own is the
+// network's own one.
+func NewRejudge(v *fsm.View, tenant string, version fsm.Version, network string, own, depth uint64) (*Rejudge, error) {
 	doc, _, err := store.FindNetwork(v, network)
 	if err != nil {
 		return nil, err
@@ -38,7 +40,7 @@ func NewRejudge(v *fsm.View, tenant string, version fsm.Version, network string,
 	r := &Rejudge{chain: chain, engine: chain.engine()}
 	for _, d := range version.Manifest.Docs {
 		for _, w := range d.Watches {
-			if w.Network != network || store.DepthOf(v, w, version.Index) != depth {
+			if w.Network != network || w.DepthOr(own) != depth {
 				continue
 			}
 			m, err := store.Monitor(v, d)
@@ -46,12 +48,16 @@ func NewRejudge(v *fsm.View, tenant string, version fsm.Version, network string,
 				return nil, err
 			}
 			about := &monitor{doc: d, watch: w, name: m.Name, slug: w.Slug}
+			r.monitors = append(r.monitors, d.ID)
 			r.engine.add(match.Key{Tenant: tenant, Monitor: d.ID}, m, about, 0)
 			break
 		}
 	}
 	return r, failed
 }
+
+// Monitors are the ids of the monitors it judges with.
+func (r *Rejudge) Monitors() []string { return r.monitors }
 
 // Judge finds the matches of a block, whatever they cost.
 func (r *Rejudge) Judge(payload []byte) ([]Found, error) {

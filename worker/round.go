@@ -153,17 +153,18 @@ func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Vers
 // record waits, within patience, for the first attempts and commits what came
 // of them together with the cursor's move.
 func (r *round) record(ctx context.Context, steps []step) error {
-	patience := time.NewTimer(r.opts.Patience)
-	defer patience.Stop()
-	for _, f := range r.fired {
-		for _, d := range f.deliveries {
-			if d.attempt != nil {
-				continue
-			}
-			if err := d.await(ctx, patience); err != nil {
-				return err
-			}
-		}
+	early := min(earlyRecord, r.opts.Patience)
+	slow, err := r.await(ctx, early)
+	if err == nil && slow {
+		// One slow receiver must not keep the others' deliveries unrecorded: a
+		// crash would send them all again.
+		err = r.recordSent(ctx)
+	}
+	if err == nil && slow {
+		_, err = r.await(ctx, r.opts.Patience-early)
+	}
+	if err != nil {
+		return err
 	}
 	now := time.Now().UnixMilli()
 	c := &fsm.Progress{
@@ -199,7 +200,7 @@ func (r *round) record(ctx context.Context, steps []step) error {
 	for _, d := range pending {
 		adopted = append(adopted, r.opts.Outbox.Adopt(d.Key.String(), d.done))
 	}
-	err := r.commit(ctx, c)
+	err = r.commit(ctx, c)
 	for _, committed := range adopted {
 		committed(err == nil)
 	}
@@ -210,6 +211,50 @@ func (r *round) record(ctx context.Context, steps []step) error {
 		r.opts.Recorder.Record(recorded)
 	}
 	return nil
+}
+
+// earlyRecord is how long first attempts may take before those that are done are
+// recorded without the others.
+const earlyRecord = 100 * time.Millisecond
+
+// await waits for first attempts, and tells whether some are still under way
+// when the time is over.
+func (r *round) await(ctx context.Context, limit time.Duration) (slow bool, err error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for _, f := range r.fired {
+		for _, d := range f.deliveries {
+			if d.attempt != nil {
+				continue
+			}
+			if err := d.await(ctx, timer); err != nil {
+				return false, err
+			}
+			slow = slow || d.attempt == nil
+		}
+	}
+	return slow, nil
+}
+
+// recordSent commits the deliveries that are done, and leaves the cursor.
+func (r *round) recordSent(ctx context.Context) error {
+	now := time.Now().UnixMilli()
+	c := &fsm.Progress{Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Network: r.network}
+	for _, f := range r.fired {
+		entry := f.entry(now)
+		for _, d := range f.deliveries {
+			if d.attempt != nil && d.attempt.Err == nil {
+				entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: fsm.Sent})
+			}
+		}
+		if len(entry.Deliveries) > 0 {
+			c.Fired = append(c.Fired, entry)
+		}
+	}
+	if len(c.Fired) == 0 {
+		return nil
+	}
+	return r.commit(ctx, c)
 }
 
 // commit proposes until the outcome is known: a lost leadership leaves it open,
@@ -272,6 +317,9 @@ func (d *sending) outcome(c *fsm.Progress, now int64) (fsm.Outcome, error) {
 		return fsm.HandedOver, nil
 	}
 	out.Reason = d.attempt.Err.Error()
+	if wait := d.attempt.Result.RetryAfter; wait > 0 {
+		out.NotBefore = now + wait.Milliseconds()
+	}
 	if d.attempt.Result.Permanent {
 		c.Dead = append(c.Dead, fsm.Dead{Outgoing: out, DiedAt: now})
 		return fsm.Refused, nil

@@ -184,6 +184,9 @@ func (w *Worker) follow(ctx, work context.Context, network string) error {
 		began := time.Now()
 		err := newPipeline(w, network, log).run(ctx, work)
 		switch {
+		case errors.Is(err, errMoved):
+			pause = firstPause / 2 // which makes the next one the first
+			continue
 		case ctx.Err() != nil, errors.Is(err, errUnwanted):
 			return nil
 		case errors.Is(err, fsm.ErrStaleEpoch):

@@ -24,10 +24,14 @@ func (n *Network) Notices() Problems {
 
 // Notices says what of the monitor is kept but has no effect.
 func (m *Monitor) Notices() Problems {
-	if len(m.TriggerConditions) == 0 {
-		return nil
+	var ps Problems
+	if len(m.TriggerConditions) > 0 {
+		ps = append(ps, note("trigger_conditions", "are not supported yet: they are kept but drop no match"))
 	}
-	return Problems{note("trigger_conditions", "are not supported yet: they are kept but drop no match")}
+	if m.Mode != "" {
+		ps = append(ps, note("mode", "is not supported yet: alerts fire as without it"))
+	}
+	return ps
 }
 
 // Notices says whether the trigger is kept but sends nothing.

@@ -132,7 +132,10 @@ func TestQuery(t *testing.T) {
 	if diff := cmp.Diff([]Alert{want}, got); diff != "" {
 		t.Errorf("read back differs (-recorded +read):\n%s", diff)
 	}
-	for range j.Alerts("acme", "net", 0, ^uint64(0)) {
+	for _, err := range j.Alerts("acme", "net", 0, ^uint64(0)) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // who has seen enough is told no more
 	}
 	if !j.Has(&want) {

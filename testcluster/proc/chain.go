@@ -60,8 +60,9 @@ type Info struct {
 
 // Reorg is what dev_reorg tells, as far as tests ask.
 type Reorg struct {
-	Fork Ref   `json:"fork"`
-	Dead []Ref `json:"dead"`
+	Fork   Ref   `json:"fork"`
+	Dead   []Ref `json:"dead"`
+	Blocks []Ref `json:"blocks"` // the new branch
 }
 
 // Transfers is the answer of dev_expectedTransfers.

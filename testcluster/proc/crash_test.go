@@ -37,7 +37,8 @@ type driver struct {
 	rng    *rand.Rand
 	dead   map[string]bool // hashes of blocks that are no longer on the chain
 	reorgs int
-	since  int // blocks, after the last reorganisation
+	since  int      // blocks, after the last reorganisation
+	born   sync.Map // hash of a block -> when it was made
 	err    error
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -85,7 +86,8 @@ func (d *driver) run(ctx context.Context) error {
 func (d *driver) step(ctx context.Context, mode string) error {
 	d.since++
 	if d.since < 3*reorgEvery && d.rng.IntN(reorgEvery) > 0 {
-		_, err := d.chain.Commit(ctx, 1)
+		blocks, err := d.chain.Commit(ctx, 1)
+		d.note(blocks)
 		return err
 	}
 	d.since = 0
@@ -94,10 +96,24 @@ func (d *driver) step(ctx context.Context, mode string) error {
 		return err
 	}
 	d.reorgs++
+	d.note(r.Blocks)
 	for _, b := range r.Dead {
 		d.dead[b.Hash] = true
 	}
 	return nil
+}
+
+func (d *driver) note(blocks []Ref) {
+	for _, b := range blocks {
+		d.born.Store(b.Hash, time.Now())
+	}
+}
+
+// young reports whether a block was made so short a time ago that what is sent
+// of it cannot come from an outbox, whose first attempt is 5 s later.
+func (d *driver) young(hash string) bool {
+	at, ok := d.born.Load(hash)
+	return ok && time.Since(at.(time.Time)) < 4*time.Second
 }
 
 // rest ends traffic and reorganisations and lets the chain come to rest.
@@ -124,14 +140,15 @@ func (d *driver) rest(t testing.TB) Info {
 }
 
 // moody is a receiver with the habits of real ones: it takes its time, refuses
-// the first attempt of one key in twenty, and is so slow with one in fifty that
-// the node goes on without waiting for it.
-func moody() func(*http.Request, Delivery) int {
+// the first attempt of one key in twenty, and is so slow with one in two hundred
+// that the node goes on without waiting for it. What an outbox sends it does not
+// refuse: the next attempt would come after minutes.
+func moody(d *driver) func(*http.Request, Delivery) int {
 	var mu sync.Mutex
 	refused := map[string]bool{}
-	return func(req *http.Request, d Delivery) int {
+	return func(req *http.Request, got Delivery) int {
 		h := fnv.New64a()
-		_, _ = h.Write([]byte(d.Key)) // it never fails
+		_, _ = h.Write([]byte(got.Key)) // it never fails
 		mood := h.Sum64()
 		wait := time.Duration(mood%30) * time.Millisecond
 		if mood%200 == 11 {
@@ -145,8 +162,8 @@ func moody() func(*http.Request, Delivery) int {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if mood%20 == 7 && !refused[d.Key] {
-			refused[d.Key] = true
+		if mood%20 == 7 && d.young(got.BlockHash) && !refused[got.Key] {
+			refused[got.Key] = true
 			return http.StatusServiceUnavailable
 		}
 		return 0
@@ -170,7 +187,6 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	receiver := NewReceiver(t)
-	receiver.Refuse = moody()
 	subjects := []subject{
 		{tenant: "alice", network: "devnet", slug: "devnet", depth: 2, monitors: []string{"transfers", "large", "failing", "calls"}},
 		{tenant: "bob", network: "devnet", slug: "devnet", depth: 2, monitors: []string{"transfers", "large"}, optional: "calls"},
@@ -179,6 +195,7 @@ func TestCrash(t *testing.T) {
 	n := NewNode(t, dir)
 	setUp(t, n.Folder, chain, receiver, subjects)
 	d := drive(t, chain, blockTime, seed)
+	receiver.Refuse = moody(d)
 
 	there := false
 	crashes(t, n, d, restarts, rand.New(rand.NewPCG(seed, 2)), func() {

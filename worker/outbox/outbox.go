@@ -172,6 +172,9 @@ func (o *Outbox) tidy() {
 // as the schedule says from the hand-over on, so that a node that is started
 // again and again does not use the attempts up early.
 func (o *Outbox) firstDue(entry *fsm.Outgoing) time.Time {
+	if entry.NotBefore != 0 {
+		return time.UnixMilli(entry.NotBefore)
+	}
 	at := time.UnixMilli(entry.At)
 	for _, pause := range o.opts.Schedule[:min(max(int(entry.Attempts), 1), len(o.opts.Schedule))] {
 		at = at.Add(pause)
@@ -226,8 +229,10 @@ func (o *Outbox) ended(key string, attempts uint32, a Attempt) {
 		o.metrics.attempts.WithLabelValues("failed").Inc()
 		pause := o.opts.Schedule[attempts-1]
 		pause += time.Duration(rand.Float64() * 0.2 * float64(pause)) // so that receivers are not met by all at once
+		due := time.Now().Add(max(pause, a.Result.RetryAfter))
+		s.NotBefore = due.UnixMilli()
 		o.mu.Lock()
-		o.due[key] = time.Now().Add(max(pause, a.Result.RetryAfter))
+		o.due[key] = due
 		o.mu.Unlock()
 	}
 	select {

@@ -49,7 +49,9 @@ type attempt struct {
 
 func newRig(t *testing.T) *rig {
 	r := &rig{t: t, state: fsm.New(), busy: map[string]int{}}
-	r.answer = func(*notify.Notification) (notify.Result, error) { return notify.Result{Status: 503}, errors.New("busy") }
+	r.answer = func(*notify.Notification) (notify.Result, error) {
+		return notify.Result{Status: 503}, errors.New("busy")
+	}
 	r.configure(0, "hook")
 	epoch, err := r.apply(&fsm.PutCohort{ID: "c", Node: "n"})
 	if err != nil {
@@ -199,8 +201,8 @@ func (r *rig) handOver(trigger string, numbers ...int) {
 }
 
 // start runs an outbox; end stops it and waits.
-func (r *rig) start() (o *Outbox, end func()) {
-	o = New(Options{
+func (r *rig) start() (_ *Outbox, end func()) {
+	o := New(Options{
 		Log: r, Sender: r, Triggers: store.NewTriggers(plain{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
@@ -331,6 +333,32 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
+// What a receiver asked for holds after a restart as well.
+func TestRetryAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.answer = func(*notify.Notification) (notify.Result, error) {
+			return notify.Result{Status: 429, RetryAfter: 3 * time.Hour}, errors.New("slow down")
+		}
+		r.handOver("hook", 1)
+		_, end := r.start()
+		pass(time.Minute)
+		for range 5 {
+			end()
+			_, end = r.start()
+			pass(30 * time.Minute)
+		}
+		if got := len(r.tries()); got != 1 {
+			t.Errorf("%d attempts before the receiver's time was over, want 1", got)
+		}
+		pass(30 * time.Minute)
+		if got := len(r.tries()); got != 2 {
+			t.Errorf("%d attempts after it, want 2", got)
+		}
+		end()
+	})
+}
+
 // A restart neither loses nor hastens anything, however often it happens.
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -355,8 +383,8 @@ func TestRestart(t *testing.T) {
 		if len(r.tries()) != 2 {
 			t.Fatalf("%d attempts after 6 minutes, want 2", len(r.tries()))
 		}
-		if got := r.tries()[1].at.Sub(began); got != Schedule[0]+Schedule[1] {
-			t.Errorf("the third attempt came after %v, want %v", got, Schedule[0]+Schedule[1])
+		if got := r.tries()[1].at.Sub(began); got < Schedule[0]+Schedule[1] || got > Schedule[0]+Schedule[1]*12/10 {
+			t.Errorf("the third attempt came after %v, want %v and up to a fifth of the last pause more", got, Schedule[0]+Schedule[1])
 		}
 		// What became due while nothing ran is made at once, once.
 		pass(24 * time.Hour)

@@ -88,39 +88,14 @@ func FindNetwork(v *fsm.View, key string) (n *spec.Network, owner string, err er
 	return n, owner, err
 }
 
-// DepthOf is how deep a block must lie for a monitor's watch: its own depth, or
-// that of the network's document in force at a log index.
-func DepthOf(v *fsm.View, w fsm.Watch, index uint64) uint64 {
-	if w.Depth != 0 {
-		return w.Depth
-	}
-	owner, slug := Owner(w.Network)
-	t, ok := v.Tenant(owner)
-	if !ok {
-		return 0
-	}
-	version, ok := t.InForce(index)
-	if !ok {
-		version = t.Current
-	}
-	d, ok := version.Manifest.Find(fsm.DocNetwork, slug)
-	if !ok {
-		return 0
-	}
-	n, err := Network(v, d)
-	if err != nil {
-		return 0
-	}
-	return n.ConfirmationBlocks
-}
-
-// DepthsOn lists the depths at which a version's monitors judge a network.
-func DepthsOn(v *fsm.View, version fsm.Version, network string) []uint64 {
+// DepthsOn lists the depths at which a version's monitors judge a network whose
+// own depth is given.
+func DepthsOn(version fsm.Version, network string, own uint64) []uint64 {
 	var out []uint64
 	for _, d := range version.Manifest.Docs {
 		for _, w := range d.Watches {
 			if w.Network == network {
-				out = append(out, DepthOf(v, w, version.Index))
+				out = append(out, w.DepthOr(own))
 			}
 		}
 	}

@@ -54,6 +54,7 @@ func Pack(ctx context.Context, tenant string, f *spec.Folder, shared map[string]
 		if err := p.document(ctx, tenant, fsm.DocNetwork, slug, f.Networks[slug], new(spec.Network), sealer); err != nil {
 			return nil, err
 		}
+		p.Manifest.Docs[len(p.Manifest.Docs)-1].Depth = f.Networks[slug].ConfirmationBlocks
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.Triggers)) {
 		if err := p.document(ctx, tenant, fsm.DocTrigger, id, f.Triggers[id], new(spec.Trigger), sealer); err != nil {

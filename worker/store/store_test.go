@@ -273,6 +273,11 @@ func TestWatches(t *testing.T) {
 			}
 		}
 	}
+	for _, d := range p.Manifest.Docs {
+		if n := folder().Networks[d.ID]; d.Kind == fsm.DocNetwork && d.Depth != n.ConfirmationBlocks {
+			t.Errorf("network %q has the depth %d, want %d", d.ID, d.Depth, n.ConfirmationBlocks)
+		}
+	}
 	if got := fmt.Sprint(p.Manifest.Wanted); got != "[acme/anvil mainnet]" {
 		t.Errorf("wanted %s", got)
 	}
@@ -342,14 +347,11 @@ func TestFindNetwork(t *testing.T) {
 		}
 	}
 	acme, _ := v.Tenant("acme")
-	if got := store.DepthsOn(v, acme.Current, "mainnet"); !slices.Equal(got, []uint64{7, 12}) {
+	if got := store.DepthsOn(acme.Current, "mainnet", 12); !slices.Equal(got, []uint64{7, 12}) {
 		t.Errorf("depths on mainnet %v, want 7 and 12", got)
 	}
-	if got := store.DepthsOn(v, acme.Current, "acme/anvil"); !slices.Equal(got, []uint64{4}) {
+	if got := store.DepthsOn(acme.Current, "acme/anvil", 0); !slices.Equal(got, []uint64{4}) {
 		t.Errorf("depths on acme/anvil %v, want 4", got)
-	}
-	if got := store.DepthOf(v, fsm.Watch{Network: "unknown"}, v.Index()); got != 0 {
-		t.Errorf("depth of an unknown network %d, want 0", got)
 	}
 }
 

@@ -1,0 +1,248 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/notify"
+	"github.com/ozmo-dev/ozmo/worker/outbox"
+	"github.com/ozmo-dev/ozmo/worker/store"
+)
+
+// process is one run of a worker. It can die at any of its effects.
+type process struct {
+	*rig
+	worker *Worker
+	epoch  uint64
+	cancel context.CancelFunc
+	done   chan error
+	reg    *prometheus.Registry
+
+	// propose, when set, stands before each proposal; deliver before each send.
+	propose func(c fsm.Command) error
+	deliver func(n *notify.Notification)
+	viewed  func(v *fsm.View) // sees what is about to be read
+
+	life  int // effects left until it dies; negative: it lives
+	dead  bool
+	ended bool
+}
+
+var errDead = errors.New("the process is dead")
+
+// start runs a worker under a new epoch. life is the number of effects after
+// which it dies, negative for ever.
+func (r *rig) start(life int, change ...func(*process, *Options)) *process {
+	r.t.Helper()
+	p := r.prepare(life, change...)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	p.cancel = cancel
+	go func() { p.done <- p.worker.Run(ctx) }()
+	return p
+}
+
+// prepare makes a process that does not run yet.
+func (r *rig) prepare(life int, change ...func(*process, *Options)) *process {
+	r.t.Helper()
+	epoch, ok := r.must(&fsm.PutCohort{ID: cohort, Node: cohort}).(uint64)
+	if !ok {
+		r.t.Fatal("no epoch")
+	}
+	p := &process{rig: r, epoch: epoch, life: life, done: make(chan error, 1), reg: prometheus.NewRegistry()}
+	opts := Options{
+		Cohort: cohort, Epoch: epoch, Log: p, Blocks: p, Sender: p, Outbox: p, Recorder: p, Triggers: store.NewTriggers(unsealed{}),
+		Logger: slog.New(slog.DiscardHandler), Registerer: p.reg, Grace: time.Millisecond,
+	}
+	for _, c := range change {
+		c(p, &opts)
+	}
+	p.worker = New(opts)
+	return p
+}
+
+// stop ends a process and returns what Run returned.
+func (p *process) stop() error {
+	p.cancel()
+	if p.ended {
+		return nil
+	}
+	p.ended = true
+	return <-p.done
+}
+
+// effect counts one step towards death and reports whether the process lives.
+// The caller holds mu.
+func (p *process) effect() bool {
+	if p.life > 0 {
+		p.life--
+	}
+	if p.life == 0 && !p.dead {
+		p.dead = true
+		p.cancel()
+	}
+	return !p.dead
+}
+
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.effect()
+}
+
+func (p *process) View() *fsm.View {
+	v := p.state.View()
+	if p.viewed != nil {
+		p.viewed(v)
+	}
+	return v
+}
+
+// calledBy reports whether a function whose name holds a text is being run.
+func calledBy(name string) bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.Contains(f.Function, name) {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+func (p *process) Changed(t fsm.Topic) <-chan struct{} { return p.state.Changed(t) }
+
+func (p *process) Propose(_ context.Context, c fsm.Command) (any, error) {
+	if p.propose != nil {
+		if err := p.propose(c); err != nil {
+			return nil, err
+		}
+	}
+	if progress, ok := c.(*fsm.Progress); ok {
+		p.check(progress)
+	}
+	if !p.alive() {
+		return nil, errDead
+	}
+	out, err := p.apply(c)
+	if !p.alive() {
+		return nil, errDead
+	}
+	return out, err
+}
+
+// check holds progress to its rules: what it calls sent was accepted, what it
+// hands over is complete.
+func (p *process) check(c *fsm.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	handed, refused := map[string]bool{}, map[string]bool{}
+	for _, o := range c.Outbox {
+		handed[o.Key] = true
+	}
+	for _, d := range c.Dead {
+		refused[d.Key] = true
+	}
+	for _, f := range c.Fired {
+		for _, d := range f.Deliveries {
+			accepted := slices.ContainsFunc(p.sent, func(s sent) bool { return s.Key == d.Key })
+			switch {
+			case d.Outcome == fsm.Sent && !accepted && !p.dead:
+				p.broke("%s is recorded as sent and was not", d.Key)
+			case d.Outcome == fsm.HandedOver && !handed[d.Key]:
+				p.broke("%s is recorded as handed over and is not in the outbox", d.Key)
+			case d.Outcome == fsm.Refused && !refused[d.Key]:
+				p.broke("%s is recorded as refused and is no dead letter", d.Key)
+			}
+		}
+	}
+}
+
+var errNoPayload = errors.New("no such block here")
+
+func (p *process) Block(_ context.Context, _ string, ref fsm.BlockRef) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	data, ok := p.payloads[ref.Hash]
+	if !ok || p.missing[ref.Hash] {
+		return nil, errNoPayload
+	}
+	p.asked[ref.Hash]++
+	return data, nil
+}
+
+// Deliver is the receiver.
+func (p *process) Deliver(ctx context.Context, n *notify.Notification) (notify.Result, error) {
+	if p.deliver != nil {
+		p.deliver(n)
+	}
+	p.mu.Lock()
+	gate := p.silent[n.Trigger.Name]
+	p.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return notify.Result{}, context.Cause(ctx)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.effect() {
+		return notify.Result{}, errDead
+	}
+	if result, ok := p.refuse[n.Trigger.Name]; ok {
+		return result, errors.New("refused")
+	}
+	p.sent = append(p.sent, sent{
+		Key: n.Key.String(), Tenant: n.Alert.Tenant, Monitor: n.Alert.MonitorID, Trigger: n.Trigger.Name,
+		Block: n.Alert.Block, Position: n.Alert.Position, Version: n.Alert.Version, Epoch: p.epoch,
+	})
+	if !p.effect() {
+		return notify.Result{}, errDead
+	}
+	return notify.Result{Status: 200}, nil
+}
+
+func (p *process) Adopt(key string, done <-chan outbox.Attempt) func(bool) {
+	return func(ok bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if ok {
+			p.adopted[key] = done
+		}
+	}
+}
+
+func (p *process) Record(list []Recorded) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recorded = append(p.recorded, list...)
+}
+
+// metric reads the sum of a metric over its labels.
+func (p *process) metric(name string) float64 {
+	families, err := p.reg.Gather()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var sum float64
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
