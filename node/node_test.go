@@ -402,6 +402,77 @@ func TestReceiverDownIsNoLoss(t *testing.T) {
 	})
 }
 
+// When the depth is lowered, what lies between the two depths is due at once:
+// also when the node was down meanwhile.
+func TestDepthChange(t *testing.T) {
+	for name, whileDown := range map[string]bool{"reload": false, "restart": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			file := filepath.Join(r.config, "networks", "fake.json")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			depth := func(d string) {
+				r.write("networks/fake.json", strings.Replace(string(text), `"confirmation_blocks":1`, `"confirmation_blocks":`+d, 1))
+			}
+			depth("6")
+			r.start()
+			from := r.chain.Head().Number + 1
+			var all []fsm.Hash
+			add := func(n int) {
+				for range n {
+					all = append(all, r.chain.ExtendWith(fakechain.Transfer(alice, bob, uint64(len(all)+1))).Txs[0].Hash)
+				}
+			}
+			add(10)
+			r.expect("All transfers", all[3])
+			change := func(d string) {
+				depth(d)
+				if whileDown {
+					r.stop()
+					r.start()
+				} else if _, err := r.node.Reload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			change("2")
+			add(1)
+			for _, tx := range all[:9] {
+				r.expect("All transfers", tx)
+			}
+			change("4")
+			add(6)
+			for _, tx := range all[:13] {
+				r.expect("All transfers", tx)
+			}
+			if n := r.receiver.count("All transfers"); n != 13 {
+				t.Errorf("%d deliveries, want 13", n)
+			}
+			eventually.Nil(t, func() error {
+				v, err := client.New(r.data).Verify(t.Context(), "default", "fake", from, from+12, nil)
+				if err == nil && (!v.Proved() || v.Confirmed != 13) {
+					err = fmt.Errorf("not proved: %+v", v)
+				}
+				return err
+			})
+		})
+	}
+}
+
+func TestBrokenFolderAtRestart(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.expect("All transfers", r.transfer(5))
+	r.stop()
+	r.write("monitors/all.json", "{")
+	r.start()
+	r.expect("All transfers", r.transfer(6))
+	if !strings.Contains(r.log.String(), "monitors/all.json") {
+		t.Error("the log does not name the broken file")
+	}
+}
+
 func TestBadConfigurationAtFirstStart(t *testing.T) {
 	r := newRig(t)
 	r.monitor("monitors/all.json", "All transfers", "valeu > 1")
