@@ -257,27 +257,31 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	return nil, nil
 }
 
-// letGo forgets versions that no cursor needs, beyond those kept for verify.
+// letGo forgets the oldest versions that no cursor needs, beyond those kept for
+// verify.
 func (t *tx) letGo(tenant *Tenant) error {
 	docs := 0
 	for _, v := range tenant.Previous {
 		docs += len(v.Manifest.Docs)
 	}
-	for len(tenant.Previous) > 0 {
-		oldest := tenant.Previous[0]
+	over := len(tenant.Previous) - keepVersions
+	var kept []Version
+	for i, v := range tenant.Previous {
 		successor := tenant.Current
-		if len(tenant.Previous) > 1 {
-			successor = tenant.Previous[1]
+		if i+1 < len(tenant.Previous) {
+			successor = tenant.Previous[i+1]
 		}
-		if len(tenant.Previous) <= keepVersions && docs <= keepDocs || t.needed(tenant, oldest, successor.Index) {
-			return nil
+		if over <= 0 && docs <= keepDocs || t.needed(tenant, v, successor.Index) {
+			kept = append(kept, v)
+			continue
 		}
-		if err := t.count(oldest.Manifest, -1); err != nil {
+		if err := t.count(v.Manifest, -1); err != nil {
 			return err
 		}
-		docs -= len(oldest.Manifest.Docs)
-		tenant.Previous = tenant.Previous[1:]
+		docs -= len(v.Manifest.Docs)
+		over--
 	}
+	tenant.Previous = kept
 	return nil
 }
 
@@ -290,8 +294,12 @@ func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
 		if !ok {
 			return false
 		}
-		e, ok := n.Entry(c.Position + 1)
-		return ok && e.Index < successor
+		if e, ok := n.Entry(c.Position + 1); ok && e.Index < successor {
+			return true
+		}
+		// The version that the cursor stands in tells which depths were in force
+		// before the next announcement.
+		return v.Index <= c.Index && c.Index < successor
 	}
 	for _, key := range v.Manifest.Wanted {
 		if c, ok := t.Cursor(key, tenant.Cohort); ok && !c.Parked() && behind(c) {

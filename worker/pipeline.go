@@ -180,6 +180,9 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 		if err == nil {
 			err = r.fire(ctx, &steps[i], j)
 		}
+		for k := 0; err == nil && k < len(j.late); k++ {
+			err = r.fire(ctx, &steps[i], p.judgeLate(&steps[i], j.late[k]))
+		}
 		if err != nil {
 			return errors.Join(err, record(i))
 		}
@@ -191,7 +194,16 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 type judged struct {
 	hits       []hitAt
 	superseded bool
+	late       []late
 	err        error
+}
+
+// late is the part of a judgement that is left for after everybody else: the
+// tenants that it costs more than their budget.
+type late struct {
+	judgement
+	block   timedBlock
+	tenants []string
 }
 
 type hitAt struct {
@@ -205,16 +217,36 @@ type timedBlock struct {
 	time  time.Time
 }
 
-// judgeStep judges every block of a step. Tenants that cost more than their
-// budget are judged again, without one, after everybody else.
-func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
-	defer func() {
-		if r := recover(); r != nil {
-			p.metrics.panics.Inc()
-			p.log.Error("panic while judging a block", "position", s.entry.Position, "panic", r, "stack", string(debug.Stack()))
-			j = judged{err: fmt.Errorf("position %d: panic: %v", s.entry.Position, r)}
+// contain turns a panic while judging a step into its error.
+func (p *pipeline) contain(s *step, j *judged) {
+	if r := recover(); r != nil {
+		p.metrics.panics.Inc()
+		p.log.Error("panic while judging a block", "position", s.entry.Position, "panic", r, "stack", string(debug.Stack()))
+		*j = judged{err: fmt.Errorf("position %d: panic: %v", s.entry.Position, r)}
+	}
+}
+
+// judgeLate judges, without a budget, for tenants that exceeded theirs.
+func (p *pipeline) judgeLate(s *step, l late) (j judged) {
+	defer p.contain(s, &j)
+	hits, _ := l.engine.judge(l.block.block, s.entry.Position, 0, func(t string) bool { return slices.Contains(l.tenants, t) })
+	j.add(hits, l.judgement, l.block)
+	return j
+}
+
+// add keeps those hits of a judgement that it asks for.
+func (j *judged) add(hits []hit, task judgement, blk timedBlock) {
+	for _, h := range hits {
+		if task.only == nil || task.only[h.Key] {
+			j.hits = append(j.hits, hitAt{h, task.ref, blk.time})
 		}
-	}()
+	}
+}
+
+// judgeStep judges every block of a step. Tenants that a block costs more than
+// their budget are left for judgeLate.
+func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
+	defer p.contain(s, &j)
 	j.superseded = s.superseded
 	decoded := map[fsm.BlockRef]timedBlock{}
 	for _, task := range s.judgements {
@@ -237,16 +269,11 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 		hits, over := task.engine.judge(blk.block, s.entry.Position, p.opts.Budget, nil)
 		if len(over) > 0 {
 			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(over)))
-			again, _ := task.engine.judge(blk.block, s.entry.Position, 0, func(t string) bool { return slices.Contains(over, t) })
-			hits = append(hits, again...)
+			j.late = append(j.late, late{task, blk, over})
 		}
 		p.metrics.judging.WithLabelValues(p.network).Observe(time.Since(start).Seconds())
 		p.metrics.blocks.WithLabelValues(p.network).Inc()
-		for _, h := range hits {
-			if task.only == nil || task.only[h.Key] {
-				j.hits = append(j.hits, hitAt{h, task.ref, blk.time})
-			}
-		}
+		j.add(hits, task, blk)
 	}
 	return j
 }

@@ -136,7 +136,9 @@ func (r *round) describe(a *alert.Alert, h hitAt) (err error) {
 func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Version, d *sending) {
 	trigger, err := r.opts.Triggers.Find(v, d.Alert.Tenant, version.Manifest, d.Trigger)
 	if err != nil {
-		d.attempt = &outbox.Attempt{Result: notify.Result{Permanent: true}, Err: err}
+		// A trigger that is not there is not there; whatever else is wrong, such as
+		// a key that does not open its secrets, may be mended.
+		d.attempt = &outbox.Attempt{Result: notify.Result{Permanent: errors.Is(err, fsm.ErrNotFound)}, Err: err}
 		return
 	}
 	go func() {
@@ -200,7 +202,11 @@ func (r *round) record(ctx context.Context, steps []step) error {
 	for _, d := range pending {
 		adopted = append(adopted, r.opts.Outbox.Adopt(d.Key.String(), d.done))
 	}
-	err = r.commit(ctx, c)
+	for _, part := range split(c) {
+		if err = r.commit(ctx, part); err != nil {
+			break
+		}
+	}
 	for _, committed := range adopted {
 		committed(err == nil)
 	}
@@ -211,6 +217,46 @@ func (r *round) record(ctx context.Context, steps []step) error {
 		r.opts.Recorder.Record(recorded)
 	}
 	return nil
+}
+
+// What one command may hold, so that an entry of the log stays of bearable size
+// however much a block fires.
+const (
+	maxRecords     = 1000
+	maxRecordBytes = 512 << 10 // of deliveries for the outbox
+)
+
+// split parts a command into several where it is too large. The last one moves
+// the cursor; what goes to the outbox comes before the ledger says that it is
+// there.
+func split(c *fsm.Progress) []*fsm.Progress {
+	var parts []*fsm.Progress
+	part := func() *fsm.Progress {
+		p := &fsm.Progress{Cohort: c.Cohort, Epoch: c.Epoch, Network: c.Network}
+		parts = append(parts, p)
+		return p
+	}
+	p, size := part(), 0
+	room := func(records, bytes int) {
+		if records >= maxRecords || size+bytes > maxRecordBytes && size > 0 {
+			p, size = part(), 0
+		}
+		size += bytes
+	}
+	for _, o := range c.Outbox {
+		room(len(p.Outbox), len(o.Delivery))
+		p.Outbox = append(p.Outbox, o)
+	}
+	for _, d := range c.Dead {
+		room(len(p.Outbox)+len(p.Dead), len(d.Delivery))
+		p.Dead = append(p.Dead, d)
+	}
+	for _, f := range c.Fired {
+		room(len(p.Outbox)+len(p.Dead)+len(p.Fired), 0)
+		p.Fired = append(p.Fired, f)
+	}
+	p.To, p.Superseded = c.To, c.Superseded
+	return parts
 }
 
 // earlyRecord is how long first attempts may take before those that are done are
@@ -254,7 +300,12 @@ func (r *round) recordSent(ctx context.Context) error {
 	if len(c.Fired) == 0 {
 		return nil
 	}
-	return r.commit(ctx, c)
+	for _, part := range split(c) {
+		if err := r.commit(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // commit proposes until the outcome is known: a lost leadership leaves it open,

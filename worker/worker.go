@@ -71,8 +71,8 @@ type Options struct {
 	// Grace is how long Run finishes what it has begun when it is told to end; 0
 	// means 5 s. What is not finished is done again after the next start.
 	Grace time.Duration
-	// Budget bounds what one tenant may cost in one block before the others'
-	// alerts go first; see evm.Limits. 0 means defaultBudget.
+	// Budget is what one tenant may cost in one block before it is judged after
+	// everybody else's alerts have gone out; see evm.Limits. 0 means defaultBudget.
 	Budget int
 }
 

@@ -203,7 +203,7 @@ func (o *Outbox) send(ctx context.Context, v *fsm.View, entry *fsm.Outgoing) Att
 	}
 	trigger, err := o.opts.Triggers.Find(v, entry.Tenant, t.Current.Manifest, d.Trigger)
 	if err != nil {
-		return permanent(err)
+		return Attempt{notify.Result{Permanent: errors.Is(err, fsm.ErrNotFound)}, err}
 	}
 	result, err := o.opts.Sender.Send(ctx, &notify.Notification{
 		Alert: d.Alert, Key: d.Key, Trigger: trigger, Attempt: int(entry.Attempts) + 1, Time: time.Now(),

@@ -141,12 +141,8 @@ func watches(tenant string, m *spec.Monitor, own, shared map[string]*spec.Networ
 		return nil
 	}
 	var out []fsm.Watch
-	seen := map[string]bool{}
+	seen := map[string]bool{} // one network may have two slugs: the first counts
 	for _, slug := range m.Networks {
-		if seen[slug] {
-			continue
-		}
-		seen[slug] = true
 		n, private := own[slug]
 		if !private {
 			n = shared[slug]
@@ -161,7 +157,10 @@ func watches(tenant string, m *spec.Monitor, own, shared map[string]*spec.Networ
 		case n.Watch != "":
 			w.Network = n.Watch
 		}
-		out = append(out, w)
+		if !seen[w.Network] {
+			seen[w.Network] = true
+			out = append(out, w)
+		}
 	}
 	return out
 }
