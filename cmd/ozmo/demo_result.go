@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,7 +118,7 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 	if len(sorted) == 0 {
 		return 0
 	}
-	rank := int(math.Ceil(float64(p) / 100 * float64(len(sorted))))
+	rank := (p*len(sorted) + 99) / 100 // rounded up
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 

@@ -359,3 +359,12 @@ func TestManyProblems(t *testing.T) {
 		t.Errorf("%d errors, %d warnings", len(ps.Errors()), len(ps.Warnings()))
 	}
 }
+
+func TestModeHasNoEffectYet(t *testing.T) {
+	if ps := mustMonitor(t, sampleMonitor).Notices(); len(ps) != 1 || ps[0].Path != "mode" {
+		t.Errorf("notices %v, want one for mode", ps)
+	}
+	if ps := mustMonitor(t, plainMonitor).Notices(); len(ps) != 0 {
+		t.Errorf("notices %v, want none", ps)
+	}
+}

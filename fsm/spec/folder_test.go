@@ -13,7 +13,7 @@ func plainFolder() fstest.MapFS {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text), Mode: 0o644} }
 	return fstest.MapFS{
 		"networks/ethereum_mainnet.json": file(withoutRecovery),
-		"monitors/transfers.json":        file(sampleMonitor),
+		"monitors/transfers.json":        file(plainMonitor),
 		"triggers/hooks.JSON":            file(`{"to_webhook": ` + sampleTrigger + `}`),
 		"triggers/readme.md":             file("not a document"),
 		"networks/old/a.json":            file("not a direct child"),
@@ -60,9 +60,9 @@ func TestReadFolderProblems(t *testing.T) {
 	set(fsys, "networks/broken.json", "{")
 	set(fsys, "networks/stem.json", edit(t, edit(t, withoutRecovery, `"ethereum_mainnet"`, `"by_slug"`), `"name": "Ethereum"`, `"name": "Other"`))
 	set(fsys, "triggers/more.json", `{"to_webhook": `+sampleEmail+`, "bad": {}, "same": `+edit(t, sampleEmail, `"Mail"`, `" WEBHOOK "`)+`}`)
-	set(fsys, "monitors/refs.json", edit(t, edit(t, edit(t, sampleMonitor, `"Large transfers"`, `"Refs"`),
+	set(fsys, "monitors/refs.json", edit(t, edit(t, edit(t, plainMonitor, `"Large transfers"`, `"Refs"`),
 		`"networks": ["ethereum_mainnet"]`, `"networks": ["ethereum_manet", "broken", "stem"]`), `["to_webhook"]`, `["to_webhok", "bad"]`))
-	set(fsys, "monitors/same.json", edit(t, sampleMonitor, `"Large transfers"`, `"large TRANSFERS "`))
+	set(fsys, "monitors/same.json", edit(t, plainMonitor, `"Large transfers"`, `"large TRANSFERS "`))
 	f, ps := ReadFolder(fsys)
 	wantProblems(
 		t, ps,
@@ -104,7 +104,7 @@ func TestReferenceByStem(t *testing.T) {
 	delete(fsys, "networks/ethereum_mainnet.json")
 	f, ps := ReadFolder(fsys)
 	wantProblems(t, ps)
-	set(fsys, "monitors/transfers.json", edit(t, sampleMonitor, `"ethereum_mainnet"`, `"eth"`))
+	set(fsys, "monitors/transfers.json", edit(t, plainMonitor, `"ethereum_mainnet"`, `"eth"`))
 	g, ps := ReadFolder(fsys)
 	if len(ps) != 1 || ps[0].Severity != SeverityWarning {
 		t.Errorf("problems: %v", ps)
@@ -133,7 +133,7 @@ func TestScripts(t *testing.T) {
 		set(fsys, "filters/x.py", "print('false')")
 		set(fsys, "filters/dir.py/x", "")
 		fsys["filters/open.sh"] = &fstest.MapFile{Mode: 0o664}
-		set(fsys, "monitors/transfers.json", edit(t, sampleMonitor, `"trigger_conditions": []`, condition(tc.path, tc.language)))
+		set(fsys, "monitors/transfers.json", edit(t, plainMonitor, `"trigger_conditions": []`, condition(tc.path, tc.language)))
 		f, ps := ReadFolder(fsys)
 		var want []string
 		if tc.file != "" {
@@ -182,7 +182,7 @@ func TestReadTreeTenants(t *testing.T) {
 	maps.Copy(fsys, move(plainFolder(), "tenants/acme")) // with a private network of the same slug
 	private := edit(t, withoutRecovery, `"ethereum_mainnet"`, `"own"`)
 	maps.Copy(fsys, move(fstest.MapFS{
-		"monitors/a.json": {Data: []byte(sampleMonitor)}, // refers to the shared network
+		"monitors/a.json": {Data: []byte(plainMonitor)}, // refers to the shared network
 		"triggers/a.json": {Data: []byte(`{"to_webhook": ` + sampleTrigger + `}`)},
 		"networks/own.json": {Data: []byte(edit(t, private, `"store_blocks": null`,
 			`"watch": "ethereum_mainnet"`))},
@@ -232,7 +232,7 @@ func TestReadTreeProblems(t *testing.T) {
 func TestDiff(t *testing.T) {
 	before, _ := ReadFolder(plainFolder())
 	fsys := plainFolder()
-	set(fsys, "monitors/transfers.json", edit(t, sampleMonitor, `"paused": false`, `"paused": true`))
+	set(fsys, "monitors/transfers.json", edit(t, plainMonitor, `"paused": false`, `"paused": true`))
 	set(fsys, "triggers/mail.json", `{"mail": `+sampleEmail+`}`)
 	set(fsys, "networks/other.json", strings.NewReplacer("ethereum_mainnet", "other", "Ethereum", "Other").Replace(withoutRecovery))
 	after, ps := ReadFolder(fsys)
@@ -319,7 +319,7 @@ func TestReferencesOfOneMonitor(t *testing.T) {
 		}},
 		{`"transfer(address,uint256)"`, `"transfer"`, []string{`match_conditions.functions[0].signature: found "transfer", expected a name and a parameter list…`}},
 	} {
-		m := mustMonitor(t, edit(t, sampleMonitor, tc.from, tc.to))
+		m := mustMonitor(t, edit(t, plainMonitor, tc.from, tc.to))
 		wantProblems(t, CheckReferences(m, refs), tc.want...)
 	}
 

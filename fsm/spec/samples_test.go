@@ -95,3 +95,6 @@ func edit(t testing.TB, doc, from, to string) string {
 	}
 	return strings.Replace(doc, from, to, 1)
 }
+
+// plainMonitor is the sample without the extension that would get a notice.
+var plainMonitor = strings.Replace(sampleMonitor, ",\n\t\"mode\": \"both\"", "", 1)

@@ -245,3 +245,25 @@ func FuzzDecodeBlock(f *testing.F) {
 		}
 	})
 }
+
+// Receipts and logs come from an endpoint like the block, in answers of their own.
+func FuzzDecodeReceipts(f *testing.F) {
+	block := sampleBlock(same)
+	f.Add([]byte(sampleReceipts(sameReceipts)), []byte(nil))
+	f.Add([]byte(`[null]`), []byte(`[{"topics":[]}]`))
+	f.Add([]byte(`[{"status":"0x1","gasUsed":"0x","logs":[{"address":"0x"}]}]`), []byte(`{}`))
+	f.Fuzz(func(t *testing.T, receipts, logs []byte) {
+		b, err := DecodeParts(block, receipts, logs)
+		if err != nil {
+			return
+		}
+		if err := b.Complete(); err != nil && !errors.Is(err, ErrIncomplete) {
+			t.Fatal(err)
+		}
+		for i := range b.Transactions {
+			if r := b.Transactions[i].Receipt; r != nil && !json.Valid(r.Raw) {
+				t.Fatalf("receipt %d is not JSON: %s", i, r.Raw)
+			}
+		}
+	})
+}
