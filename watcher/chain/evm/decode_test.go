@@ -249,7 +249,7 @@ func FuzzDecodeBlock(f *testing.F) {
 // Receipts and logs come from an endpoint like the block, in answers of their own.
 func FuzzDecodeReceipts(f *testing.F) {
 	block := sampleBlock(same)
-	f.Add([]byte(sampleReceipts(sameReceipts)), []byte(nil))
+	f.Add(sampleReceipts(sameReceipts), []byte(nil))
 	f.Add([]byte(`[null]`), []byte(`[{"topics":[]}]`))
 	f.Add([]byte(`[{"status":"0x1","gasUsed":"0x","logs":[{"address":"0x"}]}]`), []byte(`{}`))
 	f.Fuzz(func(t *testing.T, receipts, logs []byte) {
