@@ -38,7 +38,7 @@ func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 	defer n.importing.Unlock()
 	resolver, err := secrets.NewResolver(dir, nil)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		return nil, fmt.Errorf("%w: configuration folder %s: %w", errRefused, dir, err)
 	}
 	defer resolver.Close()
 	tree, problems := spec.ReadTree(os.DirFS(dir), spec.WithResolver(ctx, resolver), spec.WithTime(time.Now()))
@@ -50,9 +50,12 @@ func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 	if broken[fsm.Shared] {
 		return report, fmt.Errorf("%w:\n%w", ErrSharedNetworks, problems.Err())
 	}
+	if len(tree.Tenants) == 0 && n.hasTenants() {
+		return report, fmt.Errorf("%w: the folder %s holds no tenant at all: nothing was deleted (is it mounted? to end the last tenant, leave its monitors/ empty)", errRefused, dir)
+	}
 	shared, err := store.PackShared(ctx, tree.Networks, sealer)
 	if err != nil {
-		return report, err
+		return report, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
 	}
 	if err := n.checkNetworks(fsm.Shared, tree.Networks); err != nil {
 		return report, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
@@ -86,7 +89,17 @@ func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 	return report, nil
 }
 
-var errRefused = errors.New("it keeps what it had")
+var errRefused = errors.New("refused, what was there stays")
+
+// hasTenants reports whether the state has any.
+func (n *Node) hasTenants() bool {
+	for t := range n.state.View().Tenants() {
+		if t.ID != fsm.Shared {
+			return true
+		}
+	}
+	return false
+}
 
 func (n *Node) importTenant(ctx context.Context, name string, tree *spec.Tree, broken bool, sealer store.Sealer) (changed bool, err error) {
 	if broken {
@@ -219,7 +232,9 @@ func brokenTenants(problems spec.Problems) map[string]bool {
 
 func (n *Node) logProblems(problems spec.Problems) {
 	for _, p := range problems {
-		switch p.Severity {
+		severity := p.Severity
+		p.Severity = spec.SeverityError // the log's level tells it
+		switch severity {
 		case spec.SeverityError:
 			n.log.Error("configuration", "problem", p.String())
 		case spec.SeverityWarning:

@@ -159,13 +159,11 @@ func (n *Node) importAtStart(ctx context.Context) error {
 	if err == nil || !errors.Is(err, errRefused) && !errors.Is(err, ErrSharedNetworks) {
 		return err
 	}
-	for t := range n.state.View().Tenants() {
-		if t.ID != fsm.Shared {
-			n.log.Error("the folder was not taken over; the node goes on with the configuration it had", "error", err)
-			return nil
-		}
+	if !n.hasTenants() {
+		return err
 	}
-	return err
+	n.log.Error("the folder was not taken over; the node goes on with the configuration it had", "error", err)
+	return nil
 }
 
 // begin starts the loops.

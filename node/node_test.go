@@ -252,6 +252,10 @@ func TestAlertsArriveAndAreProved(t *testing.T) {
 	if v.Expected != 3 || v.Confirmed != 3 {
 		t.Errorf("verify: %+v, want 3 expected and confirmed", v)
 	}
+	// Without a range: everything that was judged.
+	if all, err := c.Verify(t.Context(), "default", "fake", 0, 0, nil); err != nil || !all.Proved() || all.Confirmed != 3 {
+		t.Errorf("verify of everything: %+v, %v", all, err)
+	}
 	cov, err := c.Coverage(t.Context(), "default", "fake", 0, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -377,6 +381,26 @@ func TestTenantsFolder(t *testing.T) {
 	if r.receiver.has("Transfers of globex", tx) {
 		t.Error("a deleted tenant is still told")
 	}
+
+	// A folder that cannot be read is not a deleted tenant, and a tree without
+	// any tenant is not an order to delete them all.
+	acme := filepath.Join(r.config, "tenants", "acme")
+	if err := os.RemoveAll(acme); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(r.config, "not mounted"), acme); err != nil {
+		t.Fatal(err)
+	}
+	if report, err = r.node.Reload(t.Context()); err == nil && len(report.Removed) > 0 {
+		t.Fatalf("reload: %+v", report)
+	}
+	if err := os.Remove(acme); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.node.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "no tenant at all") {
+		t.Fatalf("reload: %v", err)
+	}
+	r.expect("Transfers of acme", r.transfer(3))
 }
 
 func TestReceiverDownIsNoLoss(t *testing.T) {

@@ -27,9 +27,7 @@ func (n *Node) Verify(ctx context.Context, tenant, network string, from, to uint
 		return nil, err
 	}
 	tip, _ := net.Branch.Tip()
-	if to == 0 || to > tip.Height {
-		to = tip.Height
-	}
+	from, to = judgedRange(v, t, net, from, to)
 	if from > to || to-from >= maxVerify {
 		return nil, fmt.Errorf("%w: heights %d to %d: give a range of 1 to %d blocks, not above the head %d", api.ErrBadRequest, from, to, maxVerify, tip.Height)
 	}
@@ -57,6 +55,35 @@ func (n *Node) Verify(ctx context.Context, tenant, network string, from, to uint
 		}
 	}
 	return check.out, nil
+}
+
+// judgedRange fills in what of a range was not given: everything that was judged,
+// as far as one verification goes.
+func judgedRange(v *fsm.View, t *fsm.Tenant, net *fsm.Network, from, to uint64) (uint64, uint64) {
+	tip, _ := net.Branch.Tip()
+	if to == 0 {
+		to = tip.Height
+		if c, ok := v.Cursor(net.Key, t.Cohort); ok {
+			if h, known := net.HeightAt(c.Position); known {
+				to = min(to, h)
+			}
+		}
+		deepest := uint64(0)
+		for _, d := range store.DepthsOn(t.Current, net.Key, net.DepthAt(net.Next)) {
+			deepest = max(deepest, d)
+		}
+		to -= min(to, deepest)
+	}
+	to = min(to, tip.Height)
+	if from == 0 {
+		if runs := t.Coverage[net.Key]; len(runs) > 0 {
+			from, _ = net.HeightAt(runs[0].From)
+		}
+		if to >= maxVerify {
+			from = max(from, to-maxVerify+1)
+		}
+	}
+	return from, to
 }
 
 // verification is one Verify under way.
@@ -179,6 +206,10 @@ func (c *verification) judgedAt(r *regime, g *group, h uint64) (position uint64,
 
 // height judges one height again and compares.
 func (c *verification) height(ctx context.Context, h uint64) error {
+	if gone, ok := c.node.journal.GoneUpTo(c.tenant.ID, c.network.Key); ok && h <= gone {
+		c.out.Unprovable = addHeight(c.out.Unprovable, h, "the journal no longer keeps the alerts of so long ago")
+		return nil
+	}
 	fired, err := c.fired(h)
 	if err != nil {
 		return err
@@ -270,7 +301,7 @@ func (c *verification) whyNotDue(h uint64) string {
 // block fetches the canonical block of a height. Where the window still knows
 // its hash, another one is refused.
 func (c *verification) block(ctx context.Context, h uint64) (*chain.Block, error) {
-	b, err := c.client.Block(ctx, h)
+	b, err := c.client.Block(chain.Refetch(ctx), h)
 	if err != nil {
 		return nil, fmt.Errorf("network %s: block %d: %w", c.network.Key, h, err)
 	}

@@ -77,6 +77,10 @@ func newCoverageShow() *cobra.Command {
 }
 
 func showCoverage(w io.Writer, c api.Coverage) error {
+	if len(c.Rows) == 0 {
+		_, err := fmt.Fprintf(w, "tenant %s on %s: no block announced in this range; head %d\n", c.Tenant, c.Network, c.Head.Height)
+		return err
+	}
 	t := newTable("BLOCKS", "POSITIONS", "STATUS", "CONFIG VERSION")
 	var judged uint64
 	for _, r := range c.Rows {

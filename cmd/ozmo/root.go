@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // commands are the commands of ozmo.
@@ -65,7 +67,12 @@ not understood.`,
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("ozmo {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			return usagef("--%s: %s", e.GetFlag().Name, plainSetError(err))
+		}
+		return usageError{err}
+	})
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.String(configFileFlag, "", "YAML `FILE` with settings: a key for each flag")

@@ -33,7 +33,12 @@ where it stopped: no block is skipped, no alert lost.`,
   ozmo serve --config /etc/ozmo --data /var/lib/ozmo --listen 127.0.0.1:8080
   ozmo serve --config ./config --checkpoints ./data   # go on where OpenZeppelin Monitor left off
   kill -HUP $(pidof ozmo)                             # read the folder again`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%s takes no arguments, got %q: flags begin with --", cmd.CommandPath(), args)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.Logger = a.log
 			opts.Console = cmd.OutOrStdout()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,11 @@ func applySettings(cmd *cobra.Command, lookupEnv func(string) (string, bool)) er
 // plainSetError leaves out what pflag says around the reason.
 func plainSetError(err error) string {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return fmt.Sprintf("%q is not understood: %v", e.GetValue(), e.Unwrap())
+		why := e.Unwrap()
+		if n, ok := errors.AsType[*strconv.NumError](why); ok {
+			why = n.Err // without the name of a function
+		}
+		return fmt.Sprintf("%q is not understood: %v", e.GetValue(), why)
 	}
 	return err.Error()
 }

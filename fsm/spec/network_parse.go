@@ -53,8 +53,19 @@ func readNetwork(root node) *Network {
 	return n
 }
 
+// MaxDepth is how many blocks deep a block is judged at most: reorganisations are
+// followed twice as deep.
+const MaxDepth = 512
+
+// Depth is how deep a block must lie before monitors of the network judge it:
+// its confirmation_blocks, at most MaxDepth.
+func (n *Network) Depth() uint64 { return min(n.ConfirmationBlocks, MaxDepth) }
+
 // checkNetwork warns of what is valid but hardly meant.
 func checkNetwork(n *Network, o *object, past node) {
+	if n.ConfirmationBlocks > MaxDepth {
+		o.child("confirmation_blocks", nil).warn("found %d: blocks are judged %d deep at most", n.ConfirmationBlocks, MaxDepth)
+	}
 	usable := 0
 	for _, u := range n.RPCURLs {
 		if u.Weight > 0 {

@@ -71,8 +71,17 @@ func exists(fsys fs.FS, name string) bool {
 // tenant reads one folder in tenants/.
 func (r *folderReader) tenant(tree *Tree, e fs.DirEntry) {
 	name, dir := e.Name(), path.Join(dirTenants, e.Name())
-	if info, err := fs.Stat(r.fsys, dir); err != nil || !info.IsDir() || name[0] == '.' {
-		return // a stray file, or the bookkeeping of a mounted volume
+	if name[0] == '.' {
+		return // the bookkeeping of a mounted volume
+	}
+	info, err := fs.Stat(r.fsys, dir)
+	if err != nil {
+		// Whoever reads the tree must not take this tenant for a deleted one.
+		r.add(dir, "", SeverityError, "cannot be read: %v", err)
+		return
+	}
+	if !info.IsDir() {
+		return // a stray file
 	}
 	if !IsTenantName(name) {
 		r.add(dir, "", SeverityError, "is no name for a tenant: expected 1 to 63 lower-case letters, digits, underscores or hyphens")

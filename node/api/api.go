@@ -46,6 +46,10 @@ func checks(list func() []Check) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		status, body := http.StatusOK, ""
 		for _, c := range list() {
+			if c.Err != nil && c.Minor {
+				body += fmt.Sprintf("[~]%s: %v\n", c.Name, c.Err)
+				continue
+			}
 			if c.Err != nil {
 				status = http.StatusServiceUnavailable
 				body += fmt.Sprintf("[-]%s: %v\n", c.Name, c.Err)

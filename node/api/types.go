@@ -6,6 +6,8 @@ import "github.com/ozmo-dev/ozmo/fsm"
 type Check struct {
 	Name string
 	Err  error // nil: in order
+	// Minor: a failure is shown, but does not count.
+	Minor bool
 }
 
 // Status is a node in short.

@@ -28,6 +28,9 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 		at = slog.LevelError
 	case hclog.Warn:
 		at = slog.LevelWarn
+		if msg == "heartbeat timeout reached, starting election" {
+			at = slog.LevelInfo // what every start begins with
+		}
 	default:
 		at = slog.LevelDebug
 	}

@@ -66,6 +66,7 @@ type Journal struct {
 var (
 	bucketAlerts = []byte("alerts") // tenant, network, height, position, id -> Alert
 	bucketOrder  = []byte("order")  // time, key -> nothing; oldest first
+	bucketGone   = []byte("gone")   // tenant, network -> the greatest height of an alert that was dropped
 )
 
 // queueLength is how many batches wait to be written before Record waits too.
@@ -90,6 +91,9 @@ func Open(opts Options) (*Journal, error) {
 		_, err := tx.CreateBucketIfNotExists(bucketAlerts)
 		if err == nil {
 			_, err = tx.CreateBucketIfNotExists(bucketOrder)
+		}
+		if err == nil {
+			_, err = tx.CreateBucketIfNotExists(bucketGone)
 		}
 		return err
 	})
@@ -228,6 +232,9 @@ func (j *Journal) trim(tx *bbolt.Tx, count int) (dropped int, err error) {
 		if k == nil || count-dropped <= j.opts.KeepCount && binary.BigEndian.Uint64(k) >= oldest {
 			return dropped, nil
 		}
+		if err := noteGone(tx, k[8:]); err != nil {
+			return dropped, err
+		}
 		if err := tx.Bucket(bucketAlerts).Delete(k[8:]); err != nil {
 			return dropped, err
 		}
@@ -237,6 +244,34 @@ func (j *Journal) trim(tx *bbolt.Tx, count int) (dropped int, err error) {
 		dropped++
 	}
 	return dropped, nil
+}
+
+// noteGone remembers up to which height a tenant's alerts on a network are no
+// longer all there.
+func noteGone(tx *bbolt.Tx, key []byte) error {
+	value := tx.Bucket(bucketAlerts).Get(key)
+	var a Alert
+	if value == nil || json.Unmarshal(value, &a) != nil {
+		return nil // dropped before
+	}
+	gone := tx.Bucket(bucketGone)
+	p := prefix(a.Tenant, a.Network)
+	if old := gone.Get(p); old != nil && binary.BigEndian.Uint64(old) >= a.Block.Height {
+		return nil
+	}
+	return gone.Put(p, binary.BigEndian.AppendUint64(nil, a.Block.Height))
+}
+
+// GoneUpTo is the greatest height whose alerts the journal may have dropped for
+// its bounds; ok is false while it has dropped none.
+func (j *Journal) GoneUpTo(tenant, network string) (height uint64, ok bool) {
+	_ = j.db.View(func(tx *bbolt.Tx) error { // a closed file has nothing to tell
+		if v := tx.Bucket(bucketGone).Get(prefix(tenant, network)); v != nil {
+			height, ok = binary.BigEndian.Uint64(v), true
+		}
+		return nil
+	})
+	return height, ok
 }
 
 func prefix(tenant, network string) []byte {

@@ -174,6 +174,12 @@ func TestBounds(t *testing.T) {
 		if got := heights(query(t, j, "acme", "net", 0, 100)); !slices.Equal(got, []uint64{15, 16, 17, 18, 19, 20, 21, 22, 23, 24}) {
 			t.Errorf("kept %v, want the ten newest", got)
 		}
+		if gone, ok := j.GoneUpTo("acme", "net"); !ok || gone != 14 {
+			t.Errorf("gone up to %d, %v, want 14", gone, ok)
+		}
+		if _, ok := j.GoneUpTo("acme", "other"); ok {
+			t.Error("a network without alerts has lost some")
+		}
 	})
 	t.Run("age", func(t *testing.T) {
 		j := open(t, func(o *Options) { o.KeepFor = time.Hour })

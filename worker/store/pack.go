@@ -54,7 +54,7 @@ func Pack(ctx context.Context, tenant string, f *spec.Folder, shared map[string]
 		if err := p.document(ctx, tenant, fsm.DocNetwork, slug, f.Networks[slug], new(spec.Network), sealer); err != nil {
 			return nil, err
 		}
-		p.Manifest.Docs[len(p.Manifest.Docs)-1].Depth = f.Networks[slug].ConfirmationBlocks
+		p.Manifest.Docs[len(p.Manifest.Docs)-1].Depth = f.Networks[slug].Depth()
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.Triggers)) {
 		if err := p.document(ctx, tenant, fsm.DocTrigger, id, f.Triggers[id], new(spec.Trigger), sealer); err != nil {
@@ -150,7 +150,7 @@ func watches(tenant string, m *spec.Monitor, own, shared map[string]*spec.Networ
 		if n == nil || !n.Type.Supported() {
 			continue
 		}
-		w := fsm.Watch{Network: Key(tenant, slug), Slug: slug, Depth: n.ConfirmationBlocks}
+		w := fsm.Watch{Network: Key(tenant, slug), Slug: slug, Depth: n.Depth()}
 		switch {
 		case !private:
 			w.Network, w.Depth = slug, 0

@@ -254,7 +254,7 @@ func FuzzDecodeReceipts(f *testing.F) {
 	f.Add([]byte(`[{"status":"0x1","gasUsed":"0x","logs":[{"address":"0x"}]}]`), []byte(`{}`))
 	f.Fuzz(func(t *testing.T, receipts, logs []byte) {
 		b, err := DecodeParts(block, receipts, logs)
-		if err != nil {
+		if err != nil || !json.Valid(receipts) {
 			return
 		}
 		if err := b.Complete(); err != nil && !errors.Is(err, ErrIncomplete) {

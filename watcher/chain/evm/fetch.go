@@ -134,11 +134,16 @@ func (p *parts) assemble(s selector) (*chain.Block, error) {
 	if err := b.Complete(); err != nil {
 		return nil, fmt.Errorf("%w: %w", chain.ErrIncomplete, err)
 	}
+	payload := Payload(p.block, p.receipts, p.logs)
+	// The decoder is lenient; what becomes part of a message must be JSON.
+	if !json.Valid(payload) {
+		return nil, fmt.Errorf("%w: block %s: the endpoint's answer is not valid JSON", chain.ErrIncomplete, b.Ref())
+	}
 	return &chain.Block{
 		Ref:     b.Ref(),
 		Parent:  b.ParentHash,
 		Time:    time.Unix(int64(b.Timestamp), 0).UTC(), //nolint:gosec // a far-off time is the node's problem
-		Payload: Payload(p.block, p.receipts, p.logs),
+		Payload: payload,
 	}, nil
 }
 
