@@ -280,15 +280,32 @@ func (n *Node) importCheckpoints(ctx context.Context, dir string) error {
 			continue
 		}
 		missed := slices.DeleteFunc(slices.Clone(c.Missed), func(h uint64) bool { return h > c.LastBlock })
-		_, err := n.group.Propose(ctx, &fsm.StartNetwork{Network: slug, Height: c.LastBlock + 1, Missed: missed})
-		switch {
-		case errors.Is(err, fsm.ErrConflict):
-			n.log.Info("checkpoint ignored: the network has begun here", "network", slug)
-		case err != nil:
-			return fmt.Errorf("checkpoint of %s: %w", slug, err)
-		default:
-			n.log.Info("checkpoint imported", "network", slug, "from", c.LastBlock+1, "missed", len(missed))
+		keys := n.networksCalled(slug)
+		if len(keys) == 0 {
+			n.log.Warn("checkpoint ignored: there is no network of that slug", "slug", slug)
+		}
+		for _, key := range keys {
+			_, err := n.group.Propose(ctx, &fsm.StartNetwork{Network: key, Height: c.LastBlock + 1, Missed: missed})
+			switch {
+			case errors.Is(err, fsm.ErrConflict):
+				n.log.Info("checkpoint ignored: the network has begun here", "network", key)
+			case err != nil:
+				return fmt.Errorf("checkpoint of %s: %w", key, err)
+			default:
+				n.log.Info("checkpoint imported", "network", key, "from", c.LastBlock+1, "missed", len(missed))
+			}
 		}
 	}
 	return nil
+}
+
+// networksCalled are the keys of the networks, shared or private, of a slug.
+func (n *Node) networksCalled(slug string) []string {
+	var keys []string
+	for network := range n.state.View().Networks() {
+		if _, s := store.Owner(network.Key); s == slug {
+			keys = append(keys, network.Key)
+		}
+	}
+	return keys
 }
