@@ -5,6 +5,11 @@ import (
 	"sort"
 )
 
+// KeepRefs is how many blocks of a branch are kept, whatever the network's
+// finality depth: enough for every depth that monitors may ask for, also when
+// one asks for it later.
+const KeepRefs = MaxWindow
+
 // Branch is what is known of a chain's current branch at one position: the
 // newest refs, oldest first, and how high the tip has been over them. It is a
 // value: its methods return a new Branch and leave the receiver as it was.
@@ -29,7 +34,7 @@ func (b Branch) Tip() (tip BlockRef, ok bool) {
 	return b.Refs[len(b.Refs)-1], true
 }
 
-// At is the block of the branch at a height, if it lies in the window.
+// At is the block of the branch at a height, if it is kept.
 func (b Branch) At(height uint64) (BlockRef, bool) {
 	i := sort.Search(len(b.Refs), func(i int) bool { return b.Refs[i].Height >= height })
 	if i == len(b.Refs) || b.Refs[i].Height != height {
@@ -38,17 +43,17 @@ func (b Branch) At(height uint64) (BlockRef, bool) {
 	return b.Refs[i], true
 }
 
-// Contains reports whether the block lies on the branch within its window.
+// Contains reports whether the block lies on the branch as far as it is kept.
 func (b Branch) Contains(ref BlockRef) bool {
 	at, ok := b.At(ref.Height)
 	return ok && at == ref
 }
 
-// Extend puts a block on top and forgets what is older than window blocks.
-func (b Branch) Extend(ref BlockRef, window int) Branch {
+// Extend puts a block on top and forgets all but the newest keep blocks.
+func (b Branch) Extend(ref BlockRef, keep int) Branch {
 	drop := 0
-	if window > 0 {
-		drop = max(0, len(b.Refs)+1-window)
+	if keep > 0 {
+		drop = max(0, len(b.Refs)+1-keep)
 	}
 	// Copied, not appended: views share a branch, and several readers extend it.
 	b.Refs = slices.Concat(b.Refs[min(drop, len(b.Refs)):], []BlockRef{ref})

@@ -117,7 +117,7 @@ func TestNoMissedWakeup(t *testing.T) {
 				n, _ := v.Network(key)
 				replayed := n.Base
 				for _, e := range n.Entries {
-					replayed = replayed.Step(e, 16)
+					replayed = replayed.Step(e, KeepRefs)
 				}
 				if !slices.Equal(replayed.Refs, n.Branch.Refs) {
 					t.Errorf("network %s: replayed to %v, want %v", key, replayed.Refs, n.Branch.Refs)

@@ -117,7 +117,10 @@ func (v *View) Coverage(tenant *Tenant, network string, from, to uint64) []Cover
 	var rows []CoverageRow
 	var above uint64 // the height after the last one told of
 	for run := range n.Runs() {
-		if run.Kind == Extend && above != 0 && run.Height > above && above <= max(to, run.Height) {
+		if run.Kind == Ended {
+			continue // what follows tells which heights nobody wanted
+		}
+		if run.Kind != Rollback && above != 0 && run.Height > above {
 			// The network was not wanted meanwhile: nothing was announced.
 			gap := CoverageRow{FromHeight: max(above, from), ToHeight: run.Height - 1, Status: NotWanted}
 			if to != 0 {

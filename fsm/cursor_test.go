@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -214,6 +215,68 @@ func TestParkedAtOnce(t *testing.T) {
 	p.coverage("acme", "1-4 judged 3")
 }
 
+// Nothing is kept of a deleted tenant's own networks: who comes under the same
+// name later, and calls a network the same, begins with nothing.
+func TestDeletedTenantsNetworksAreForgotten(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base", "acme/anvil", "acme/idle")
+	p.wants("acme2", "acme2/anvil")
+	p.announce("acme2/anvil", 2)
+	p.height = 0
+	p.announce("acme/anvil", 3)
+	fired := func(key string, height, position uint64) {
+		c := &Progress{Cohort: "n1", Epoch: p.epoch, Network: key, Superseded: []Span{{1, 1}}, To: 1}
+		c.Fired = []Fired{{Network: key, Block: ref(height, "a"), Alert: "a1", Position: position}}
+		p.do(c)
+	}
+	fired("acme/anvil", 3, 3)
+	fired("acme2/anvil", 2, 2)
+	p.height = 0
+	p.announce("base", 1)
+	fired("base", 1, 1)
+	p.do(&StartNetwork{Network: "acme/never-watched", Height: 7})
+	lease := p.network("acme/anvil").Lease.Epoch
+	before, _ := p.View().Cursor("acme/anvil", "n1")
+	p.remove("acme")
+	for _, key := range []string{"acme/anvil", "acme/idle", "acme/never-watched"} {
+		if n := p.network(key); n != nil {
+			t.Errorf("network %+v of a deleted tenant is kept", n)
+		}
+		if c, ok := p.View().Cursor(key, "n1"); ok {
+			t.Errorf("cursor %+v on a network of a deleted tenant is kept", c)
+		}
+		for f := range p.View().FiredOn(key) {
+			t.Errorf("fired %+v on a network of a deleted tenant is kept", f)
+		}
+	}
+	for _, key := range []string{"base", "acme2/anvil"} {
+		if n, ledger := p.network(key), slices.Collect(p.View().FiredOn(key)); n == nil || len(ledger) != 1 {
+			t.Errorf("network %s of others: %+v, fired %v", key, n, ledger)
+		}
+	}
+
+	p.wants("acme", "acme/anvil")
+	if n := p.network("acme/anvil"); n.Next != 1 || len(n.History) > 0 || n.Last.Count > 0 {
+		t.Fatalf("network %+v inherits from the deleted tenant", n)
+	}
+	p.height = 50
+	p.announce("acme/anvil", 1)
+	if epoch := p.network("acme/anvil").Lease.Epoch; epoch <= lease {
+		t.Fatalf("lease at epoch %d, the earlier tenant's was at %d", epoch, lease)
+	}
+	late := &Progress{Cohort: "n1", Epoch: p.epoch, Born: before.Born, Network: "acme/anvil", To: 1}
+	late.Fired = []Fired{{Network: "acme/anvil", Block: ref(3, "a"), Alert: "late", Position: 1}}
+	p.index++
+	if _, err := p.Apply(p.index, mustEncode(t, late)); !errors.Is(err, ErrConflict) {
+		t.Errorf("progress on the earlier network: %v", err)
+	}
+	rows := p.View().Coverage(p.tenant("acme"), "acme/anvil", 0, 0)
+	want := []CoverageRow{{FromPosition: 1, ToPosition: 1, FromHeight: 51, ToHeight: 51, Status: Pending, Version: 1}}
+	if !slices.Equal(rows, want) {
+		t.Fatalf("coverage %+v, want %+v", rows, want)
+	}
+}
+
 // What was owed to a deleted tenant alone is let go; what another is owed is not.
 func TestDeletedTenantIsOwedNothing(t *testing.T) {
 	p := newPausing(t)
@@ -227,10 +290,6 @@ func TestDeletedTenantIsOwedNothing(t *testing.T) {
 	p.announce("base", 5)
 	p.progress(3)
 	p.remove("acme")
-	p.retired("acme/anvil", true)
-	if c, ok := p.View().Cursor("acme/anvil", "n1"); !ok || !c.Parked() {
-		t.Fatalf("cursor of a private network of a deleted tenant: %+v", c)
-	}
 	p.parked(false) // bolt
 	p.coverage("bolt", "1-3 judged 1", "4-10 pending 1", "11-15 not wanted 0")
 	p.progress(9)
@@ -238,18 +297,6 @@ func TestDeletedTenantIsOwedNothing(t *testing.T) {
 	p.remove("bolt")
 	p.parked(true)
 	p.retired("base", true)
-
-	p.wants("acme", "acme/anvil") // the same name, another tenant
-	p.height = 50
-	p.announce("acme/anvil", 1)
-	rows := p.View().Coverage(p.tenant("acme"), "acme/anvil", 0, 0)
-	if len(rows) != 3 || rows[0].Status != NotWanted || rows[2].Status != Pending || rows[2].FromPosition != 4 {
-		t.Fatalf("coverage %+v", rows)
-	}
-	// Nobody wanted the network between: those heights were never announced.
-	if gap := rows[1]; gap.Status != NotWanted || gap.FromPosition != 0 || gap.FromHeight != 4 || gap.ToHeight != 50 {
-		t.Fatalf("coverage %+v", rows)
-	}
 }
 
 // Alerts of blocks that are final when a network ends are forgotten then; the

@@ -67,12 +67,6 @@ type Outgoing struct {
 	Reason    string `codec:"r"` // why the last attempt failed
 }
 
-// Dead is a dead letter: a delivery that was given up.
-type Dead struct {
-	Outgoing
-	DiedAt int64 `codec:"x"` // Unix milliseconds
-}
-
 func firedKey(network string, block BlockRef, alert string) []byte {
 	key := append(join(network, ""), be64(block.Height)...)
 	key = append(key, block.Hash[:]...)
@@ -119,12 +113,6 @@ func (v *View) OutboxLen() int { return v.outbox.Len() }
 // FindOutgoing finds a delivery still to be made.
 func (v *View) FindOutgoing(key string) (*Outgoing, bool) { return get(v.outbox, []byte(key)) }
 
-// DeadLetters yields the deliveries that were given up, by key.
-func (v *View) DeadLetters() iter.Seq[*Dead] { return values(v.dead) }
-
-// DeadLen is the number of dead letters.
-func (v *View) DeadLen() int { return v.dead.Len() }
-
 // recordFired adds to the ledger; deliveries recorded before are kept.
 func (t *tx) recordFired(f *Fired) {
 	key := firedKey(f.Network, f.Block, f.Alert)
@@ -144,12 +132,14 @@ func (t *tx) recordFired(f *Fired) {
 	put(&t.fired, key, f)
 }
 
-// pruneStep bounds the alerts that one command looks at for pruning. Those that
-// a slow cursor holds back lie in front, so what is behind them waits as well.
+// pruneStep is how many alerts more than it has added one command may forget,
+// and how many that a slow cursor holds back it looks past. Those lie in front,
+// so what is behind more of them waits as well.
 const pruneStep = 1024
 
-// prune forgets what was fired for blocks that are final and judged.
-func (t *tx) prune(n *Network) {
+// prune forgets what was fired for blocks that are final and judged, by a
+// command that has added alerts itself: whatever the load, more may go than come.
+func (t *tx) prune(n *Network, added int) {
 	tip, ok := n.Branch.Tip()
 	window := uint64(n.Lease.window())
 	if !ok || tip.Height < window {
@@ -162,21 +152,27 @@ func (t *tx) prune(n *Network) {
 	}
 	prefix := join(n.Key, "")
 	var gone [][]byte
-	seen := 0
+	held := 0
 	for key, f := range walk(t.fired, prefix) {
-		if f.Block.Height >= final || seen == pruneStep {
+		if f.Block.Height >= final || held == pruneStep || len(gone) == added+pruneStep {
 			break
 		}
-		seen++
 		if f.Position <= least {
 			gone = append(gone, key)
+		} else {
+			held++
 		}
 	}
 	if len(gone) == 0 {
 		return
 	}
+	t.forget(gone)
+}
+
+// forget takes alerts out of the ledger.
+func (t *tx) forget(keys [][]byte) {
 	txn := t.fired.Txn()
-	for _, key := range gone {
+	for _, key := range keys {
 		txn.Delete(key)
 	}
 	t.fired = txn.Commit()
@@ -227,24 +223,8 @@ func (t *tx) bury(o *Outgoing, reason string, at int64) {
 	d := Dead{Outgoing: *o, DiedAt: at}
 	d.Reason = reason
 	del(&t.outbox, []byte(o.Key))
-	put(&t.dead, []byte(o.Key), &d)
+	t.putDead(&d)
 	t.touch(TopicOutbox)
-}
-
-// PurgeDead forgets dead letters.
-type PurgeDead struct {
-	Keys []string `codec:"k"`
-}
-
-// Type is TypePurgeDead.
-func (*PurgeDead) Type() Type { return TypePurgeDead }
-
-func (c *PurgeDead) apply(t *tx) (any, error) {
-	for _, k := range c.Keys {
-		del(&t.dead, []byte(k))
-	}
-	t.touch(TopicOutbox)
-	return nil, nil
 }
 
 // ShortKey shortens a key or id for messages.

@@ -56,7 +56,7 @@ func fixturesV1() map[string]Command {
 		}},
 		"start-network": &StartNetwork{Network: "ethereum_mainnet", Height: 19_000_000, Missed: []uint64{18_999_990, 18_999_994}},
 		"progress": &Progress{
-			Cohort: "node-1", Epoch: 40, Network: "ethereum_mainnet", To: 77,
+			Cohort: "node-1", Epoch: 40, Born: 39, Network: "ethereum_mainnet", To: 77,
 			Superseded: []Span{{From: 70, To: 72}},
 			Fired: []Fired{{
 				Network: "ethereum_mainnet", Block: ref(19_000_000, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers",

@@ -1,6 +1,9 @@
 package fsm
 
-import "fmt"
+import (
+	"fmt"
+	"sort"
+)
 
 // Announce appends what a watcher saw to its network's sequence, all entries
 // or none. It answers with the position of its last entry.
@@ -34,7 +37,8 @@ func (c *Announce) apply(t *tx) (any, error) {
 		case e.Kind == Rollback && e.Ref.Height+1 < next.First:
 			next.First = 0 // what comes now is linked to what was before the skip
 		}
-		next.Branch = next.Branch.Step(e, next.Lease.window())
+		next.Branch = next.Branch.Step(e, KeepRefs)
+		next.settle(e)
 		next.Gap = 0
 		if e.Kind == Skip {
 			next.Gap = e.Ref.Height
@@ -46,8 +50,26 @@ func (c *Announce) apply(t *tx) (any, error) {
 	}
 	t.trim(&next)
 	t.putNetwork(next)
-	t.prune(&next)
+	t.prune(&next, 0)
 	return next.Next - 1, nil
+}
+
+// settle moves the line between what is final and what may be rolled back.
+func (n *Network) settle(e Entry) {
+	switch e.Kind {
+	case Extend:
+		refs := n.Branch.Refs
+		n.Floor = max(n.Floor, refs[max(0, len(refs)-n.Lease.window())].Height)
+	case Rollback:
+		n.Floor = min(n.Floor, e.Ref.Height) // to right below the first block
+	default:
+	}
+}
+
+// Window is the part of the branch that may be rolled back, oldest first.
+func (n *Network) Window() []BlockRef {
+	refs := n.Branch.Refs
+	return refs[sort.Search(len(refs), func(i int) bool { return refs[i].Height >= n.Floor }):]
 }
 
 // follows checks that an entry continues the sequence.
@@ -62,8 +84,9 @@ func (n *Network) follows(e Entry) error {
 			return fmt.Errorf("block %v does not follow the tip %v: %w", e.Ref, tip, ErrConflict)
 		}
 	case Rollback:
-		if n.Gap != 0 || !begun || !n.Branch.Contains(e.Ref) && !n.precedes(e.Ref) {
-			return fmt.Errorf("roll-back to %v, which is not on the branch: %w", e.Ref, ErrConflict)
+		onBranch := e.Ref.Height >= n.Floor && n.Branch.Contains(e.Ref)
+		if n.Gap != 0 || !begun || !onBranch && !n.precedes(e.Ref) {
+			return fmt.Errorf("roll-back to %v, which is not on the branch or final: %w", e.Ref, ErrConflict)
 		}
 	case Skip:
 		if n.Gap != 0 || e.Ref.Height < e.From || begun && e.From != tip.Height+1 {
@@ -78,11 +101,13 @@ func (n *Network) follows(e Entry) error {
 // precedes reports whether a block may lie right before the first one announced:
 // a reorganisation that reaches below where the network began.
 func (n *Network) precedes(ref BlockRef) bool {
-	return ref.Height < n.First && ref.Height+1 == n.First && len(n.Branch.Refs) > 0 && n.Branch.Refs[0].Height <= n.First
+	window := n.Window()
+	return ref.Height < n.First && ref.Height+1 == n.First && len(window) > 0 && window[0].Height <= n.First
 }
 
 // StartNetwork gives a network that has not begun its first height: an
-// imported checkpoint. It is refused once something was announced.
+// imported checkpoint. It is refused once anything was ever announced, also where
+// the network was not wanted since and has no branch.
 type StartNetwork struct {
 	Network string   `codec:"n"`
 	Height  uint64   `codec:"h"`           // first height to judge from here on
@@ -94,7 +119,7 @@ func (*StartNetwork) Type() Type { return TypeStartNetwork }
 
 func (c *StartNetwork) apply(t *tx) (any, error) {
 	n := t.network(c.Network)
-	if _, begun := n.Branch.Tip(); begun || n.Gap != 0 {
+	if n.Next > 1 {
 		return nil, fmt.Errorf("network %q has already begun: %w", c.Network, ErrConflict)
 	}
 	n.Start = &Start{Height: c.Height, Missed: c.Missed}

@@ -40,6 +40,7 @@ func (m *machine) check(t *rapid.T) {
 	same(t, "cohorts", d.Cohorts, m.m.cohorts)
 	same(t, "outbox", d.Outbox, m.m.outbox)
 	same(t, "dead letters", d.Dead, m.m.dead)
+	checkDeaths(t, v)
 }
 
 func same[T any](t *rapid.T, what string, got map[string]*T, want map[string]T) {
@@ -253,8 +254,11 @@ func (m *machine) checkNetwork(t *rapid.T, n *Network, want *modelNet) {
 		t.Fatalf("network %s: %+v, want lease %+v, next %d, gap %d, deepest %d, wanted by %d, start %v",
 			n.Key, n, lease, want.next(), want.gap, want.deepest, m.m.wanted(n.Key), want.start)
 	}
-	if refs := want.chain[want.low:]; !slices.Equal(n.Branch.Refs, refs) {
+	if refs := want.chain[max(0, len(want.chain)-KeepRefs):]; !slices.Equal(n.Branch.Refs, refs) {
 		t.Fatalf("network %s: branch %v, want %v", n.Key, n.Branch.Refs, refs)
+	}
+	if refs := want.chain[want.low:]; !slices.Equal(n.Window(), refs) {
+		t.Fatalf("network %s: %v may be rolled back, want %v", n.Key, n.Window(), refs)
 	}
 	kept := want.log[m.m.least(n.Key):]
 	if !slices.Equal(n.Entries, kept) {
@@ -277,7 +281,7 @@ func (m *machine) checkNetwork(t *rapid.T, n *Network, want *modelNet) {
 func (m *machine) checkReplay(t *rapid.T, n *Network, want *modelNet) {
 	b := n.Base
 	for _, e := range n.Entries {
-		next := b.Step(e, want.window())
+		next := b.Step(e, KeepRefs)
 		for d := range uint64(depths) {
 			if due := b.Due(next, d); !slices.Equal(due, want.due[e.Position][d]) {
 				t.Fatalf("network %s position %d (%v %v) at depth %d: due %v, want %v", n.Key, e.Position, e.Kind, e.Ref, d, due, want.due[e.Position][d])
@@ -288,25 +292,26 @@ func (m *machine) checkReplay(t *rapid.T, n *Network, want *modelNet) {
 	if !slices.Equal(b.Plateaus, n.Branch.Plateaus) {
 		t.Fatalf("network %s: replayed to plateaus %v, want %v", n.Key, b.Plateaus, n.Branch.Plateaus)
 	}
-	got, live := b.Refs, n.Branch.Refs
-	if slices.ContainsFunc(want.windows, func(w int) bool { return w != want.windows[0] }) {
-		// The window has changed: what it forgot, and when, may differ.
-		short := min(len(got), len(live))
-		got, live = got[len(got)-short:], live[len(live)-short:]
-	}
-	if !slices.Equal(got, live) {
-		t.Fatalf("network %s: replayed from base to %v, want %v", n.Key, got, live)
+	if !slices.Equal(b.Refs, n.Branch.Refs) {
+		t.Fatalf("network %s: replayed from base to %v, want %v", n.Key, b.Refs, n.Branch.Refs)
 	}
 }
 
 // checkRuns: the short form of the sequence tells the height of every position.
 func (m *machine) checkRuns(t *rapid.T, n *Network, want *modelNet) {
 	next := uint64(1)
+	var ends []int
 	for r := range n.Runs() {
-		if r.Position != next || r.Count == 0 {
+		if r.Position != next || (r.Count == 0) != (r.Kind == Ended) {
 			t.Fatalf("network %s: run %+v, want position %d", n.Key, r, next)
 		}
+		if r.Kind == Ended {
+			ends = append(ends, int(next-1))
+		}
 		next += r.Count
+	}
+	if !slices.Equal(ends, want.ends) {
+		t.Fatalf("network %s: ended after positions %v, want %v", n.Key, ends, want.ends)
 	}
 	if next != want.next() {
 		t.Fatalf("network %s: runs end before %d, want %d", n.Key, next, want.next())
@@ -358,6 +363,27 @@ func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet
 	}
 	if len(got) > 0 {
 		t.Fatalf("network %s: fired %v was never recorded", network, got)
+	}
+}
+
+// checkDeaths: every dead letter is listed once by its tenant and time, and
+// nothing else is.
+func checkDeaths(t *rapid.T, v *View) {
+	n := 0
+	for index := range values(v.deaths) {
+		n += index.Len()
+	}
+	for d := range v.DeadLetters() {
+		index, _ := v.deaths.Get([]byte(d.Tenant))
+		if index == nil {
+			t.Fatalf("no dead letter of tenant %q is listed", d.Tenant)
+		}
+		if _, ok := index.Get(deathKey(d)); !ok {
+			t.Fatalf("dead letter %+v is not listed", d)
+		}
+	}
+	if n != v.DeadLen() {
+		t.Fatalf("%d dead letters are listed, there are %d", n, v.DeadLen())
 	}
 }
 

@@ -6,7 +6,7 @@ import "fmt"
 type Lease struct {
 	Holder string `codec:"h"` // node name; empty: nobody
 	Epoch  uint64 `codec:"e"` // log index of the grant: greater than every earlier epoch
-	Window uint32 `codec:"w"` // blocks kept linked below the tip: the network's finality depth
+	Window uint32 `codec:"w"` // the network's finality depth, in blocks: what lies deeper is not rolled back
 }
 
 // DefaultWindow is the finality depth where a network gives no other; MaxWindow

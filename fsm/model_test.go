@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // model is the replicated state as naively as it can be written down: plain
@@ -61,11 +62,11 @@ func (t *modelTenant) wants(network string) bool {
 
 type modelNet struct {
 	lease   Lease
-	windows []int   // every window that was ever in use
 	log     []Entry // position p is log[p-1]
 	born    int     // len(log) when the network was last wanted anew
+	ends    []int   // len(log) each time it had ended to be wanted
 	chain   []BlockRef
-	low     int // chain[low:] is within the window
+	low     int // chain[low:] may be rolled back
 	first   uint64
 	gap     uint64
 	start   *Start
@@ -98,6 +99,9 @@ func newModelNet() *modelNet {
 }
 
 func (n *modelNet) forget() {
+	if len(n.log) > n.born {
+		n.ends = append(n.ends, len(n.log))
+	}
 	n.born, n.chain, n.low, n.gap, n.start, n.deepest, n.lease.Holder = len(n.log), nil, 0, 0, nil, 0, ""
 	n.anchors = map[BlockRef]bool{}
 	for d := range n.judged {
@@ -221,12 +225,11 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 			return ErrConflict
 		}
 		n.lease = Lease{Holder: c.Holder, Epoch: index, Window: c.Window}
-		n.windows = append(n.windows, n.window())
 	case *Announce:
 		return m.announce(c)
 	case *StartNetwork:
 		n := m.net(c.Network)
-		if len(n.chain) > 0 || n.gap != 0 {
+		if len(n.log) > 0 {
 			return ErrConflict
 		}
 		n.start = &Start{Height: c.Height, Missed: c.Missed}
@@ -360,6 +363,13 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 	delete(m.tenants, c.Tenant)
 	m.rewant(t, was, nil)
 	m.release(t)
+	for key := range m.nets {
+		if c.Tenant != Shared && strings.HasPrefix(key, c.Tenant+"/") {
+			delete(m.nets, key)
+			maps.DeleteFunc(m.cursors, func(k [2]string, _ *modelCursor) bool { return k[0] == key })
+			maps.DeleteFunc(m.fired, func(_ string, f *modelFired) bool { return f.Network == key })
+		}
+	}
 	for key, o := range m.outbox {
 		if o.Tenant == c.Tenant {
 			delete(m.outbox, key)
@@ -391,7 +401,8 @@ func (m *model) announce(c *Announce) error {
 
 func (n *modelNet) clone() *modelNet {
 	c := *n
-	c.log, c.chain, c.windows = slices.Clone(n.log), slices.Clone(n.chain), slices.Clone(n.windows)
+	c.log, c.chain = slices.Clone(n.log), slices.Clone(n.chain)
+	c.ends = slices.Clone(n.ends)
 	c.due, c.anchors = maps.Clone(n.due), maps.Clone(n.anchors)
 	for d := range c.judged {
 		c.judged[d] = maps.Clone(n.judged[d])
@@ -432,7 +443,7 @@ func (n *modelNet) step(e Entry) bool {
 		if n.gap != 0 || at < 0 && !anchor {
 			return false
 		}
-		for len(n.chain) > n.low {
+		for len(n.chain) > 0 {
 			dead := n.chain[len(n.chain)-1]
 			if dead.Height < e.Ref.Height || dead == e.Ref {
 				break
@@ -446,8 +457,11 @@ func (n *modelNet) step(e Entry) bool {
 			n.first = 0
 		}
 		if anchor {
-			n.chain = append(n.chain, e.Ref)
+			if last, ok := n.tip(); !ok || last != e.Ref {
+				n.chain = append(n.chain, e.Ref)
+			}
 			n.anchors[e.Ref] = true
+			n.low = min(n.low, len(n.chain)-1)
 		}
 	case Skip:
 		if n.gap != 0 || e.Ref.Height < e.From || begun && e.From != tip.Height+1 {

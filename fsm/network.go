@@ -16,6 +16,10 @@ const (
 	Skip     EntryKind = 3 // heights From to Ref.Height are left out by configuration
 )
 
+// Ended is the kind of a run that is no announcement: nobody wanted the network
+// any more, and what follows begins anew.
+const Ended EntryKind = 4
+
 // String is the kind's name in messages.
 func (k EntryKind) String() string {
 	switch k {
@@ -25,6 +29,8 @@ func (k EntryKind) String() string {
 		return "rollback"
 	case Skip:
 		return "skip"
+	case Ended:
+		return "ended"
 	default:
 		return "unknown"
 	}
@@ -44,6 +50,7 @@ type Entry struct {
 
 // Run is a stretch of the sequence in short: Count announcements from Position
 // on, of consecutive heights from Height on. Skips and roll-backs stand alone.
+// An Ended run has Count 0: it stands before the announcement at Position.
 type Run struct {
 	Position uint64    `codec:"p"`
 	Height   uint64    `codec:"h"`
@@ -65,6 +72,7 @@ type Network struct {
 	Deepest uint64  `codec:"d,omitempty"` // the greatest depth of their own that tenants judge it at
 	Lease   Lease   `codec:"l"`
 	Branch  Branch  `codec:"b"`           // as of the last announcement
+	Floor   uint64  `codec:"v,omitempty"` // lowest height of the branch that may be rolled back: what is below is final
 	First   uint64  `codec:"f"`           // height of the first block since the beginning or the last skip; 0 once rolled back below
 	Gap     uint64  `codec:"g,omitempty"` // last height of a skip that nothing follows yet
 	Entries []Entry `codec:"e,omitempty"` // what some cursor still has to judge
@@ -179,15 +187,26 @@ func (t *tx) want(key, cohort string, by int) {
 // judge, forget its branch and its lease: wanted again, it starts at the tip of
 // that day.
 func (t *tx) retire(n *Network) {
-	if n.Wanted != 0 {
+	if n.Wanted != 0 || t.draining(n.Key) {
 		return
 	}
-	for range t.Cursors(n.Key) {
-		return
-	}
-	t.prune(n) // without a branch, nothing counts as final
-	n.Branch, n.Base, n.Entries, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, nil, 0
+	t.prune(n, 0) // without a branch, nothing counts as final
+	n.Branch, n.Base, n.Entries, n.Floor, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, 0, nil, 0
 	n.Lease.Holder = ""
+	if n.Last.Count > 0 {
+		n.close()
+		n.History = append(n.History, Run{Position: n.Next, Kind: Ended})
+	}
+}
+
+// close moves the run that grows to the closed ones.
+func (n *Network) close() {
+	if n.Last.Count == 0 {
+		return
+	}
+	n.History = append(n.History, n.Last)
+	n.History = n.History[max(0, len(n.History)-keepHistory):]
+	n.Last = Run{}
 }
 
 // record keeps the short form of the sequence.
@@ -196,21 +215,18 @@ func (n *Network) record(e Entry) {
 		n.Last.Count++
 		return
 	}
-	if n.Last.Count > 0 {
-		n.History = append(n.History, n.Last)
-		n.History = n.History[max(0, len(n.History)-keepHistory):]
-	}
+	n.close()
 	n.Last = Run{Position: e.Position, Height: e.Ref.Height, Count: 1, Kind: e.Kind}
 	if e.Kind == Skip {
 		n.Last.Height, n.Last.ToHeight = e.From, e.Ref.Height
 	}
 }
 
-// Step is the branch after an announcement.
-func (b Branch) Step(e Entry, window int) Branch {
+// Step is the branch after an announcement, with at most keep blocks; see KeepRefs.
+func (b Branch) Step(e Entry, keep int) Branch {
 	switch e.Kind {
 	case Extend:
-		return b.Extend(e.Ref, window)
+		return b.Extend(e.Ref, keep)
 	case Rollback:
 		return b.Rollback(e.Ref)
 	default:
@@ -226,7 +242,7 @@ func (t *tx) trim(n *Network) {
 	}
 	drop := 0
 	for drop < len(n.Entries) && n.Entries[drop].Position <= least {
-		n.Base = n.Base.Step(n.Entries[drop], n.Lease.window())
+		n.Base = n.Base.Step(n.Entries[drop], KeepRefs)
 		drop++
 	}
 	n.Entries = n.Entries[drop:]

@@ -14,6 +14,7 @@ type Cursor struct {
 	Cohort     string `codec:"c"`
 	Position   uint64 `codec:"p"`
 	Index      uint64 `codec:"x"`           // log index of the announcement at Position, or of the cursor's beginning
+	Born       uint64 `codec:"b"`           // log index at which the cursor was made
 	Tenants    int    `codec:"t"`           // how many of the cohort want the network
 	Superseded []Span `codec:"s,omitempty"` // positions rolled back before they were judged, oldest first
 	// Until is set once no tenant wants the network any more: positions before it
@@ -63,7 +64,7 @@ func active(v *View, prefix []byte) iter.Seq[*Cursor] {
 // begins again, stands behind what is announced: a tenant is not owed what came
 // before it. One that ends still owes what was announced until then.
 func (t *tx) wantCursor(n *Network, cohort string, by int) {
-	c := Cursor{Network: n.Key, Cohort: cohort, Position: n.Next - 1, Index: t.index}
+	c := Cursor{Network: n.Key, Cohort: cohort, Position: n.Next - 1, Index: t.index, Born: t.index}
 	if old, ok := t.Cursor(n.Key, cohort); ok {
 		c = *old
 		if c.Parked() {
@@ -102,10 +103,50 @@ func (t *tx) release(gone *Tenant) {
 	}
 }
 
+// drop forgets the private networks of a tenant that is gone, with all that was
+// known of them: who comes under the same name later begins with nothing. A
+// network is kept while anybody else is owed something of it, which the
+// documents do not allow.
+func (t *tx) drop(tenant string) {
+	if tenant == Shared {
+		return
+	}
+	var idle []string
+	for key, n := range walk(t.networks, []byte(networkKey(tenant, ""))) {
+		if n.Wanted == 0 && !t.draining(n.Key) {
+			idle = append(idle, string(key))
+		}
+	}
+	for _, key := range idle {
+		del(&t.networks, []byte(key))
+		var cursors, fired [][]byte
+		for k := range walk(t.cursors, cursorKey(key, "")) {
+			cursors = append(cursors, k)
+		}
+		for _, k := range cursors {
+			del(&t.cursors, k)
+		}
+		for k := range walk(t.fired, join(key, "")) {
+			fired = append(fired, k)
+		}
+		t.forget(fired)
+		t.touch(TopicNetwork(key))
+	}
+}
+
+// draining reports whether somebody is still to judge announcements of a network.
+func (v *View) draining(network string) bool {
+	for range v.Cursors(network) {
+		return true
+	}
+	return false
+}
+
 // Progress records deliveries and moves a cursor forward, both or neither.
 type Progress struct {
 	Cohort     string     `codec:"c"`
 	Epoch      uint64     `codec:"e"` // the cohort's
+	Born       uint64     `codec:"b"` // the cursor's: what was judged of a network that was forgotten since does not count for one of the same name; 0: of any
 	Network    string     `codec:"n"`
 	To         uint64     `codec:"p"`           // the cursor's new position; 0 records without moving
 	Superseded []Span     `codec:"s,omitempty"` // of the positions passed
@@ -126,6 +167,10 @@ func (c *Progress) apply(t *tx) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("network %q: %w", c.Network, ErrNotFound)
 	}
+	cursor, ok := t.Cursor(c.Network, c.Cohort)
+	if c.Born != 0 && (!ok || cursor.Born != c.Born) {
+		return nil, fmt.Errorf("network %q: progress of a cursor that is no more: %w", c.Network, ErrConflict)
+	}
 	for i := range c.Fired {
 		t.recordFired(&c.Fired[i])
 	}
@@ -134,11 +179,11 @@ func (c *Progress) apply(t *tx) (any, error) {
 		t.touch(TopicOutbox)
 	}
 	for i := range c.Dead {
-		put(&t.dead, []byte(c.Dead[i].Key), &c.Dead[i])
+		t.putDead(&c.Dead[i])
 		t.touch(TopicOutbox)
 	}
-	cursor, ok := t.Cursor(c.Network, c.Cohort)
 	if !ok || cursor.Parked() || c.To <= cursor.Position {
+		t.prune(n, len(c.Fired))
 		return nil, nil // not wanted any more, or told before
 	}
 	if c.To >= n.Next {
@@ -155,7 +200,7 @@ func (c *Progress) apply(t *tx) (any, error) {
 	t.trim(&next)
 	t.retire(&next)
 	t.putNetwork(next)
-	t.prune(&next)
+	t.prune(&next, len(c.Fired))
 	if moved.Parked() {
 		t.touch(TopicLeases)
 	}

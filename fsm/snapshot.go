@@ -261,11 +261,15 @@ func insert[T any](body []byte, txn *iradix.Txn[*T], key func(*T) []byte) error 
 }
 
 func (l *loader) view() *View {
-	return &View{
+	v := &View{
 		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.all.Commit(), idle: l.blobs.idle.Commit(),
 		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
-		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(),
+		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(), deaths: iradix.New[*deaths](),
 	}
+	for d := range v.DeadLetters() {
+		v.indexDead(d)
+	}
+	return v
 }
 
 // Restore replaces the whole state by a snapshot and wakes everybody.

@@ -42,6 +42,7 @@ type View struct {
 	fired    *iradix.Tree[*Fired]  // network, height, block, alert
 	outbox   *iradix.Tree[*Outgoing]
 	dead     *iradix.Tree[*Dead]
+	deaths   *iradix.Tree[*deaths] // derived: dead letters by tenant, then by when they died
 }
 
 // New is an empty state at index 0.
@@ -63,6 +64,7 @@ func emptyView() *View {
 		fired:    iradix.New[*Fired](),
 		outbox:   iradix.New[*Outgoing](),
 		dead:     iradix.New[*Dead](),
+		deaths:   iradix.New[*deaths](),
 	}
 }
 

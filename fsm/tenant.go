@@ -216,8 +216,9 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	return next.Current, nil
 }
 
-// DeleteTenant ends a tenant: its networks are no longer wanted by it, nothing is
-// owed to it any more, and what its outbox held becomes dead letters.
+// DeleteTenant ends a tenant: the shared networks are no longer wanted by it,
+// its own are forgotten, nothing is owed to it any more, and what its outbox
+// held becomes dead letters, as far as KeepDead allows.
 type DeleteTenant struct {
 	Tenant string `codec:"i"`
 	Expect uint64 `codec:"e"`
@@ -245,6 +246,7 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	}
 	del(&t.tenants, []byte(c.Tenant))
 	t.release(&gone)
+	t.drop(c.Tenant)
 	del(&t.changes, be64(old.Current.Index))
 	put(&t.changes, be64(t.index), c.Tenant)
 	for o := range values(t.outbox) {

@@ -43,7 +43,7 @@ func (s sequence) Head(network string) (watcher.Head, bool) {
 	if !begun || n.Gap != 0 {
 		return watcher.Head{Next: n.Next}, false
 	}
-	window := n.Branch.Refs
+	window := n.Window()
 	for len(window) > 0 && window[0].Height < n.First {
 		if window[len(window)-1].Height < n.First {
 			break // rolled back to right below the first block

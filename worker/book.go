@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 
@@ -20,7 +19,6 @@ type book struct {
 	network string
 	cohort  string
 	chain   chainEngines
-	log     *slog.Logger
 
 	index   uint64 // changes of configuration up to here are in
 	depth   uint64 // of the network's own document
@@ -48,7 +46,7 @@ type owed struct {
 
 // openBook loads what was in force for the last announcement judged, whose log
 // index and position are given: what has changed since then comes with advance.
-func openBook(v *fsm.View, network, cohort string, index, position uint64, log *slog.Logger, onPanic func(match.Key, any)) (*book, error) {
+func openBook(v *fsm.View, network, cohort string, index, position uint64, onPanic func(match.Key, any)) (*book, error) {
 	doc, _, err := store.FindNetwork(v, network)
 	if err != nil {
 		return nil, err
@@ -58,20 +56,23 @@ func openBook(v *fsm.View, network, cohort string, index, position uint64, log *
 		return nil, err
 	}
 	b := &book{
-		network: network, cohort: cohort, chain: chain, log: log, index: index,
+		network: network, cohort: cohort, chain: chain, index: index,
 		depth: depthAt(v, network, position), tenants: map[string]map[string]*monitor{}, engines: map[uint64]engine{},
 	}
 	for t := range v.Tenants() {
 		if t.Cohort == cohort {
-			b.take(v, t.ID, index, position+1)
+			if _, err := b.take(v, t.ID, index, position+1); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return b, nil
 }
 
 // advance brings the book to the log index of an announcement: what changed up
-// to there is in force from the announcement's position on.
-func (b *book) advance(v *fsm.View, index, position uint64) []owed {
+// to there is in force from the announcement's position on. After an error the
+// book serves only the positions before.
+func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 	changed := map[string]bool{}
 	for id := range v.TenantsSince(b.index) {
 		changed[id] = true
@@ -84,11 +85,15 @@ func (b *book) advance(v *fsm.View, index, position uint64) []owed {
 		}
 	}
 	if len(changed) == 0 {
-		return nil
+		return nil, nil
 	}
 	moved := map[[2]uint64]map[match.Key]bool{}
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
-		for _, m := range b.take(v, id, index, position) {
+		lower, err := b.take(v, id, index, position)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range lower {
 			pair := [2]uint64{m.from, m.to}
 			if moved[pair] == nil {
 				moved[pair] = map[match.Key]bool{}
@@ -101,7 +106,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) []owed {
 		out = append(out, owed{from: pair[0], to: pair[1], keys: keys})
 	}
 	slices.SortFunc(out, func(x, y owed) int { return cmp.Or(cmp.Compare(x.to, y.to), cmp.Compare(x.from, y.from)) })
-	return out
+	return out, nil
 }
 
 type lowered struct {
@@ -110,8 +115,10 @@ type lowered struct {
 }
 
 // take puts the version of a tenant that is in force at a log index in the
-// place of the one held, and tells whose depth became smaller.
-func (b *book) take(v *fsm.View, tenant string, index, position uint64) []lowered {
+// place of the one held, and tells whose depth became smaller. A monitor that
+// cannot be loaded is an error: without it, positions would count as judged
+// that were not.
+func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lowered, error) {
 	var wanted map[string]fsm.Doc
 	if t, ok := v.Tenant(tenant); ok && t.Cohort == b.cohort {
 		if version, ok := t.InForce(index); ok {
@@ -139,8 +146,8 @@ func (b *book) take(v *fsm.View, tenant string, index, position uint64) []lowere
 		m, err := b.load(v, tenant, doc, position)
 		if err != nil {
 			// It was compiled before it was accepted: only a damaged state leads here.
-			b.log.Error("a monitor cannot be judged", "tenant", tenant, "monitor", id, "error", err)
-			continue
+			return nil, fmt.Errorf("tenant %s: monitor %q: the stored document cannot be loaded, and %s is not judged without it: "+
+				"put the same configuration in force again, which stores it anew, or delete the tenant: %w", tenant, id, b.network, err)
 		}
 		if held == nil {
 			held = map[string]*monitor{}
@@ -151,7 +158,7 @@ func (b *book) take(v *fsm.View, tenant string, index, position uint64) []lowere
 	if len(held) == 0 {
 		delete(b.tenants, tenant)
 	}
-	return out
+	return out, nil
 }
 
 func (b *book) monitorsOn(m *fsm.Manifest) map[string]fsm.Doc {

@@ -58,12 +58,15 @@ func TestEnginePanics(t *testing.T) {
 		pl := newPipeline(p.worker, "net", p.worker.log)
 		v := r.state.View()
 		n, _ := v.Network("net")
-		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, p.worker.log, pl.onPanic)
+		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.engines[1] = panicky{b.engines[1], 4}
-		steps, _ := plan(v, b, n.Base, n.Entries, nil, 64)
+		steps, _, err := plan(v, b, n.Base, n.Entries, nil, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := pl.process(t.Context(), b, steps); err == nil || !strings.Contains(err.Error(), "position 4") {
 			t.Errorf("error %v, want one that names position 4", err)
 		}

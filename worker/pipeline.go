@@ -30,6 +30,7 @@ const (
 type pipeline struct {
 	*Worker
 	network string
+	born    uint64 // the cursor's, once run has it
 	log     *slog.Logger
 }
 
@@ -53,14 +54,14 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		return err
 	}
 	at := c.Position
-	window := windowOf(n)
+	p.born = c.Born
 	branch := n.Base
 	for _, e := range n.Entries {
 		if e.Position <= at {
-			branch = branch.Step(e, window)
+			branch = branch.Step(e, fsm.KeepRefs)
 		}
 	}
-	b, err := openBook(v, p.network, p.opts.Cohort, c.Index, at, p.log, p.onPanic)
+	b, err := openBook(v, p.network, p.opts.Cohort, c.Index, at, p.onPanic)
 	if err != nil {
 		return err
 	}
@@ -96,20 +97,19 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		}
 		batch := pending[:min(batchSteps, len(pending))]
 		var steps []step
-		steps, branch = plan(v, b, branch, batch, pending[len(batch):], windowOf(n))
-		if err := p.process(work, b, steps); err != nil {
-			return err
+		var planErr error
+		steps, branch, planErr = plan(v, b, branch, batch, pending[len(batch):], fsm.KeepRefs)
+		if len(steps) > 0 {
+			if err := p.process(work, b, steps); err != nil {
+				return errors.Join(err, planErr)
+			}
+		}
+		if planErr != nil {
+			return planErr
 		}
 		at = batch[len(batch)-1].Position
 		b.prune(at + 1)
 	}
-}
-
-func windowOf(n *fsm.Network) int {
-	if n.Lease.Window == 0 {
-		return fsm.DefaultWindow
-	}
-	return int(n.Lease.Window)
 }
 
 func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, *fsm.Cursor, error) {
@@ -120,6 +120,9 @@ func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, *fsm.Cursor, error) {
 	c, wanted := v.Cursor(p.network, p.opts.Cohort)
 	if !ok || !wanted || c.Parked() {
 		return nil, nil, errUnwanted
+	}
+	if p.born != 0 && c.Born != p.born {
+		return nil, nil, errMoved // the network was forgotten, and begins anew
 	}
 	return n, c, nil
 }
@@ -132,8 +135,8 @@ func (p *pipeline) onPanic(key match.Key, value any) {
 
 // process judges steps side by side, delivers in order and records all of it
 // in one command; in more than one where a block keeps the others waiting. What
-// was delivered before a step that fails is recorded, so that it is not
-// delivered again each time the step is tried.
+// was delivered before a step failed, of that step as well, is recorded, so that
+// it is not delivered again each time the step is tried.
 func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	judging, stop := context.WithCancel(ctx)
 	results := make([]chan judged, len(steps))
@@ -159,7 +162,7 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	}()
 	r, first := &round{pipeline: p}, 0
 	record := func(next int) error {
-		if next == first {
+		if next == first && len(r.fired) == 0 {
 			return nil
 		}
 		done, passed := r, steps[first:next]
@@ -181,7 +184,10 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			err = r.fire(ctx, &steps[i], j)
 		}
 		for k := 0; err == nil && k < len(j.late); k++ {
-			err = r.fire(ctx, &steps[i], p.judgeLate(&steps[i], j.late[k]))
+			late := p.judgeLate(&steps[i], j.late[k])
+			if err = late.err; err == nil {
+				err = r.fire(ctx, &steps[i], late)
+			}
 		}
 		if err != nil {
 			return errors.Join(err, record(i))

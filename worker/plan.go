@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -25,14 +26,18 @@ type judgement struct {
 // plan turns announcements into steps and moves branch and book along. later
 // are the announcements that follow, as far as they are known: what they roll
 // back is not judged any more. plan reads no clock and asks nobody, so that
-// every node would find the same steps.
-func plan(v *fsm.View, b *book, branch fsm.Branch, entries, later []fsm.Entry, window int) ([]step, fsm.Branch) {
+// every node would find the same steps. With an error come the steps before the
+// announcement that it is about.
+func plan(v *fsm.View, b *book, branch fsm.Branch, entries, later []fsm.Entry, keep int) ([]step, fsm.Branch, error) {
 	lowest := lowestRollback(entries, later)
 	steps := make([]step, len(entries))
 	for i, e := range entries {
 		s := step{entry: e}
-		moved := b.advance(v, e.Index, e.Position)
-		next := branch.Step(e, window)
+		moved, err := b.advance(v, e.Index, e.Position)
+		if err != nil {
+			return steps[:i], branch, fmt.Errorf("position %d: %w", e.Position, err)
+		}
+		next := branch.Step(e, keep)
 		judge := func(refs []fsm.BlockRef, en engine, only map[match.Key]bool) {
 			for _, ref := range refs {
 				if lowest[i] < ref.Height {
@@ -43,9 +48,7 @@ func plan(v *fsm.View, b *book, branch fsm.Branch, entries, later []fsm.Entry, w
 			}
 		}
 		for _, m := range moved {
-			if en := b.engines[m.to]; en != nil { // nil: no monitor of this depth could be loaded
-				judge(branch.Owed(m.from, m.to), en, m.keys)
-			}
+			judge(branch.Owed(m.from, m.to), b.engines[m.to], m.keys)
 		}
 		for _, depth := range slices.Sorted(maps.Keys(b.engines)) {
 			judge(branch.Due(next, depth), b.engines[depth], nil)
@@ -53,7 +56,7 @@ func plan(v *fsm.View, b *book, branch fsm.Branch, entries, later []fsm.Entry, w
 		branch = next
 		steps[i] = s
 	}
-	return steps, branch
+	return steps, branch, nil
 }
 
 // lowestRollback gives, for each entry, the lowest height to which any

@@ -43,10 +43,15 @@ var errDead = errors.New("the process is dead")
 func (r *rig) start(life int, change ...func(*process, *Options)) *process {
 	r.t.Helper()
 	p := r.prepare(life, change...)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	p.run()
+	return p
+}
+
+// run begins a process that was prepared.
+func (p *process) run() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(p.t.Context()))
 	p.cancel = cancel
 	go func() { p.done <- p.worker.Run(ctx) }()
-	return p
 }
 
 // prepare makes a process that does not run yet.

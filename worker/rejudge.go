@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/worker/match"
@@ -14,6 +15,9 @@ type Rejudge struct {
 	chain    chainEngines
 	engine   engine
 	monitors []string
+
+	mu     sync.Mutex
+	failed error // the first panic while judging
 }
 
 // Found is a match of a re-judged block.
@@ -30,14 +34,11 @@ func NewRejudge(v *fsm.View, tenant string, version fsm.Version, network string,
 	if err != nil {
 		return nil, err
 	}
-	var failed error
-	chain, err := enginesFor(doc.Type, func(key match.Key, value any) {
-		failed = fmt.Errorf("monitor %q: panic: %v", key.Monitor, value)
-	})
-	if err != nil {
+	r := &Rejudge{}
+	if r.chain, err = enginesFor(doc.Type, r.onPanic); err != nil {
 		return nil, err
 	}
-	r := &Rejudge{chain: chain, engine: chain.engine()}
+	r.engine = r.chain.engine()
 	for _, d := range version.Manifest.Docs {
 		for _, w := range d.Watches {
 			if w.Network != network || w.DepthOr(own) != depth {
@@ -53,19 +54,33 @@ func NewRejudge(v *fsm.View, tenant string, version fsm.Version, network string,
 			break
 		}
 	}
-	return r, failed
+	return r, nil
+}
+
+func (r *Rejudge) onPanic(key match.Key, value any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		r.failed = fmt.Errorf("tenant %s: monitor %q: panic while judging: %v", key.Tenant, key.Monitor, value)
+	}
 }
 
 // Monitors are the ids of the monitors it judges with.
 func (r *Rejudge) Monitors() []string { return r.monitors }
 
-// Judge finds the matches of a block, whatever they cost.
+// Judge finds the matches of a block, whatever they cost. Once a monitor has
+// panicked, every call fails: matches may be missing.
 func (r *Rejudge) Judge(payload []byte) ([]Found, error) {
 	b, _, err := r.chain.decode(payload)
 	if err != nil {
 		return nil, err
 	}
 	hits, _ := r.engine.judge(b, 1, 0, nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed != nil {
+		return nil, r.failed
+	}
 	out := make([]Found, len(hits))
 	for i, h := range hits {
 		out[i] = Found{Key: h.Key, MonitorName: h.about.name, Transaction: h.tx}

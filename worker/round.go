@@ -32,12 +32,6 @@ type firing struct {
 	deliveries []*sending
 }
 
-type sending struct {
-	alert.Delivery
-	done    chan outbox.Attempt // buffered: the sender never waits for us
-	attempt *outbox.Attempt     // nil while it is under way
-}
-
 // fire builds a step's alerts and begins their deliveries: of all of them or,
 // with an error, of none.
 func (r *round) fire(ctx context.Context, s *step, j judged) error {
@@ -132,28 +126,9 @@ func (r *round) describe(a *alert.Alert, h hitAt) (err error) {
 	return err
 }
 
-// send begins the first attempts of a delivery.
-func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Version, d *sending) {
-	trigger, err := r.opts.Triggers.Find(v, d.Alert.Tenant, version.Manifest, d.Trigger)
-	if err != nil {
-		// A trigger that is not there is not there; whatever else is wrong, such as
-		// a key that does not open its secrets, may be mended.
-		d.attempt = &outbox.Attempt{Result: notify.Result{Permanent: errors.Is(err, fsm.ErrNotFound)}, Err: err}
-		return
-	}
-	go func() {
-		result, err := r.opts.Sender.Deliver(ctx, &notify.Notification{
-			Alert: d.Alert, Key: d.Key, Trigger: trigger, Attempt: 1, Time: time.Now(),
-		})
-		if err == nil && s.entry.Seen > 0 {
-			r.metrics.blockToAlert.Observe(time.Since(time.UnixMilli(s.entry.Seen)).Seconds())
-		}
-		d.done <- outbox.Attempt{Result: result, Err: err}
-	}()
-}
-
 // record waits, within patience, for the first attempts and commits what came
-// of them together with the cursor's move.
+// of them together with the cursor's move. Without steps it leaves the cursor:
+// the step that the firings are of failed and will be tried again.
 func (r *round) record(ctx context.Context, steps []step) error {
 	early := min(earlyRecord, r.opts.Patience)
 	slow, err := r.await(ctx, early)
@@ -170,8 +145,10 @@ func (r *round) record(ctx context.Context, steps []step) error {
 	}
 	now := time.Now().UnixMilli()
 	c := &fsm.Progress{
-		Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Network: r.network,
-		To: steps[len(steps)-1].entry.Position, Superseded: r.superseded,
+		Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Born: r.born, Network: r.network,
+	}
+	if len(steps) > 0 {
+		c.To, c.Superseded = steps[len(steps)-1].entry.Position, r.superseded
 	}
 	var recorded []Recorded
 	var pending []*sending
@@ -187,7 +164,7 @@ func (r *round) record(ctx context.Context, steps []step) error {
 			}
 			entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: outcome})
 			r.metrics.deliveries.WithLabelValues(outcome.String()).Inc()
-			if d.attempt == nil {
+			if d.attempt == nil && d.begin == nil {
 				pending = append(pending, d)
 			}
 			if d.attempt != nil && d.attempt.Err != nil {
@@ -232,7 +209,7 @@ const (
 func split(c *fsm.Progress) []*fsm.Progress {
 	var parts []*fsm.Progress
 	part := func() *fsm.Progress {
-		p := &fsm.Progress{Cohort: c.Cohort, Epoch: c.Epoch, Network: c.Network}
+		p := &fsm.Progress{Cohort: c.Cohort, Epoch: c.Epoch, Born: c.Born, Network: c.Network}
 		parts = append(parts, p)
 		return p
 	}
@@ -263,29 +240,10 @@ func split(c *fsm.Progress) []*fsm.Progress {
 // recorded without the others.
 const earlyRecord = 100 * time.Millisecond
 
-// await waits for first attempts, and tells whether some are still under way
-// when the time is over.
-func (r *round) await(ctx context.Context, limit time.Duration) (slow bool, err error) {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	for _, f := range r.fired {
-		for _, d := range f.deliveries {
-			if d.attempt != nil {
-				continue
-			}
-			if err := d.await(ctx, timer); err != nil {
-				return false, err
-			}
-			slow = slow || d.attempt == nil
-		}
-	}
-	return slow, nil
-}
-
 // recordSent commits the deliveries that are done, and leaves the cursor.
 func (r *round) recordSent(ctx context.Context) error {
 	now := time.Now().UnixMilli()
-	c := &fsm.Progress{Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Network: r.network}
+	c := &fsm.Progress{Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Born: r.born, Network: r.network}
 	for _, f := range r.fired {
 		entry := f.entry(now)
 		for _, d := range f.deliveries {
@@ -325,24 +283,6 @@ func (r *round) commit(ctx context.Context, c *fsm.Progress) error {
 	}
 }
 
-func (d *sending) await(ctx context.Context, patience *time.Timer) error {
-	select { // what has ended counts, also when patience has too
-	case a := <-d.done:
-		d.attempt = &a
-		return nil
-	default:
-	}
-	select {
-	case a := <-d.done:
-		d.attempt = &a
-	case <-patience.C:
-		patience.Reset(0) // over for the rest as well
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
 func (f *firing) entry(now int64) fsm.Fired {
 	a := f.alert
 	return fsm.Fired{
@@ -362,6 +302,11 @@ func (d *sending) outcome(c *fsm.Progress, now int64) (fsm.Outcome, error) {
 		return 0, err
 	}
 	out := fsm.Outgoing{Key: d.Key.String(), Tenant: d.Alert.Tenant, Trigger: d.Trigger, Delivery: data, At: now, Attempts: 1}
+	if d.begin != nil {
+		out.Attempts, out.NotBefore, out.Reason = 0, now, "not attempted yet: too many deliveries are under way"
+		c.Outbox = append(c.Outbox, out)
+		return fsm.HandedOver, nil
+	}
 	if d.attempt == nil {
 		out.Reason = "no answer yet"
 		c.Outbox = append(c.Outbox, out)

@@ -87,6 +87,7 @@ type Worker struct {
 	opts    Options
 	metrics *metrics
 	log     *slog.Logger
+	slots   chan struct{} // as many as deliveries whose first attempts are under way
 }
 
 // New makes a worker; Run starts it.
@@ -100,7 +101,7 @@ func New(opts Options) *Worker {
 	if opts.Budget == 0 {
 		opts.Budget = defaultBudget
 	}
-	return &Worker{opts: opts, metrics: newMetrics(opts.Registerer), log: opts.Logger}
+	return &Worker{opts: opts, metrics: newMetrics(opts.Registerer), log: opts.Logger, slots: make(chan struct{}, maxFirstAttempts)}
 }
 
 // Run judges every network that the cohort wants until ctx ends, and then

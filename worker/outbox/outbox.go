@@ -59,12 +59,27 @@ type Outbox struct {
 	metrics *metrics
 	settled chan fsm.Settled
 	stopped chan struct{} // closed when Run ends
-	wake    chan struct{}
+	wake    chan struct{} // something may be due
+	freed   chan struct{} // an attempt has ended
+	queue   queue
 
 	mu   sync.Mutex
 	busy map[string]bool      // being attempted here
 	due  map[string]time.Time // when to try again
 }
+
+const (
+	// rescan is how long at least lies between two looks at the whole outbox,
+	// however often it changes: what is due may be attempted that much later.
+	rescan = 100 * time.Millisecond
+	// rescanShare bounds the share of time spent looking: one part in as many.
+	rescanShare = 10
+	// maxAttempts bounds the attempts under way, and tenantAttempts those of one
+	// tenant, so that its dead receiver does not keep the others waiting. Attempts
+	// that were adopted do not count.
+	maxAttempts    = 256
+	tenantAttempts = 64
+)
 
 // New makes an outbox; Run drives it.
 func New(opts Options) *Outbox {
@@ -73,7 +88,7 @@ func New(opts Options) *Outbox {
 	}
 	return &Outbox{
 		opts: opts, metrics: newMetrics(opts.Registerer),
-		settled: make(chan fsm.Settled), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
+		settled: make(chan fsm.Settled), stopped: make(chan struct{}), wake: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 		busy: map[string]bool{}, due: map[string]time.Time{},
 	}
 }
@@ -101,20 +116,31 @@ func (o *Outbox) Run(ctx context.Context) error {
 	defer work.Wait()
 	defer close(o.stopped)
 	work.Go(func() { o.settle(ctx) })
+	var changed <-chan struct{}
+	var earliest time.Time // of the next scan
+	next := time.Now()     // when to scan
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		changed := o.opts.Log.Changed(fsm.TopicOutbox)
-		next := o.start(ctx, &work)
-		if next > 0 {
-			timer.Reset(next)
+		if began := time.Now(); !began.Before(next) {
+			changed = o.opts.Log.Changed(fsm.TopicOutbox)
+			due := o.scan(began)
+			earliest = began.Add(max(rescan, rescanShare*time.Since(began)))
+			if next = began.Add(due); next.Before(earliest) {
+				next = earliest
+			}
 		}
+		o.start(ctx, &work)
+		timer.Reset(time.Until(next))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-		case <-timer.C:
+			changed, next = nil, earliest
 		case <-o.wake:
+			next = earliest
+		case <-o.freed:
+		case <-timer.C:
 		}
 	}
 }
@@ -122,35 +148,63 @@ func (o *Outbox) Run(ctx context.Context) error {
 // idle is how long Run sleeps when nothing is due and nothing changes.
 const idle = time.Minute
 
-// start begins every attempt that is due and tells when the next one is.
-func (o *Outbox) start(ctx context.Context, work *sync.WaitGroup) time.Duration {
+// scan queues what is due and tells after what time more is.
+func (o *Outbox) scan(now time.Time) time.Duration {
 	v := o.opts.Log.View()
-	now := time.Now()
 	next := idle
 	o.metrics.waiting.Set(float64(v.OutboxLen()))
 	o.metrics.dead.Set(float64(v.DeadLen()))
+	o.queue.clear()
 	for entry := range v.Outbox() {
 		o.mu.Lock()
-		at, known := o.due[entry.Key]
-		if !known {
-			at = o.firstDue(entry)
-		}
-		busy := o.busy[entry.Key]
-		if !busy && !at.After(now) {
-			// It may have been settled since this view was taken.
-			latest := o.opts.Log.View()
-			if entry, ok := latest.FindOutgoing(entry.Key); ok {
-				o.busy[entry.Key] = true
-				work.Go(func() { o.attempt(ctx, latest, entry) })
-			}
-		}
+		busy, wait := o.busy[entry.Key], o.dueAt(entry).Sub(now)
 		o.mu.Unlock()
-		if !busy && at.After(now) {
-			next = min(next, at.Sub(now))
+		switch {
+		case busy:
+		case wait > 0:
+			next = min(next, wait)
+		default:
+			o.queue.push(entry.Tenant, entry.Key)
 		}
 	}
 	o.tidy()
 	return next
+}
+
+// start begins what is queued while there are slots.
+func (o *Outbox) start(ctx context.Context, work *sync.WaitGroup) {
+	for {
+		tenant, key, ok := o.queue.pop()
+		if !ok {
+			return
+		}
+		// It may have been settled or attempted since it was queued.
+		o.mu.Lock()
+		latest := o.opts.Log.View()
+		entry, ok := latest.FindOutgoing(key)
+		ok = ok && !o.busy[key] && !o.dueAt(entry).After(time.Now())
+		if ok {
+			o.busy[key] = true
+		}
+		o.mu.Unlock()
+		if !ok {
+			o.queue.release(tenant)
+			continue
+		}
+		work.Go(func() {
+			o.attempt(ctx, latest, entry)
+			o.queue.release(tenant)
+			poke(o.freed)
+		})
+	}
+}
+
+// dueAt is when an entry is due. The caller holds mu.
+func (o *Outbox) dueAt(entry *fsm.Outgoing) time.Time {
+	if at, known := o.due[entry.Key]; known {
+		return at
+	}
+	return o.firstDue(entry)
 }
 
 // tidy forgets when entries were due that left the outbox by another way than
@@ -248,13 +302,13 @@ func (o *Outbox) forget(key string) {
 	o.mu.Lock()
 	delete(o.busy, key)
 	o.mu.Unlock()
-	o.again()
+	poke(o.wake)
 }
 
-// again has Run look at the outbox once more.
-func (o *Outbox) again() {
+// poke has Run look once more.
+func poke(c chan<- struct{}) {
 	select {
-	case o.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -307,5 +361,5 @@ func (o *Outbox) commit(ctx context.Context, batch []fsm.Settled) {
 			delete(o.due, s.Key)
 		}
 	}
-	o.again()
+	poke(o.wake)
 }
