@@ -1,4 +1,3 @@
-// Package eventually waits in tests for what happens on its own time.
 package eventually
 
 import (

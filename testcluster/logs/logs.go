@@ -1,4 +1,3 @@
-// Package logs keeps what is logged during a test.
 package logs
 
 import (

@@ -1,4 +1,3 @@
-// Package vectors finds the conformance data that the tests compare ozmo with.
 package vectors
 
 import (

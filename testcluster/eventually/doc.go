@@ -1,0 +1,2 @@
+// Package eventually waits in tests for what happens on its own time.
+package eventually

@@ -1,0 +1,2 @@
+// Package logs keeps what is logged during a test.
+package logs
