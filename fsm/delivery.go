@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"encoding/hex"
 	"iter"
 	"slices"
 )
@@ -225,12 +224,4 @@ func (t *tx) bury(o *Outgoing, reason string, at int64) {
 	del(&t.outbox, []byte(o.Key))
 	t.putDead(&d)
 	t.touch(TopicOutbox)
-}
-
-// ShortKey shortens a key or id for messages.
-func ShortKey(key string) string {
-	if _, err := hex.DecodeString(key); err == nil && len(key) > 12 {
-		return key[:12]
-	}
-	return key
 }
