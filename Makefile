@@ -26,11 +26,15 @@ BENCH_TIME   ?= 100ms
 BENCH_OUT    ?= $(BIN)/bench.txt
 FUZZTIME     ?= 60s
 RESTARTS     ?= 50
+FAULTS       ?= 200
+SEED         ?=
+TRIALS       ?= 20
+TENANTS      ?= 10000
 OZMO_VECTORS ?= ../shared/vectors
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the static binaries bin/ozmo and bin/devchain
@@ -40,11 +44,20 @@ build: ## build the static binaries bin/ozmo and bin/devchain
 demo: build ## build, then run `ozmo demo`: a local chain, watched
 	@'$(BIN)/ozmo' demo
 
+.PHONY: demo-cluster
+demo-cluster: build ## three nodes and Redis; the one that watches the chain is killed on the way
+	@'$(BIN)/ozmo' demo --nodes 3 --redis --kill-watcher --for 60s
+
 .PHONY: test
-test: ## run all tests with the race detector (installs a C compiler where it may)
+test: ## run all tests with the race detector (installs a C compiler and redis-server where it may)
 	@bash .ci/prepare.sh
 	@bash .ci/tool.sh '$(BIN)' $(GOTESTSUM)
 	CGO_ENABLED=1 '$(BIN)/gotestsum' --format pkgname --format-hide-empty-pkg -- -race -shuffle=on -timeout 15m -p 2 $(TESTFLAGS) $(PKG)
+	$(if $(filter ./...,$(PKG)),@$(MAKE) netns-test)
+
+.PHONY: netns-test
+netns-test: ## partition nodes by network namespaces (as root; elsewhere it says why not)
+	go test -count=1 -tags netns -run '^TestPartitionNetns$$' -v -timeout 10m ./testcluster/proc
 
 .PHONY: check
 check: ## format, vet, lint and module hygiene
@@ -68,6 +81,15 @@ fuzz: ## run every fuzz target for FUZZTIME (60s), stop at the first finding
 .PHONY: crash-test
 crash-test: ## kill and restart real processes RESTARTS (50) times
 	OZMO_CRASH_RESTARTS=$(RESTARTS) go test -count=1 -run '^TestCrash$$' -v -timeout 60m ./testcluster/proc/...
+
+.PHONY: soak
+soak: ## run three real nodes through FAULTS (200) random faults; SEED=N repeats a plan
+	OZMO_SOAK_FAULTS=$(FAULTS) $(if $(SEED),OZMO_SOAK_SEED=$(SEED)) go test -count=1 -run '^TestSoak$$' -v -timeout 8h ./testcluster/proc/...
+
+.PHONY: bench-failover
+bench-failover: ## measure what failures cost, TRIALS (20) times each, and calls per block with up to TENANTS (10000)
+	OZMO_FAILOVER_TRIALS=$(TRIALS) OZMO_FETCH_TENANTS=$(TENANTS) go test -count=1 -run '^(TestFailover|TestJoinMoves|TestFetchCalls)$$' -v -timeout 8h ./testcluster/proc/...
+	go test -run '^$$' -bench '^BenchmarkFollowerApply$$' -benchtime 2000x ./node/consensus
 
 .PHONY: vectors
 vectors: ## run the conformance vectors of OZMO_VECTORS=DIR

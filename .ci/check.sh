@@ -33,6 +33,7 @@ check gofumpt formatted
 check "no replace in go.mod" no_replace
 check "go mod tidy" go mod tidy -diff
 check "go vet" go vet ./...
+check deploy bash .ci/deploy.sh "$bin"
 check golangci-lint "$bin/golangci-lint" run ./...
 
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -21,8 +21,10 @@ compiles_c() {
 
 # One line a package: the Debian package, and the test that it is there.
 needs=(
-	"gcc        have $(go env CC | cut -d' ' -f1)"
-	"libc6-dev  compiles_c"
+	"gcc           have $(go env CC | cut -d' ' -f1)"
+	"libc6-dev     compiles_c"
+	"redis-server  have redis-server"
+	"systemd       have systemd-analyze"
 )
 
 missing() {

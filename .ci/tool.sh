@@ -7,6 +7,9 @@ set -euo pipefail
 bin=$1 spec=$2
 package=${spec%@*} version=${spec##*@}
 name=${package##*/}
+if [[ $name =~ ^v[0-9]+$ ]]; then # a major version; the program has the name before it
+	name=${package%/*} name=${name##*/}
+fi
 
 if ! command -v go >/dev/null; then
 	echo "go is not in PATH: install Go (https://go.dev/dl), the version that go.mod names or newer" >&2

@@ -16,6 +16,7 @@ const (
 	benchNetworks = 50
 	benchCohorts  = 20
 	benchDocument = 300 // bytes of a monitor's document
+	benchMove     = 5_000
 )
 
 type benchState struct {
@@ -41,6 +42,8 @@ func (s *benchState) applyEntry(tb testing.TB, entry []byte) any {
 
 func benchNetwork(i int) string { return fmt.Sprintf("network_%02d", i%benchNetworks) }
 
+func benchTenant(i int) string { return fmt.Sprintf("tenant-%06d", i) }
+
 func benchCohort(i int) string { return fmt.Sprintf("node-%02d", i%benchCohorts) }
 
 func heapInUse() uint64 {
@@ -57,10 +60,10 @@ var loaded = sync.OnceValue(func() *benchState {
 	before := heapInUse()
 	s := &benchState{State: New(), height: 1000}
 	for i := range benchCohorts {
-		s.apply(tb, &PutCohort{ID: benchCohort(i), Node: benchCohort(i)})
+		s.apply(tb, &RegisterNode{Name: benchCohort(i)})
 	}
 	for i := range benchTenants {
-		c := &SetTenantVersion{Tenant: fmt.Sprintf("tenant-%06d", i), Cohort: benchCohort(i / benchNetworks)}
+		c := &SetTenantVersion{Tenant: benchTenant(i)}
 		put := &PutBlobs{}
 		for m := range benchMonitors {
 			doc := fmt.Appendf(nil, "%0*d", benchDocument, i*benchMonitors+m)
@@ -74,6 +77,10 @@ var loaded = sync.OnceValue(func() *benchState {
 		s.apply(tb, put)
 		s.apply(tb, c)
 	}
+	for _, c := range benchMoves() {
+		s.apply(tb, c)
+	}
+	s.mergeAll(tb)
 	for i := range benchNetworks {
 		s.apply(tb, &GrantLease{Network: benchNetwork(i), Holder: benchCohort(i), Window: 64})
 		s.announce(tb, benchNetwork(i), s.height)
@@ -91,6 +98,36 @@ var loaded = sync.OnceValue(func() *benchState {
 	s.heap = heapInUse() - before
 	return s
 })
+
+// benchMoves assigns every tenant.
+func benchMoves() []*Move {
+	var out []*Move
+	for i := range benchTenants {
+		if i%benchMove == 0 {
+			out = append(out, &Move{At: 1})
+		}
+		c := out[len(out)-1]
+		c.Moves = append(c.Moves, Moved{Tenant: benchTenant(i), To: benchCohort(i / benchNetworks), Reason: ReasonInitial})
+	}
+	return out
+}
+
+// merges are those of every cohort into its node's main one.
+func (s *benchState) merges() []*Merge {
+	var out []*Merge
+	for c := range s.View().Cohorts() {
+		if main, _ := s.View().Cohort(c.Node); c.ID != main.ID {
+			out = append(out, &Merge{From: c.ID, Into: main.ID, FromEpoch: c.Epoch, IntoEpoch: main.Epoch})
+		}
+	}
+	return out
+}
+
+func (s *benchState) mergeAll(tb testing.TB) {
+	for _, c := range s.merges() {
+		s.apply(tb, c)
+	}
+}
 
 func benchFired(network string, block BlockRef, from int) []Fired {
 	var fired []Fired
@@ -234,4 +271,98 @@ func BenchmarkRestore(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// assigned is a small state of as many tenants: assigned to nobody, and moved,
+// but not merged.
+var assigned = sync.OnceValues(func() (*View, *View) {
+	var tb testing.TB = new(testing.B)
+	s := &benchState{State: New()}
+	for i := range benchCohorts {
+		s.apply(tb, &RegisterNode{Name: benchCohort(i)})
+	}
+	for i := range benchTenants {
+		s.apply(tb, &SetTenantVersion{Tenant: benchTenant(i), Manifest: Manifest{Wanted: []string{benchNetwork(i), benchNetwork(i + 1)}}})
+	}
+	for i := range benchNetworks {
+		s.apply(tb, &GrantLease{Network: benchNetwork(i), Holder: benchCohort(i)})
+		s.announce(tb, benchNetwork(i), 1)
+	}
+	before := s.View()
+	for _, c := range benchMoves() {
+		s.apply(tb, c)
+	}
+	for c := range s.View().AllCursors() {
+		cohort, _ := s.View().Cohort(c.Cohort)
+		s.apply(tb, &Progress{Cohort: c.Cohort, Epoch: cohort.Epoch, Network: c.Network, To: 1})
+	}
+	return before, s.View()
+})
+
+// BenchmarkMove assigns 100 000 tenants, 5 000 in a command.
+func BenchmarkMove(b *testing.B) {
+	if testing.Short() {
+		b.Skip("builds a state of 100 000 tenants")
+	}
+	before, _ := assigned()
+	var entries [][]byte
+	for _, c := range benchMoves() {
+		entries = append(entries, mustEncode(b, c))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := &benchState{State: New(), index: before.index}
+		s.view.Store(before)
+		for _, e := range entries {
+			s.applyEntry(b, e)
+		}
+		if n := s.View().TenantCount(""); n != 0 {
+			b.Fatal(n, "tenants were not moved")
+		}
+	}
+}
+
+// BenchmarkHandOver moves and releases the tenants of one node: 5 000.
+func BenchmarkHandOver(b *testing.B) {
+	s := big(b)
+	c := &Move{}
+	for t := range s.View().TenantsOf(benchCohort(0)) {
+		c.Moves = append(c.Moves, Moved{Tenant: t.ID, Cohort: t.Cohort, To: benchCohort(1), Reason: ReasonScaling})
+	}
+	start, index := s.View(), s.index
+	for b.Loop() {
+		s.view.Store(start)
+		s.index = index
+		s.apply(b, c)
+		id := fmt.Sprintf("@%d.0", s.index)
+		s.apply(b, &Release{Cohort: id, Epoch: s.index})
+	}
+	s.view.Store(start)
+	s.index = index
+}
+
+// BenchmarkMerge unites the cohorts of 100 000 tenants with their nodes' main ones.
+func BenchmarkMerge(b *testing.B) {
+	if testing.Short() {
+		b.Skip("builds a state of 100 000 tenants")
+	}
+	_, after := assigned()
+	s := &benchState{State: New()}
+	s.view.Store(after)
+	var entries [][]byte
+	for _, c := range s.merges() {
+		entries = append(entries, mustEncode(b, c))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.view.Store(after)
+		s.index = after.index
+		for _, e := range entries {
+			s.applyEntry(b, e)
+		}
+	}
+	if n := len(s.merges()); n != 0 {
+		b.Fatal(n, "cohorts are left")
+	}
+	b.ReportMetric(float64(len(entries)), "merges")
 }

@@ -113,8 +113,8 @@ func TestLedgerIsBounded(t *testing.T) {
 func TestPrunePastAlertsHeldBack(t *testing.T) {
 	p := newPausing(t)
 	p.wants("acme", "base")
-	p.do(&SetTenantVersion{Tenant: "bolt", Cohort: "n2", Manifest: Manifest{Wanted: []string{"base"}}})
-	slow := p.do(&PutCohort{ID: "n2", Node: "n2"}).(uint64)
+	slow := p.do(&RegisterNode{Name: "n2"}).(uint64)
+	p.wantsOn("n2", "bolt", "base")
 	p.announce("base", 10)
 	p.do(&Progress{Cohort: "n2", Epoch: slow, Network: "base", To: 3})
 	c := &Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", To: 10}

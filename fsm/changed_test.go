@@ -12,44 +12,67 @@ import (
 // nobody else. A refused command wakes nobody.
 func TestChangedTopics(t *testing.T) {
 	const eth, anvil = "ethereum_mainnet", "acme/anvil"
-	all := []Topic{TopicTenants, TopicLeases, TopicOutbox, TopicNetwork(eth), TopicNetwork(anvil)}
+	all := []Topic{TopicTenants, TopicLeases, TopicOutbox, TopicCluster, TopicNetwork(eth), TopicNetwork(anvil)}
 	script := goldenScript()
-	wakes := map[int][]Topic{ // by place in the script, from 1
-		3:  {TopicTenants, TopicLeases, TopicNetwork(eth)},
-		2:  {TopicLeases},
-		4:  {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
-		5:  {TopicNetwork(anvil)},
-		6:  {TopicLeases, TopicNetwork(eth)},
-		7:  {TopicNetwork(eth)},
-		8:  {TopicNetwork(eth), TopicOutbox},
-		9:  {TopicNetwork(eth)},
-		10: {TopicTenants, TopicLeases, TopicNetwork(anvil)},
-		11: {TopicOutbox},
-		12: {TopicNetwork(eth)},
-		13: {TopicLeases, TopicNetwork(eth)},
-		14: {TopicNetwork(anvil)},
-		15: {TopicNetwork(eth)},
-		16: {TopicTenants, TopicLeases, TopicNetwork(eth)},
-		17: {TopicNetwork(eth)},
-		18: {TopicLeases, TopicNetwork(eth)},
-		20: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
-		21: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil), TopicOutbox},
-		22: {TopicOutbox},
-	}
 	again := *script[3].(*SetTenantVersion)
 	again.Expect = 3
 	script = append(script,
-		&SetTenantVersion{Tenant: "acme", Expect: 2},                // 16: paused
-		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 12}, // 17: one position is still owed
-		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 13}, // 18: parks the cursor
-		&Progress{Cohort: "node-1", Epoch: 2, Network: eth, To: 13}, // 19: told again
-		&again,                                   // 20
-		&DeleteTenant{Tenant: "acme", Expect: 4}, // 21
-		&PurgeDead{Keys: []string{"d1"}},         // 22
-		&CollectBlobs{Before: 1 << 60},           // 23
-		&Progress{Cohort: "node-1", Epoch: 999, Network: eth, To: 4, Outbox: []Outgoing{{Key: "x"}}}, // 24, refused
-		&Announce{Network: eth, Epoch: 1, Entries: []Entry{{Kind: Extend, Ref: ref(111, "z")}}},      // 25, refused
+		&Release{Cohort: "@24.0", Epoch: 24},                        // 25
+		&SetTenantVersion{Tenant: "acme", Expect: 2},                // 26: paused
+		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 12}, // 27: one position is still owed
+		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 28: parks the cursor
+		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 29: told again
+		&again,                        // 30
+		&SetPlacement{Tenant: "acme"}, // 31
+		&Move{Moves: []Moved{{Tenant: "bolt", To: "node-1"}}},                                        // 32
+		&RegisterNode{Name: "node-2"},                                                                // 33
+		&Merge{From: "@24.0", Into: "node-2", FromEpoch: 33, IntoEpoch: 33},                          // 34
+		&DeleteTenant{Tenant: "acme", Expect: 4},                                                     // 35
+		&RemoveNode{Name: "node-2"},                                                                  // 36
+		&PurgeDead{Keys: []string{"d1"}},                                                             // 37
+		&CollectBlobs{Before: 1 << 60},                                                               // 38
+		&Move{Moves: []Moved{{Tenant: "acme", To: "node-1"}, {Tenant: Shared, To: "n1"}}},            // 39: nobody
+		&Progress{Cohort: "node-1", Epoch: 999, Network: eth, To: 4, Outbox: []Outgoing{{Key: "x"}}}, // 40, refused
+		&Announce{Network: eth, Epoch: 1, Entries: []Entry{{Kind: Extend, Ref: ref(111, "z")}}},      // 41, refused
 	)
+	wakes := map[int][]Topic{ // by place in the script, from 1
+		2:  {TopicLeases},
+		3:  {TopicTenants, TopicLeases, TopicNetwork(eth)},
+		4:  {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
+		5:  {TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
+		6:  {TopicNetwork(anvil)},
+		7:  {TopicLeases, TopicNetwork(eth)},
+		8:  {TopicNetwork(eth)},
+		9:  {TopicNetwork(eth), TopicOutbox},
+		10: {TopicNetwork(eth)},
+		11: {TopicTenants, TopicLeases, TopicNetwork(anvil)},
+		12: {TopicOutbox},
+		13: {TopicNetwork(eth)},
+		14: {TopicLeases, TopicNetwork(eth)},
+		15: {TopicNetwork(anvil)},
+		16: {TopicTenants, TopicLeases, TopicNetwork(eth)},
+		17: {TopicNetwork(eth)},
+		18: {TopicTenants, TopicLeases, TopicNetwork(eth)},
+		19: {TopicLeases},
+		20: {TopicCluster},
+		21: {TopicCluster},
+		22: {TopicCluster},
+		23: {TopicTenants, TopicLeases},
+		24: {TopicLeases, TopicNetwork(eth)},
+		25: {TopicLeases},
+		26: {TopicTenants, TopicLeases, TopicNetwork(eth)},
+		27: {TopicNetwork(eth)},
+		28: {TopicLeases, TopicNetwork(eth)},
+		30: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
+		31: {TopicTenants, TopicLeases},
+		32: {TopicLeases, TopicNetwork(eth)},
+		33: {TopicLeases, TopicNetwork(eth)},
+		34: {TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
+		35: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil), TopicOutbox},
+		36: {TopicLeases, TopicCluster},
+		37: {TopicOutbox},
+	}
+	const refused = 40
 	s := New()
 	for i, c := range script {
 		waiting := map[Topic]<-chan struct{}{}
@@ -57,7 +80,7 @@ func TestChangedTopics(t *testing.T) {
 			waiting[topic] = s.Changed(topic)
 		}
 		_, err := s.Apply(uint64(i+1), mustEncode(t, c))
-		if refused := i+1 >= 24; refused != (err != nil) {
+		if (i+1 >= refused) != (err != nil) {
 			t.Fatalf("command %d: %v", i+1, err)
 		}
 		for _, topic := range all {
@@ -101,8 +124,8 @@ func TestNoMissedWakeup(t *testing.T) {
 		return result
 	}
 	epochs := map[string]uint64{}
-	cohort := apply(&PutCohort{ID: "n1", Node: "n1"}).(uint64)
-	apply(&SetTenantVersion{Tenant: "acme", Cohort: "n1", Manifest: Manifest{Wanted: networks}})
+	apply(&SetTenantVersion{Tenant: "acme", Manifest: Manifest{Wanted: networks}})
+	apply(&Move{Moves: []Moved{{Tenant: "acme", To: "n1"}}}) // to @2.0
 	for _, key := range networks {
 		epochs[key] = apply(&GrantLease{Network: key, Holder: "n1", Window: 16}).(uint64)
 	}
@@ -125,7 +148,7 @@ func TestNoMissedWakeup(t *testing.T) {
 				if i < 2 {
 					snapshot(t, v)
 				}
-				if c, ok := v.Cursor(key, "n1"); ok && c.Position == blocks {
+				if c, ok := v.Cursor(key, "@2.0"); ok && c.Position == blocks {
 					return
 				}
 				<-changed
@@ -137,7 +160,7 @@ func TestNoMissedWakeup(t *testing.T) {
 			e := Entry{Kind: Extend, Ref: ref(height, key), Parent: ref(height-1, key).Hash}
 			apply(&Announce{Network: key, Epoch: epochs[key], Entries: []Entry{e}})
 			if height%5 == 0 {
-				apply(&Progress{Cohort: "n1", Epoch: cohort, Network: key, To: height})
+				apply(&Progress{Cohort: "@2.0", Epoch: 2, Network: key, To: height})
 			}
 		}
 	}
@@ -201,8 +224,8 @@ func TestRollbackBelowASkip(t *testing.T) {
 		return Entry{Kind: Extend, Ref: ref(height, branch), Parent: ref(height-1, parent).Hash}
 	}
 	for i, c := range []Command{
-		&PutCohort{ID: "n1", Node: "n1"},
-		&SetTenantVersion{Tenant: "acme", Cohort: "n1", Manifest: Manifest{Wanted: []string{"base"}}},
+		&RegisterNode{Name: "n1"},
+		&SetTenantVersion{Tenant: "acme", Manifest: Manifest{Wanted: []string{"base"}}},
 		&GrantLease{Network: "base", Holder: "n1", Window: 3},
 	} {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {

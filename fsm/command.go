@@ -17,13 +17,22 @@ const (
 	TypeCollectBlobs     Type = 2
 	TypeSetTenantVersion Type = 3
 	TypeDeleteTenant     Type = 4
-	TypePutCohort        Type = 5
+	TypeRegisterNode     Type = 5
 	TypeGrantLease       Type = 6
 	TypeAnnounce         Type = 7
 	TypeStartNetwork     Type = 8
 	TypeProgress         Type = 9
 	TypeSettle           Type = 10
 	TypePurgeDead        Type = 11
+	TypeDrainNode        Type = 12
+	TypeRemoveNode       Type = 13
+	TypeSetCluster       Type = 14
+	TypePutToken         Type = 15
+	TypeUseToken         Type = 16
+	TypeSetPlacement     Type = 17
+	TypeMove             Type = 18
+	TypeRelease          Type = 19
+	TypeMerge            Type = 20
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -49,17 +58,26 @@ var registry = map[Type]func() Command{
 	TypeCollectBlobs:     func() Command { return new(CollectBlobs) },
 	TypeSetTenantVersion: func() Command { return new(SetTenantVersion) },
 	TypeDeleteTenant:     func() Command { return new(DeleteTenant) },
-	TypePutCohort:        func() Command { return new(PutCohort) },
+	TypeRegisterNode:     func() Command { return new(RegisterNode) },
 	TypeGrantLease:       func() Command { return new(GrantLease) },
 	TypeAnnounce:         func() Command { return new(Announce) },
 	TypeStartNetwork:     func() Command { return new(StartNetwork) },
 	TypeProgress:         func() Command { return new(Progress) },
 	TypeSettle:           func() Command { return new(Settle) },
 	TypePurgeDead:        func() Command { return new(PurgeDead) },
+	TypeDrainNode:        func() Command { return new(DrainNode) },
+	TypeRemoveNode:       func() Command { return new(RemoveNode) },
+	TypeSetCluster:       func() Command { return new(SetCluster) },
+	TypePutToken:         func() Command { return new(PutToken) },
+	TypeUseToken:         func() Command { return new(UseToken) },
+	TypeSetPlacement:     func() Command { return new(SetPlacement) },
+	TypeMove:             func() Command { return new(Move) },
+	TypeRelease:          func() Command { return new(Release) },
+	TypeMerge:            func() Command { return new(Merge) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypePurgeDead }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeMerge }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"maps"
 	"slices"
 )
 
@@ -24,24 +25,30 @@ func (t *tx) setCoverage(next, old *Tenant) {
 		was = old.Current.Manifest.Wanted
 	}
 	now := next.Current.Manifest.Wanted
-	coverage := make(map[string][]CoverageRun, len(old.Coverage))
-	for key, runs := range old.Coverage {
-		coverage[key] = slices.Clone(runs)
-	}
-	for _, key := range was {
-		if !slices.Contains(now, key) {
-			t.want(key, next.Cohort, -1)
+	next.Coverage = map[string][]CoverageRun{}
+	maps.Copy(next.Coverage, old.Coverage)
+	for _, key := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(was, now)))) {
+		n := t.network(key)
+		var before, after share
+		before.add(old.Coverage[key])
+		runs := closeRuns(slices.Clone(old.Coverage[key]), n.Next)
+		if slices.Contains(now, key) {
+			runs = append(runs, CoverageRun{From: n.Next, Version: next.Current.Number})
 		}
-		coverage[key] = closeRuns(coverage[key], t.network(key).Next)
-	}
-	for _, key := range now {
-		if !slices.Contains(was, key) {
-			t.want(key, next.Cohort, +1)
+		delete(next.Coverage, key)
+		after.add(runs)
+		if len(runs) > 0 {
+			next.Coverage[key] = runs[max(0, len(runs)-keepRuns):]
 		}
-		coverage[key] = append(coverage[key], CoverageRun{From: t.network(key).Next, Version: next.Current.Number})
-		coverage[key] = coverage[key][max(0, len(coverage[key])-keepRuns):]
+		by := tally{after.tenants - before.tenants, after.members - before.members}
+		if by == (tally{}) {
+			continue
+		}
+		n.Wanted += by.tenants
+		t.recount(&n, next.Cohort, by)
+		t.settleCursors(&n)
+		t.touch(TopicLeases)
 	}
-	next.Coverage = coverage
 	for _, d := range next.Current.Manifest.Docs {
 		if d.Kind == DocNetwork && d.Depth != 0 && next.ID == Shared {
 			t.setDepth(d.ID, d.Depth)

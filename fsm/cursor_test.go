@@ -14,11 +14,12 @@ type pausing struct {
 	index  uint64
 	epoch  uint64 // the cohort's
 	height uint64 // of the newest announcement
+	gone   map[changeRecord]bool
 }
 
 func newPausing(t *testing.T) *pausing {
-	p := &pausing{T: t, State: New()}
-	p.epoch = p.do(&PutCohort{ID: "n1", Node: "n1"}).(uint64)
+	p := &pausing{T: t, State: New(), gone: map[changeRecord]bool{}}
+	p.epoch = p.do(&RegisterNode{Name: "n1"}).(uint64)
 	return p
 }
 
@@ -29,6 +30,10 @@ func (p *pausing) do(c Command) any {
 	if err != nil {
 		p.Fatal(err)
 	}
+	if d, ok := c.(*DeleteTenant); ok {
+		p.gone[changeRecord{Index: p.index, Tenant: d.Tenant}] = true
+	}
+	checkCohorts(p, p.View(), p.gone)
 	return result
 }
 
@@ -37,14 +42,37 @@ func (p *pausing) tenant(id string) *Tenant {
 	return t
 }
 
-// wants gives a tenant a new version that watches the networks.
+// wants gives a tenant a new version that watches the networks. A new tenant
+// joins the cohort n1 before.
 func (p *pausing) wants(id string, keys ...string) {
 	p.Helper()
-	c := &SetTenantVersion{Tenant: id, Cohort: "n1", Manifest: Manifest{Wanted: keys}}
-	if t := p.tenant(id); t != nil {
-		c.Expect = t.Current.Number
+	p.wantsOn("n1", id, keys...)
+}
+
+// wantsOn is wants for a tenant of a node's main cohort. Its first version, by
+// which it comes there, wants nothing.
+func (p *pausing) wantsOn(node, id string, keys ...string) {
+	p.Helper()
+	if p.tenant(id) == nil {
+		p.do(&SetTenantVersion{Tenant: id})
+		p.do(&Move{Moves: []Moved{{Tenant: id, To: node}}})
+		from, _ := p.View().Cohort(p.tenant(id).Cohort)
+		into, _ := p.View().Cohort(node)
+		p.do(&Merge{From: from.ID, Into: node, FromEpoch: from.Epoch, IntoEpoch: into.Epoch})
 	}
-	p.do(c)
+	p.do(&SetTenantVersion{Tenant: id, Expect: p.tenant(id).Current.Number, Manifest: Manifest{Wanted: keys}})
+}
+
+// rows is a tenant's coverage; versions are counted from the first that wanted
+// something.
+func (p *pausing) rows(id, network string) []CoverageRow {
+	rows := p.View().Coverage(p.tenant(id), network, 0, 0)
+	for i := range rows {
+		if rows[i].Version > 0 {
+			rows[i].Version--
+		}
+	}
+	return rows
 }
 
 func (p *pausing) remove(id string) {
@@ -80,7 +108,10 @@ func (p *pausing) progress(to uint64, superseded ...Span) {
 func (p *pausing) coverage(id string, want ...string) {
 	p.Helper()
 	var got []string
-	for _, r := range announcedRows(p.View(), p.tenant(id), "base") {
+	for _, r := range p.rows(id, "base") {
+		if r.FromPosition == 0 {
+			continue // never announced
+		}
 		got = append(got, fmt.Sprintf("%d-%d %s %d", r.FromPosition, r.ToPosition, r.Status, r.Version))
 	}
 	if !slices.Equal(got, want) {
@@ -175,7 +206,8 @@ func TestWantedAgainBeforeParked(t *testing.T) {
 func TestParkedCursorStaysUntilWanted(t *testing.T) {
 	p := newPausing(t)
 	p.wants("acme", "base")
-	p.do(&SetTenantVersion{Tenant: "bolt", Cohort: "n2", Manifest: Manifest{Wanted: []string{"base"}}})
+	p.do(&RegisterNode{Name: "n2"})
+	p.wantsOn("n2", "bolt", "base")
 	p.announce("base", 5)
 	p.wants("acme") // at 6
 	p.announce("base", 5)
@@ -204,7 +236,9 @@ func TestParkedAtOnce(t *testing.T) {
 	p := newPausing(t)
 	p.wants("acme", "base")
 	p.wants("acme")
-	p.parked(true)
+	if c, ok := p.View().Cursor("base", "n1"); ok {
+		t.Fatalf("cursor %+v tells nobody anything", c)
+	}
 	p.retired("base", true)
 	p.wants("acme", "base")
 	p.announce("base", 4)
@@ -270,7 +304,7 @@ func TestDeletedTenantsNetworksAreForgotten(t *testing.T) {
 	if _, err := p.Apply(p.index, mustEncode(t, late)); !errors.Is(err, ErrConflict) {
 		t.Errorf("progress on the earlier network: %v", err)
 	}
-	rows := p.View().Coverage(p.tenant("acme"), "acme/anvil", 0, 0)
+	rows := p.rows("acme", "acme/anvil")
 	want := []CoverageRow{{FromPosition: 1, ToPosition: 1, FromHeight: 51, ToHeight: 51, Status: Pending, Version: 1}}
 	if !slices.Equal(rows, want) {
 		t.Fatalf("coverage %+v, want %+v", rows, want)
@@ -295,7 +329,9 @@ func TestDeletedTenantIsOwedNothing(t *testing.T) {
 	p.progress(9)
 	p.parked(false)
 	p.remove("bolt")
-	p.parked(true)
+	if c, ok := p.View().Cursor("base", "n1"); ok {
+		t.Fatalf("cursor %+v tells nobody anything", c)
+	}
 	p.retired("base", true)
 }
 
@@ -334,14 +370,14 @@ func TestVersionsNeededAfterPause(t *testing.T) {
 		p.wants("acme")
 	}
 	kept := func(id string, number uint64) bool {
-		_, ok := p.tenant(id).Number(number)
+		_, ok := p.tenant(id).Number(number + 1) // the first wants nothing
 		return ok
 	}
 	if kept("acme", 1) || !kept("acme", 2) {
 		t.Fatalf("version 1 kept: %v, 2: %v; position 8 is judged with 2", kept("acme", 1), kept("acme", 2))
 	}
 	e, _ := p.network("base").Entry(8)
-	if v, ok := p.tenant("acme").InForce(e.Index); !ok || v.Number != 2 {
+	if v, ok := p.tenant("acme").InForce(e.Index); !ok || v.Number != 3 {
 		t.Fatalf("in force at position 8: %d %v", v.Number, ok)
 	}
 	p.progress(10)
@@ -381,5 +417,26 @@ func TestNetworkVersionsAreNeeded(t *testing.T) {
 		if n := len(p.tenant(owner).Previous); n != keepVersions {
 			t.Fatalf("%s: %d older versions kept", key, n)
 		}
+	}
+}
+
+// A private network that somebody else was judged on, which the documents do not
+// allow, is kept with its tenant's past.
+func TestDropKeepsWhatOthersHave(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "acme/anvil")
+	p.wants("bolt", "acme/anvil")
+	p.announce("acme/anvil", 2)
+	p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: "acme/anvil", To: 2})
+	p.wants("bolt")
+	p.remove("acme")
+	if rows := p.rows("bolt", "acme/anvil"); len(rows) != 1 || rows[0].Status != Judged {
+		t.Errorf("coverage %+v", rows)
+	}
+	p.remove("bolt")
+	p.wants("acme")
+	p.remove("acme")
+	if n := p.network("acme/anvil"); n != nil {
+		t.Errorf("network %+v of a deleted tenant is kept", n)
 	}
 }

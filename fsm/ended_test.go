@@ -58,7 +58,7 @@ func TestDueAtAfterPause(t *testing.T) {
 			if test.away == 0 {
 				rows = slices.Delete(rows, 1, 2)
 			}
-			if got := p.View().Coverage(p.tenant("acme"), "base", 0, 0); !slices.Equal(got, rows) {
+			if got := p.rows("acme", "base"); !slices.Equal(got, rows) {
 				t.Errorf("coverage %+v, want %+v", got, rows)
 			}
 		})
@@ -95,7 +95,7 @@ func TestCoverageOfAPauseBeforeASkip(t *testing.T) {
 	epoch := p.do(&GrantLease{Network: "base", Holder: "n1", IfEpoch: p.network("base").Lease.Epoch}).(uint64)
 	p.do(&Announce{Network: "base", Epoch: epoch, Entries: []Entry{{Kind: Skip, From: 6, Ref: BlockRef{Height: 8}}}})
 	rows := []CoverageRow{{1, 2, 1, 2, Judged, 1}, {0, 0, 3, 5, NotWanted, 0}, {3, 3, 6, 8, Skipped, 3}}
-	if got := p.View().Coverage(p.tenant("acme"), "base", 0, 0); !slices.Equal(got, rows) {
+	if got := p.rows("acme", "base"); !slices.Equal(got, rows) {
 		t.Errorf("coverage %+v, want %+v", got, rows)
 	}
 }

@@ -45,10 +45,27 @@ func fixturesV1() map[string]Command {
 	return map[string]Command{
 		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
 		"collect-blobs":      &CollectBlobs{Before: 1_700_000_000_000},
-		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, Cohort: "node-1", At: 1_700_000_000_001},
+		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001},
 		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002},
-		"put-cohort":         &PutCohort{ID: "node-1", Node: "node-2"},
-		"grant-lease":        &GrantLease{Network: "ethereum_mainnet", Holder: "node-1", IfEpoch: 41, Window: 128},
+		"register-node": &RegisterNode{
+			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150,
+		},
+		"drain-node":  &DrainNode{Name: "node-1", Drain: DrainOperator},
+		"remove-node": &RemoveNode{Name: "node-1", Server: "node-1@5f3a9c01"},
+		"set-cluster": &SetCluster{Expect: 17, Cluster: Cluster{
+			Name: "prod", CA: []byte("-----BEGIN CERTIFICATE-----"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("second"), []byte("first")},
+			Removed: []string{"node-9@0badcafe"},
+		}},
+		"put-token":     &PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},
+		"use-token":     &UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", At: 1_700_000_000_100},
+		"set-placement": &SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},
+		"move": &Move{Force: true, At: 1_700_000_000_200, Moves: []Moved{
+			{Tenant: "acme", Cohort: "node-1", To: "node-2", Reason: ReasonLoadRebalance},
+			{Tenant: "bolt", To: "node-2", Reason: ReasonInitial},
+		}},
+		"release":     &Release{Cohort: "@99.0", Epoch: 99},
+		"merge":       &Merge{From: "@99.0", Into: "node-2", FromEpoch: 101, IntoEpoch: 40},
+		"grant-lease": &GrantLease{Network: "ethereum_mainnet", Holder: "node-1", IfEpoch: 41, Window: 128, Pin: true},
 		"announce": &Announce{Network: "ethereum_mainnet", Epoch: 42, Entries: []Entry{
 			{Kind: Extend, Ref: ref(19_000_000, "a"), Parent: ref(18_999_999, "a").Hash, Time: 1_700_000_000_000, Seen: 1_700_000_000_321},
 			{Kind: Rollback, Ref: ref(18_999_999, "a"), Seen: 1_700_000_001_000},
@@ -110,7 +127,7 @@ func TestGoldenCommands(t *testing.T) {
 
 // A golden file says little about a field that its fixture leaves empty.
 func TestGoldenCommandsSetEveryField(t *testing.T) {
-	given := map[string]bool{"Entry.Position": true, "Entry.Index": true} // by the log
+	given := map[string]bool{"Entry.Position": true, "Entry.Index": true, "Cluster.Index": true} // by the log
 	for name, c := range fixtures[goldenVersion] {
 		set := map[string]bool{}
 		fieldsSet(reflect.ValueOf(c), set)
@@ -218,18 +235,22 @@ func goldenScript() []Command {
 	out := func(key string) Outgoing {
 		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout", NotBefore: 9}
 	}
+	bolt := func(expect uint64, wanted ...string) *SetTenantVersion {
+		return &SetTenantVersion{Tenant: "bolt", Expect: expect, Manifest: Manifest{Docs: []Doc{}, Wanted: wanted}, At: 1_700_000_000_007}
+	}
 	return []Command{
-		&PutBlobs{Blobs: docs, At: 1_700_000_000_000},                              // 1
-		&PutCohort{ID: "node-1", Node: "node-1"},                                   // 2
-		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001}, // 3
+		&PutBlobs{Blobs: docs, At: 1_700_000_000_000}, // 1
+		&RegisterNode{Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: AllRoles, Weight: 150}, // 2
+		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001},                                                         // 3
 		first, // 4
-		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}}, // 5
-		&GrantLease{Network: "ethereum_mainnet", Holder: "node-1", Window: 4},   // 6
-		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{ // 7
+		&Move{At: 1_700_000_000_002, Moves: []Moved{{Tenant: "acme", To: "node-1", Reason: ReasonInitial}}}, // 5
+		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}},                             // 6
+		&GrantLease{Network: "ethereum_mainnet", Holder: "node-1", Window: 4},                               // 7
+		&Announce{Network: "ethereum_mainnet", Epoch: 7, Entries: []Entry{ // 8
 			extend(100, "a", "a"), extend(101, "a", "a"), extend(102, "a", "a"), extend(103, "a", "a"), extend(104, "a", "a"),
 		}},
-		&Progress{ // 8
-			Cohort: "node-1", Epoch: 2, Network: "ethereum_mainnet", To: 3, Superseded: []Span{{From: 2, To: 2}},
+		&Progress{ // 9
+			Cohort: "@5.0", Epoch: 5, Network: "ethereum_mainnet", To: 3, Superseded: []Span{{From: 2, To: 2}},
 			Fired: []Fired{{
 				Network: "ethereum_mainnet", Block: ref(102, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers", Tx: "0xfeed",
 				Position: 3, Version: 1, At: 2, Deliveries: []Delivered{{Key: "d1", Trigger: "slack", Outcome: HandedOver}},
@@ -237,25 +258,36 @@ func goldenScript() []Command {
 			Outbox: []Outgoing{out("d1"), out("d2")},
 			Dead:   []Dead{{Outgoing: out("d3"), DiedAt: 4}},
 		},
-		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Rollback, Ref: ref(102, "a"), Seen: 105}, extend(103, "b", "a")}}, // 9
-		&second, // 10
-		&Settle{At: 5, Settled: []Settled{{Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone"}}},                      // 11
-		&Announce{Network: "ethereum_mainnet", Epoch: 6, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 104}}}}, // 12
-		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 6, Window: 4},                                       // 13
-		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                    // 14: the pause made the first one void
-		&Announce{Network: "ethereum_mainnet", Epoch: 13, Entries: []Entry{ // 15
+		&Announce{Network: "ethereum_mainnet", Epoch: 7, Entries: []Entry{{Kind: Rollback, Ref: ref(102, "a"), Seen: 105}, extend(103, "b", "a")}}, // 10
+		&second, // 11
+		&Settle{At: 5, Settled: []Settled{{Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone"}}},                      // 12
+		&Announce{Network: "ethereum_mainnet", Epoch: 7, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 104}}}}, // 13
+		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 7, Window: 4, Pin: true},                            // 14
+		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                    // 15: the pause made the first one void
+		bolt(0, "ethereum_mainnet"), // 16
+		&Announce{Network: "ethereum_mainnet", Epoch: 14, Entries: []Entry{ // 17
 			extend(105, "c", "c"), extend(106, "c", "c"),
 			{Kind: Rollback, Ref: ref(104, "d"), Seen: 107},
 			extend(105, "d", "d"),
 			{Kind: Skip, From: 106, Ref: BlockRef{Height: 108}},
 		}},
+		bolt(1), // 18: its cursor, of the cohort of those never assigned, drains
+		&DrainNode{Name: "node-1", Drain: DrainOperator}, // 19
+		&SetCluster{Cluster: Cluster{Name: "prod", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}},  // 20
+		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                  // 21
+		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", At: 1_700_000_000_100},                              // 22
+		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                    // 23
+		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}}, // 24
 	}
 }
 
 func TestGoldenSnapshot(t *testing.T) {
 	path := filepath.Join("testdata", "snapshots", "v1.golden")
 	s := New()
-	for i, c := range goldenScript() {
+	script := append(goldenScript(),
+		&RegisterNode{Name: "node-9", Server: "node-9@0badcafe"},
+		&RemoveNode{Name: "node-9", Server: "node-9@0badcafe"})
+	for i, c := range script {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
 			t.Fatalf("command %d: %v", i+1, err)
 		}
@@ -291,7 +323,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	}
 	for kind, n := range map[string]int{
 		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
-		"cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
+		"nodes": len(d.Nodes), "tokens": len(d.Tokens), "cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
 	} {
 		if n == 0 {
 			t.Errorf("the golden snapshot holds no %s", kind)
@@ -306,6 +338,9 @@ type contents struct {
 	Changes  map[string]string
 	Blobs    map[string]*Blob
 	Networks map[string]*Network
+	Nodes    map[string]*Node
+	Cluster  Cluster
+	Tokens   map[string]*Token
 	Cohorts  map[string]*Cohort
 	Cursors  map[string]*Cursor
 	Fired    map[string]*Fired
@@ -316,7 +351,7 @@ type contents struct {
 func dump(v *View) contents {
 	c := contents{
 		Index: v.index, Tenants: map[string]*Tenant{}, Changes: map[string]string{}, Blobs: map[string]*Blob{},
-		Networks: map[string]*Network{}, Cohorts: map[string]*Cohort{}, Cursors: map[string]*Cursor{},
+		Networks: map[string]*Network{}, Nodes: map[string]*Node{}, Cluster: v.Cluster(), Tokens: map[string]*Token{}, Cohorts: map[string]*Cohort{}, Cursors: map[string]*Cursor{},
 		Fired: map[string]*Fired{}, Outbox: map[string]*Outgoing{}, Dead: map[string]*Dead{},
 	}
 	for k, x := range walk(v.tenants, nil) {
@@ -330,6 +365,12 @@ func dump(v *View) contents {
 	}
 	for k, x := range walk(v.networks, nil) {
 		c.Networks[string(k)] = x
+	}
+	for k, x := range walk(v.nodes, nil) {
+		c.Nodes[string(k)] = x
+	}
+	for k, x := range walk(v.tokens, nil) {
+		c.Tokens[string(k)] = x
 	}
 	for k, x := range walk(v.cohorts, nil) {
 		c.Cohorts[string(k)] = x

@@ -23,6 +23,7 @@ func (m *machine) check(t *rapid.T) {
 	m.checkTenants(t, v)
 	m.checkBlobs(t, v)
 	m.checkCursors(t, v)
+	m.checkCluster(t, v)
 	if got := len(slices.Collect(v.Networks())); got != len(m.m.nets) {
 		t.Fatalf("%d networks, want %d", got, len(m.m.nets))
 	}
@@ -38,6 +39,8 @@ func (m *machine) check(t *rapid.T) {
 	}
 	d := dump(v)
 	same(t, "cohorts", d.Cohorts, m.m.cohorts)
+	same(t, "nodes", d.Nodes, m.m.nodes)
+	same(t, "tokens", d.Tokens, m.m.tokens)
 	same(t, "outbox", d.Outbox, m.m.outbox)
 	same(t, "dead letters", d.Dead, m.m.dead)
 	checkDeaths(t, v)

@@ -7,7 +7,12 @@ type Lease struct {
 	Holder string `codec:"h"` // node name; empty: nobody
 	Epoch  uint64 `codec:"e"` // log index of the grant: greater than every earlier epoch
 	Window uint32 `codec:"w"` // the network's finality depth, in blocks: what lies deeper is not rolled back
+	Pinned bool   `codec:"p"` // an operator gave it to the holder: it stays there while the holder can watch
 }
+
+// vacate takes the lease from its holder. Nobody can announce under its epoch
+// any more.
+func (l *Lease) vacate() { l.Holder, l.Pinned = "", false }
 
 // DefaultWindow is the finality depth where a network gives no other; MaxWindow
 // bounds what it may give. Both in blocks.
@@ -36,6 +41,7 @@ type GrantLease struct {
 	Holder  string `codec:"h"`
 	IfEpoch uint64 `codec:"i"`
 	Window  uint32 `codec:"w"`
+	Pin     bool   `codec:"p"`
 }
 
 // Type is TypeGrantLease.
@@ -50,7 +56,7 @@ func (c *GrantLease) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("network %q: lease at epoch %d, %d expected: %w", c.Network, n.Lease.Epoch, c.IfEpoch, ErrConflict)
 	}
 	next := *n
-	next.Lease = Lease{Holder: c.Holder, Epoch: t.index, Window: min(c.Window, MaxWindow)}
+	next.Lease = Lease{Holder: c.Holder, Epoch: t.index, Window: min(c.Window, MaxWindow), Pinned: c.Pin}
 	t.putNetwork(next)
 	t.touch(TopicLeases)
 	return t.index, nil

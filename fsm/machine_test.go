@@ -27,7 +27,19 @@ func TestModel(t *testing.T) {
 			"pause":       m.pause,
 			"pause2":      m.pause,
 			"delete":      m.deleteTenant,
-			"cohort":      m.putCohort,
+			"register":    m.registerNode,
+			"drain":       m.drainNode,
+			"removeNode":  m.removeNode,
+			"cluster":     m.setCluster,
+			"token":       m.token,
+			"place":       m.place,
+			"move":        m.move,
+			"move2":       m.move,
+			"release":     m.release,
+			"catchUp":     m.catchUp,
+			"merge":       m.merge,
+			"merge2":      m.merge,
+			"unite":       m.unite,
 			"lease":       m.grantLease,
 			"announce":    m.announce,
 			"announce2":   m.announce,
@@ -67,11 +79,19 @@ type machine struct {
 	held    []heldView
 	epochs  map[string]uint64
 	cursors map[[2]string]uint64 // positions, as of the last check
+	judged  map[judgedKey]uint64 // how far each tenant was judged, as of the last check
 	before  *View                // before the last command
 }
 
+// judgedKey is a tenant, which may come again under the same name, on a network.
+type judgedKey struct {
+	tenant  string
+	born    uint64
+	network string
+}
+
 func newMachine() *machine {
-	m := &machine{s: New(), twin: New(), m: newModel(), epochs: map[string]uint64{}, cursors: map[[2]string]uint64{}}
+	m := &machine{s: New(), twin: New(), m: newModel(), epochs: map[string]uint64{}, cursors: map[[2]string]uint64{}, judged: map[judgedKey]uint64{}}
 	m.before = m.s.View()
 	return m
 }
@@ -83,20 +103,23 @@ func (m *machine) prelude(t *rapid.T) {
 		return
 	}
 	m.do(t, &PutBlobs{Blobs: [][]byte{blob(0), blob(1), blob(2), blob(3)}, At: 1})
-	for _, id := range cohortIDs {
-		m.do(t, &PutCohort{ID: id, Node: "n1"})
+	for _, name := range nodeNames {
+		m.do(t, &RegisterNode{Name: name, Server: name + "@1", Roles: AllRoles})
 	}
+	var moves []Moved
 	for i, id := range tenantIDs[1:] {
 		watched := Doc{Kind: DocMonitor, ID: "monitor-0", Hash: HashBlob(blob(i)), Watches: []Watch{{Network: "base", Slug: "base"}}}
-		m.do(t, &SetTenantVersion{Tenant: id, Cohort: cohortIDs[i%2], Manifest: Manifest{Docs: []Doc{watched}, Wanted: []string{"base"}}})
+		m.do(t, &SetTenantVersion{Tenant: id, Manifest: Manifest{Docs: []Doc{watched}, Wanted: []string{"base"}}})
+		moves = append(moves, Moved{Tenant: id, To: nodeNames[i%2], Reason: ReasonInitial})
 	}
 	m.do(t, &GrantLease{Network: "base", Holder: "n1", Window: 6})
+	m.do(t, &Move{Moves: moves, At: m.clock})
 }
 
 var (
 	netKeys     = []string{"ethereum_mainnet", "acme/anvil", "base"}
-	tenantIDs   = []string{Shared, "acme", "bolt", "corp"}
-	cohortIDs   = []string{"n1", "n2", "n2/slow"}
+	tenantIDs   = []string{Shared, "acme", "bolt", "corp", "dune"}
+	nodeNames   = []string{"n1", "n2", "n3"}
 	windowSizes = []uint32{6, 6, 6, 9, 0, 5}
 )
 
@@ -134,6 +157,18 @@ func (m *machine) do(t *rapid.T, c Command) {
 		if n := len(m.m.nets[c.Network].log); got != uint64(n) {
 			t.Fatalf("announcement answered position %v, the model is at %d", got, n)
 		}
+	case *Move:
+		if n := len(m.m.moved(m.index)); got != n {
+			t.Fatalf("%#v answered %v, the model moved %d tenants", c, got, n)
+		}
+	case *Merge:
+		if into := m.s.View().TenantCount(c.Into) - m.before.TenantCount(c.Into); m.before.TenantCount(c.From) > 0 && got != into {
+			t.Fatalf("%#v answered %v, %d tenants came", c, got, into)
+		}
+	case *RegisterNode, *Release, *SetCluster:
+		if got != m.index {
+			t.Fatalf("%#v answered %v at index %d", c, got, m.index)
+		}
 	case *GrantLease:
 		if epoch := got.(uint64); epoch <= m.epochs[c.Network] {
 			t.Fatalf("epoch %d of %s after %d", epoch, c.Network, m.epochs[c.Network])
@@ -156,7 +191,6 @@ func (m *machine) collect(t *rapid.T) {
 func (m *machine) setTenant(t *rapid.T) {
 	c := &SetTenantVersion{
 		Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant"),
-		Cohort: rapid.SampledFrom(cohortIDs).Draw(t, "cohort"),
 		At:     m.clock,
 	}
 	if old, ok := m.m.tenants[c.Tenant]; ok {
@@ -187,7 +221,7 @@ func (m *machine) setTenant(t *rapid.T) {
 
 // pause makes a tenant want nothing, or "base" again.
 func (m *machine) pause(t *rapid.T) {
-	c := &SetTenantVersion{Tenant: rapid.SampledFrom(tenantIDs[1:]).Draw(t, "tenant"), Cohort: "n1", At: m.clock}
+	c := &SetTenantVersion{Tenant: rapid.SampledFrom(tenantIDs[1:]).Draw(t, "tenant"), At: m.clock}
 	if old, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = old.current().Number
 		if len(old.current().Manifest.Wanted) == 0 {
@@ -222,15 +256,12 @@ func (m *machine) deleteTenant(t *rapid.T) {
 	m.do(t, c)
 }
 
-func (m *machine) putCohort(t *rapid.T) {
-	m.do(t, &PutCohort{ID: rapid.SampledFrom(cohortIDs).Draw(t, "cohort"), Node: rapid.SampledFrom([]string{"n1", "n2"}).Draw(t, "node")})
-}
-
 func (m *machine) grantLease(t *rapid.T) {
 	c := &GrantLease{
 		Network: rapid.SampledFrom(netKeys).Draw(t, "network"),
 		Holder:  rapid.SampledFrom([]string{"n1", "n2", "n2", ""}).Draw(t, "holder"),
 		Window:  rapid.SampledFrom(windowSizes).Draw(t, "window"),
+		Pin:     rapid.Bool().Draw(t, "pin"),
 	}
 	if n, ok := m.m.nets[c.Network]; ok {
 		c.IfEpoch = n.lease.Epoch
@@ -325,7 +356,7 @@ func (m *machine) startNetwork(t *rapid.T) {
 }
 
 func (m *machine) progress(t *rapid.T) {
-	c := &Progress{Network: rapid.SampledFrom(netKeys).Draw(t, "network"), Cohort: rapid.SampledFrom(cohortIDs).Draw(t, "cohort")}
+	c := &Progress{Network: rapid.SampledFrom(netKeys).Draw(t, "network"), Cohort: m.cohort(t)}
 	behind := slices.SortedFunc(maps.Keys(m.m.cursors), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 	behind = slices.DeleteFunc(behind, func(k [2]string) bool {
 		c := m.m.cursors[k]
@@ -377,12 +408,10 @@ func (m *machine) progress(t *rapid.T) {
 	m.do(t, c)
 }
 
-// finish lets every cohort judge all it still owes: then nothing is pending, and
+// finish gives every tenant a node and lets every cohort judge all it still owes: then nothing is pending, and
 // no network that nobody wants holds anything.
 func (m *machine) finish(t *rapid.T) {
-	for _, id := range cohortIDs {
-		m.do(t, &PutCohort{ID: id, Node: "n1"})
-	}
+	m.settleAll(t)
 	for c := range m.s.View().AllCursors() {
 		n := m.m.nets[c.Network]
 		if to := n.next() - 1; to > c.Position {
@@ -460,6 +489,7 @@ func (m *machine) ignorable(t *rapid.T) {
 	}
 }
 
+// restoreTwin replaces the twin by what its snapshot says.
 func (m *machine) restoreTwin(t *rapid.T) {
 	written := snapshot(t, m.twin.View())
 	m.twin = New()

@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -14,16 +13,24 @@ type model struct {
 	index   uint64
 	tenants map[string]*modelTenant
 	nets    map[string]*modelNet
+	nodes   map[string]Node
+	cluster Cluster
+	tokens  map[string]Token
 	cohorts map[string]Cohort
 	cursors map[[2]string]*modelCursor // network, cohort
 	blobs   map[Hash]int64             // when last put
 	fired   map[string]*modelFired
 	outbox  map[string]Outgoing
 	dead    map[string]Dead
+	gone    map[changeRecord]bool // deletions
 }
 
 type modelTenant struct {
 	cohort   string
+	born     uint64
+	assigned Assignment
+	placed   SetPlacement
+	placedAt uint64
 	versions []Version // all there ever were
 }
 
@@ -88,6 +95,7 @@ type modelFired struct {
 func newModel() *model {
 	return &model{
 		tenants: map[string]*modelTenant{}, nets: map[string]*modelNet{}, cohorts: map[string]Cohort{}, cursors: map[[2]string]*modelCursor{},
+		nodes: map[string]Node{}, tokens: map[string]Token{}, gone: map[changeRecord]bool{},
 		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{},
 	}
 }
@@ -102,7 +110,8 @@ func (n *modelNet) forget() {
 	if len(n.log) > n.born {
 		n.ends = append(n.ends, len(n.log))
 	}
-	n.born, n.chain, n.low, n.gap, n.start, n.deepest, n.lease.Holder = len(n.log), nil, 0, 0, nil, 0, ""
+	n.born, n.chain, n.low, n.gap, n.start, n.deepest = len(n.log), nil, 0, 0, nil, 0
+	n.lease.Holder, n.lease.Pinned = "", false
 	n.anchors = map[BlockRef]bool{}
 	for d := range n.judged {
 		n.judged[d] = map[BlockRef]bool{}
@@ -214,8 +223,6 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 		return m.setVersion(c)
 	case *DeleteTenant:
 		return m.deleteTenant(c)
-	case *PutCohort:
-		m.cohorts[c.ID] = Cohort{ID: c.ID, Node: c.Node, Epoch: index}
 	case *GrantLease:
 		n, ok := m.nets[c.Network]
 		if !ok {
@@ -224,7 +231,7 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 		if n.lease.Epoch != c.IfEpoch {
 			return ErrConflict
 		}
-		n.lease = Lease{Holder: c.Holder, Epoch: index, Window: c.Window}
+		n.lease = Lease{Holder: c.Holder, Epoch: index, Window: c.Window, Pinned: c.Pin}
 	case *Announce:
 		return m.announce(c)
 	case *StartNetwork:
@@ -257,7 +264,7 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 			delete(m.dead, k)
 		}
 	default:
-		return errors.New("the model does not know this command")
+		return m.applyCluster(c)
 	}
 	return nil
 }
@@ -287,7 +294,7 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 		}
 	}
 	if !exists {
-		t = &modelTenant{cohort: c.Cohort, versions: []Version{{Manifest: &Manifest{}}}}
+		t = &modelTenant{born: m.index, versions: []Version{{Manifest: &Manifest{}}}}
 		m.tenants[c.Tenant] = t
 	}
 	was := t.current().Manifest.Wanted
@@ -312,6 +319,7 @@ func (m *model) rewant(t *modelTenant, was, now []string) {
 		if m.cohortWants(key, t.cohort) == 0 {
 			m.cursors[[2]string{key, t.cohort}].until = m.nets[key].next()
 		}
+		m.abandon(key, t.cohort)
 		m.retire(key)
 	}
 	for _, key := range now {
@@ -331,23 +339,51 @@ func (m *model) rewant(t *modelTenant, was, now []string) {
 	}
 }
 
-// release ends what a tenant that is gone was owed alone.
-func (m *model) release(gone *modelTenant) {
-	for key, c := range m.cursors {
-		wanted := slices.ContainsFunc(gone.versions, func(v Version) bool { return slices.Contains(v.Manifest.Wanted, key[0]) })
-		if key[1] != gone.cohort || !wanted || c.until == 0 || !c.active() {
+// last is the last position of a network that a tenant is owed, 0 when none; some
+// tells whether there is any, or will be.
+func (m *model) last(t *modelTenant, network string) (last uint64, some bool) {
+	for _, e := range m.nets[network].log {
+		if t.owed(network, e) {
+			last = e.Position
+		}
+	}
+	return last, last > 0 || t.wants(network)
+}
+
+// members is how many tenants of a cohort have anything to do with a network.
+func (m *model) members(network, cohort string) (n int) {
+	for _, t := range m.tenants {
+		if _, some := m.last(t, network); t.cohort == cohort && some {
+			n++
+		}
+	}
+	return n
+}
+
+// abandon forgets a cursor that tells nobody anything.
+func (m *model) abandon(network, cohort string) {
+	if m.members(network, cohort) == 0 {
+		delete(m.cursors, [2]string{network, cohort})
+	}
+}
+
+// forgive ends what a tenant that is gone was owed alone.
+func (m *model) forgive(gone *modelTenant) {
+	for _, key := range slices.Sorted(maps.Keys(m.nets)) {
+		if _, some := m.last(gone, key); !some {
 			continue
 		}
-		last := c.position
-		for _, t := range m.tenants {
-			for _, e := range m.nets[key[0]].log {
-				if t.cohort == gone.cohort && t.owed(key[0], e) {
-					last = max(last, e.Position)
+		m.abandon(key, gone.cohort)
+		if c := m.cursors[[2]string{key, gone.cohort}]; c != nil && c.until != 0 && c.active() {
+			last := c.position
+			for _, t := range m.tenants {
+				if owed, _ := m.last(t, key); t.cohort == gone.cohort {
+					last = max(last, owed)
 				}
 			}
+			c.until = last + 1
 		}
-		c.until = last + 1
-		m.retire(key[0])
+		m.retire(key)
 	}
 }
 
@@ -360,9 +396,12 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 		return ErrConflict
 	}
 	was := t.current().Manifest.Wanted
-	delete(m.tenants, c.Tenant)
+	t.versions = append(t.versions, Version{Number: c.Expect + 1, Index: m.index, Manifest: &Manifest{}})
 	m.rewant(t, was, nil)
-	m.release(t)
+	delete(m.tenants, c.Tenant)
+	m.gone[changeRecord{Index: m.index, Tenant: c.Tenant}] = true
+	m.forgive(t)
+	m.vacate(t.cohort)
 	for key := range m.nets {
 		if c.Tenant != Shared && strings.HasPrefix(key, c.Tenant+"/") {
 			delete(m.nets, key)
@@ -478,7 +517,7 @@ func (n *modelNet) step(e Entry) bool {
 }
 
 func (m *model) progress(c *Progress) error {
-	if cohort, ok := m.cohorts[c.Cohort]; !ok || cohort.Epoch != c.Epoch {
+	if cohort, ok := m.cohorts[c.Cohort]; !ok || cohort.Epoch != c.Epoch || cohort.Node == "" {
 		return ErrStaleEpoch
 	}
 	n, ok := m.nets[c.Network]

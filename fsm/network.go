@@ -172,17 +172,6 @@ func (t *tx) putNetwork(n Network) {
 	t.touch(TopicNetwork(n.Key))
 }
 
-// want counts a tenant in or out.
-func (t *tx) want(key, cohort string, by int) {
-	n := t.network(key)
-	n.Wanted += by
-	t.wantCursor(&n, cohort, by)
-	t.trim(&n) // a cursor that others waited for may be parked
-	t.retire(&n)
-	t.putNetwork(n)
-	t.touch(TopicLeases)
-}
-
 // retire makes a network that nobody wants any more, and nobody has left to
 // judge, forget its branch and its lease: wanted again, it starts at the tip of
 // that day.
@@ -192,7 +181,7 @@ func (t *tx) retire(n *Network) {
 	}
 	t.prune(n, 0) // without a branch, nothing counts as final
 	n.Branch, n.Base, n.Entries, n.Floor, n.Gap, n.Start, n.Deepest = Branch{}, Branch{}, nil, 0, 0, nil, 0
-	n.Lease.Holder = ""
+	n.Lease.vacate()
 	if n.Last.Count > 0 {
 		n.close()
 		n.History = append(n.History, Run{Position: n.Next, Kind: Ended})

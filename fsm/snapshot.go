@@ -36,6 +36,9 @@ const (
 	recordFired   recordType = 8
 	recordOutbox  recordType = 9
 	recordDead    recordType = 10
+	recordNode    recordType = 11
+	recordCluster recordType = 12
+	recordToken   recordType = 13
 	recordTrailer recordType = 255
 )
 
@@ -83,6 +86,11 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	writeAll(out, recordFired, v.fired)
 	writeAll(out, recordOutbox, v.outbox)
 	writeAll(out, recordDead, v.dead)
+	writeAll(out, recordNode, v.nodes)
+	if v.cluster != nil {
+		out.record(recordCluster, v.cluster)
+	}
+	writeAll(out, recordToken, v.tokens)
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
 		out.err = out.w.Flush()
@@ -205,6 +213,9 @@ type loader struct {
 	fired    *iradix.Txn[*Fired]
 	outbox   *iradix.Txn[*Outgoing]
 	dead     *iradix.Txn[*Dead]
+	nodes    *iradix.Txn[*Node]
+	cluster  *Cluster
+	tokens   *iradix.Txn[*Token]
 }
 
 func newLoader() *loader {
@@ -212,6 +223,7 @@ func newLoader() *loader {
 	return &loader{
 		tenants: v.tenants.Txn(), changes: v.changes.Txn(), blobs: v.editBlobs(), networks: v.networks.Txn(),
 		cohorts: v.cohorts.Txn(), cursors: v.cursors.Txn(), fired: v.fired.Txn(), outbox: v.outbox.Txn(), dead: v.dead.Txn(),
+		nodes: v.nodes.Txn(), tokens: v.tokens.Txn(),
 	}
 }
 
@@ -227,7 +239,7 @@ func (l *loader) load(kind recordType, body []byte) error {
 	case recordChange:
 		var c changeRecord
 		err := unmarshal(body, &c)
-		l.changes.Insert(be64(c.Index), c.Tenant)
+		l.changes.Insert(changeKey(c.Index, c.Tenant), c.Tenant)
 		return err
 	case recordBlob:
 		var b blobRecord
@@ -246,6 +258,13 @@ func (l *loader) load(kind recordType, body []byte) error {
 		return insert(body, l.outbox, func(o *Outgoing) []byte { return []byte(o.Key) })
 	case recordDead:
 		return insert(body, l.dead, func(d *Dead) []byte { return []byte(d.Key) })
+	case recordNode:
+		return insert(body, l.nodes, func(n *Node) []byte { return []byte(n.Name) })
+	case recordCluster:
+		l.cluster = new(Cluster)
+		return unmarshal(body, l.cluster)
+	case recordToken:
+		return insert(body, l.tokens, func(t *Token) []byte { return []byte(t.ID) })
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
@@ -265,7 +284,9 @@ func (l *loader) view() *View {
 		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.all.Commit(), idle: l.blobs.idle.Commit(),
 		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
 		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(), deaths: iradix.New[*deaths](),
+		nodes: l.nodes.Commit(), cluster: l.cluster, tokens: l.tokens.Commit(),
 	}
+	v.indexMembers()
 	for d := range v.DeadLetters() {
 		v.indexDead(d)
 	}

@@ -33,10 +33,14 @@ type State struct {
 type View struct {
 	index    uint64
 	tenants  *iradix.Tree[*Tenant]
-	changes  *iradix.Tree[string] // log index of a tenant's last change -> tenant
+	members  *iradix.Tree[*members] // derived: the tenants of each cohort
+	changes  *iradix.Tree[string]   // log index of a tenant's last change of configuration or assignment, tenant
 	blobs    *iradix.Tree[*Blob]
 	idle     *iradix.Tree[struct{}] // derived: blobs that nothing points to, by the time they were last put
 	networks *iradix.Tree[*Network]
+	nodes    *iradix.Tree[*Node]
+	cluster  *Cluster // nil while there is none
+	tokens   *iradix.Tree[*Token]
 	cohorts  *iradix.Tree[*Cohort]
 	cursors  *iradix.Tree[*Cursor] // network, cohort
 	fired    *iradix.Tree[*Fired]  // network, height, block, alert
@@ -55,10 +59,13 @@ func New() *State {
 func emptyView() *View {
 	return &View{
 		tenants:  iradix.New[*Tenant](),
+		members:  iradix.New[*members](),
 		changes:  iradix.New[string](),
 		blobs:    iradix.New[*Blob](),
 		idle:     iradix.New[struct{}](),
 		networks: iradix.New[*Network](),
+		nodes:    iradix.New[*Node](),
+		tokens:   iradix.New[*Token](),
 		cohorts:  iradix.New[*Cohort](),
 		cursors:  iradix.New[*Cursor](),
 		fired:    iradix.New[*Fired](),
@@ -80,8 +87,12 @@ type Topic string
 // TopicTenants covers every tenant's documents and the shared networks.
 const TopicTenants Topic = "tenants"
 
-// TopicLeases covers leases, cohorts and which networks are wanted.
+// TopicLeases covers who does what: leases, nodes, cohorts and who is in which,
+// placements, and which networks are wanted.
 const TopicLeases Topic = "leases"
+
+// TopicCluster covers the cluster's record and the join tokens.
+const TopicCluster Topic = "cluster"
 
 // TopicOutbox covers deliveries that are still to be made and dead letters.
 const TopicOutbox Topic = "outbox"

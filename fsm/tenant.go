@@ -3,106 +3,12 @@ package fsm
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 )
 
 // Shared is the pseudo tenant that owns the shared networks. It has no monitors.
 const Shared = ""
-
-// DocKind tells what a document describes.
-type DocKind uint8
-
-// The kinds of documents a tenant has.
-const (
-	DocNetwork DocKind = 1
-	DocMonitor DocKind = 2
-	DocTrigger DocKind = 3
-	DocScript  DocKind = 4
-)
-
-// String is the kind's name in messages.
-func (k DocKind) String() string {
-	switch k {
-	case DocNetwork:
-		return "network"
-	case DocMonitor:
-		return "monitor"
-	case DocTrigger:
-		return "trigger"
-	case DocScript:
-		return "script"
-	default:
-		return fmt.Sprintf("kind %d", uint8(k))
-	}
-}
-
-// Doc points to one document: its identity within the tenant and its content.
-type Doc struct {
-	Kind DocKind `codec:"k"`
-	ID   string  `codec:"i"`           // given at creation; in a folder the name (monitor), slug (network) or id (trigger)
-	Hash Hash    `codec:"h"`           // blob with the document, secrets sealed
-	Refs []Hash  `codec:"r,omitempty"` // blobs the document points to (contract specifications)
-
-	Watches []Watch `codec:"w,omitempty"` // an unpaused monitor's networks
-	Depth   uint64  `codec:"p,omitempty"` // a network's confirmation_blocks
-}
-
-// Watch says that a monitor judges the blocks of a network.
-type Watch struct {
-	Network string `codec:"n"`           // key of the watched network
-	Slug    string `codec:"s"`           // how the monitor's document calls it
-	Depth   uint64 `codec:"d,omitempty"` // blocks a block must lie deep; 0: as the shared network's document says
-}
-
-// DepthOr is the watch's depth, or that of the network.
-func (w Watch) DepthOr(network uint64) uint64 {
-	if w.Depth != 0 {
-		return w.Depth
-	}
-	return network
-}
-
-// Manifest is one version of everything a tenant has configured.
-type Manifest struct {
-	Docs   []Doc    `codec:"d"`           // sorted by kind, then id
-	Wanted []string `codec:"w,omitempty"` // keys of the networks its monitors watch, sorted
-}
-
-// Find is the document of a kind with an id.
-func (m *Manifest) Find(kind DocKind, id string) (Doc, bool) {
-	i, ok := slices.BinarySearchFunc(m.Docs, Doc{Kind: kind, ID: id}, compareDocs)
-	if !ok {
-		return Doc{}, false
-	}
-	return m.Docs[i], true
-}
-
-// Normalize puts the documents in order and derives what is wanted from what
-// the monitors watch.
-func (m *Manifest) Normalize() {
-	slices.SortFunc(m.Docs, compareDocs)
-	m.Wanted = nil
-	for _, d := range m.Docs {
-		for _, w := range d.Watches {
-			m.Wanted = append(m.Wanted, w.Network)
-		}
-	}
-	slices.Sort(m.Wanted)
-	m.Wanted = slices.Compact(m.Wanted)
-}
-
-func compareDocs(a, b Doc) int {
-	if a.Kind != b.Kind {
-		return int(a.Kind) - int(b.Kind)
-	}
-	switch {
-	case a.ID < b.ID:
-		return -1
-	case a.ID > b.ID:
-		return 1
-	}
-	return 0
-}
 
 // Version is a manifest with the point in the log from which it is in force: an
 // announcement is judged with the last version whose Index is not above its own.
@@ -116,7 +22,13 @@ type Version struct {
 // Tenant is an isolated customer as the cluster knows it.
 type Tenant struct {
 	ID       string                   `codec:"id"`
-	Cohort   string                   `codec:"c"` // who judges it; empty for Shared
+	Born     uint64                   `codec:"b"` // log index of its creation: one of the same name that was deleted had another
+	Cohort   string                   `codec:"c"` // which cohort it is in; empty while it was never assigned, and for Shared
+	Assigned Assignment               `codec:"a"`
+	Pin      string                   `codec:"n,omitempty"` // node that an operator wants it on
+	Weight   uint32                   `codec:"w,omitempty"` // its share of a node's load; 0: by strategy
+	Priority int32                    `codec:"r,omitempty"`
+	Placed   uint64                   `codec:"l,omitempty"` // log index at which an operator last said where it belongs
 	Current  Version                  `codec:"v"`
 	Previous []Version                `codec:"p,omitempty"`  // older versions, oldest first, while somebody may need them
 	Coverage map[string][]CoverageRun `codec:"cv,omitempty"` // by network key
@@ -160,9 +72,10 @@ func (v *View) Tenant(id string) (*Tenant, bool) { return get(v.tenants, []byte(
 // Tenants yields every tenant by id, Shared first.
 func (v *View) Tenants() iter.Seq[*Tenant] { return values(v.tenants) }
 
-// TenantsSince yields the tenants whose configuration changed after a log
-// index, or that were deleted after it. A tenant that has changed again later
-// is yielded all the same: ask its InForce.
+// TenantsSince yields the tenants whose configuration, placement or assignment
+// changed after a log index, or that were deleted after it; one of which several
+// changed, or that was deleted and came back, comes more than once. A tenant that has changed again later is yielded all the same: ask its
+// InForce. Whether it is still the same tenant, its Born tells.
 func (v *View) TenantsSince(index uint64) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		it := v.changes.Root().Iterator()
@@ -175,13 +88,20 @@ func (v *View) TenantsSince(index uint64) iter.Seq[string] {
 	}
 }
 
-// SetTenantVersion switches a tenant to a new manifest, all at once. It answers
-// with the new Version.
+// mark notes that a tenant has changed, in place of its older marks.
+func (t *tx) mark(tenant string, older ...uint64) {
+	for _, index := range older {
+		del(&t.changes, changeKey(index, tenant))
+	}
+	put(&t.changes, changeKey(t.index, tenant), tenant)
+}
+
+// SetTenantVersion switches a tenant to a new manifest, all at once. A new tenant
+// is in the cohort "" until it is moved. It answers with the new Version.
 type SetTenantVersion struct {
 	Tenant   string   `codec:"i"`
 	Expect   uint64   `codec:"e"` // number of the version it replaces; 0 for a new tenant
 	Manifest Manifest `codec:"m"`
-	Cohort   string   `codec:"c"` // where a new tenant is judged at first
 	At       int64    `codec:"t"`
 }
 
@@ -191,7 +111,7 @@ func (*SetTenantVersion) Type() Type { return TypeSetTenantVersion }
 func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	old, exists := t.Tenant(c.Tenant)
 	if !exists {
-		old = &Tenant{ID: c.Tenant, Cohort: c.Cohort}
+		old = &Tenant{ID: c.Tenant, Born: t.index}
 	}
 	if old.Current.Number != c.Expect {
 		return nil, fmt.Errorf("tenant %q: version %d expected, %d found: %w", c.Tenant, c.Expect, old.Current.Number, ErrConflict)
@@ -209,11 +129,38 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 		return nil, err
 	}
 	put(&t.tenants, []byte(c.Tenant), &next)
-	del(&t.changes, be64(old.Current.Index))
-	put(&t.changes, be64(t.index), c.Tenant)
+	if !exists && c.Tenant != Shared {
+		t.enrol(&next)
+	}
+	t.mark(c.Tenant, old.Current.Index)
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return next.Current, nil
+}
+
+// SetPlacement says where an operator wants a tenant, and how much it counts.
+type SetPlacement struct {
+	Tenant   string `codec:"i"`
+	Pin      string `codec:"n"` // node; empty: wherever it is placed
+	Weight   uint32 `codec:"w"` // 0: by strategy
+	Priority int32  `codec:"p"`
+}
+
+// Type is TypeSetPlacement.
+func (*SetPlacement) Type() Type { return TypeSetPlacement }
+
+func (c *SetPlacement) apply(t *tx) (any, error) {
+	old, ok := t.Tenant(c.Tenant)
+	if !ok || c.Tenant == Shared {
+		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
+	}
+	next := *old
+	next.Pin, next.Weight, next.Priority, next.Placed = c.Pin, c.Weight, c.Priority, t.index
+	put(&t.tenants, []byte(c.Tenant), &next)
+	t.mark(c.Tenant, old.Placed)
+	t.touch(TopicTenants)
+	t.touch(TopicLeases)
+	return nil, nil
 }
 
 // DeleteTenant ends a tenant: the shared networks are no longer wanted by it,
@@ -245,10 +192,11 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 		}
 	}
 	del(&t.tenants, []byte(c.Tenant))
-	t.release(&gone)
+	t.strike(&gone)
+	t.forgive(&gone)
 	t.drop(c.Tenant)
-	del(&t.changes, be64(old.Current.Index))
-	put(&t.changes, be64(t.index), c.Tenant)
+	t.vacate(gone.Cohort)
+	t.mark(c.Tenant, old.Current.Index, old.Assigned.Index, old.Placed)
 	for o := range values(t.outbox) {
 		if o.Tenant == c.Tenant {
 			t.bury(o, "the tenant was deleted", c.At)
@@ -257,6 +205,56 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return nil, nil
+}
+
+// forgive lets go of what a deleted tenant had alone: nobody is left to tell, and
+// its private networks have no document any more by which they could be judged.
+// The tenant is gone already.
+func (t *tx) forgive(gone *Tenant) {
+	for _, key := range slices.Sorted(maps.Keys(gone.Coverage)) {
+		n := t.network(key)
+		t.recount(&n, gone.Cohort, tally{members: -1})
+		if old, ok := t.Cursor(key, gone.Cohort); ok && old.Until != 0 && !old.Parked() {
+			c := *old
+			c.Until = c.Position + 1
+			for other := range t.TenantsOf(c.Cohort) {
+				if runs := other.Coverage[key]; len(runs) > 0 {
+					c.Until = max(c.Until, runs[len(runs)-1].To)
+				}
+			}
+			t.putCursor(&c)
+		}
+		t.settleCursors(&n)
+	}
+}
+
+// drop forgets the private networks of a tenant that is gone, with all that was
+// known of them: who comes under the same name later begins with nothing. A
+// network is kept while anybody else has anything of it, which the documents do
+// not allow.
+func (t *tx) drop(tenant string) {
+	if tenant == Shared {
+		return
+	}
+	var idle []string
+	for key, n := range walk(t.networks, []byte(networkKey(tenant, ""))) {
+		shared := false
+		for range walk(t.cursors, cursorKey(n.Key, "")) {
+			shared = true
+		}
+		if !shared {
+			idle = append(idle, string(key))
+		}
+	}
+	for _, key := range idle {
+		del(&t.networks, []byte(key))
+		var fired [][]byte
+		for k := range walk(t.fired, join(key, "")) {
+			fired = append(fired, k)
+		}
+		t.forget(fired)
+		t.touch(TopicNetwork(key))
+	}
 }
 
 // letGo forgets the oldest versions that no cursor needs, beyond those kept for
@@ -319,12 +317,4 @@ func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
 		}
 	}
 	return false
-}
-
-// networkKey is the key of a network by the tenant that owns it and its slug.
-func networkKey(owner, slug string) string {
-	if owner == Shared {
-		return slug
-	}
-	return owner + "/" + slug
 }

@@ -1,13 +1,17 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/gossip"
 )
 
 // healthState is what only the node itself knows of its health.
@@ -30,18 +34,29 @@ func (n *Node) Live() []api.Check {
 
 // Ready tells whether the node does its work.
 func (n *Node) Ready() []api.Check {
-	var started, leader, draining error
-	if !n.health.started.Load() {
-		started = errors.New("replaying the log and reading the configuration")
+	var member, started, contact, draining error
+	switch {
+	case !n.isMember.Load():
+		member = errNotMember
+	case !n.health.started.Load():
+		started = errors.New("joining the cluster, replaying the log and reading the configuration")
 	}
-	if leads, _ := n.group.Leads(); !leads {
-		leader = errors.New("no leader yet")
+	if n.groupNow() == nil {
+		contact = errors.New("not in a cluster yet")
+	} else if _, ok := n.group.Leader(); !ok {
+		contact = errors.New("no leader")
+	} else if n.health.started.Load() && !n.contact.Held() {
+		contact = errors.New("the leader does not answer, or this node is behind: nothing is sent meanwhile")
 	}
 	if n.health.draining.Load() {
 		draining = errors.New("the node is stopping")
 	}
-	checks := []api.Check{{Name: "started", Err: started}, {Name: "leader", Err: leader}, {Name: "draining", Err: draining}}
-	for network := range n.state.View().Networks() {
+	checks := []api.Check{
+		{Name: "member", Err: member}, {Name: "started", Err: started}, {Name: "leader", Err: contact}, {Name: "draining", Err: draining},
+	}
+	v := n.state.View()
+	several := len(slices.Collect(v.Nodes())) > 1
+	for network := range v.Networks() {
 		if network.Wanted == 0 {
 			continue
 		}
@@ -54,43 +69,147 @@ func (n *Node) Ready() []api.Check {
 		}
 		checks = append(checks, api.Check{
 			Name: "network " + network.Key, Err: err,
-			// One tenant's own endpoints are not the node's health.
-			Minor: strings.Contains(network.Key, "/"),
+			// One tenant's own endpoints are not the node's health. With several
+			// nodes, no endpoint is: taking the node out would not help, and would
+			// stop a rolling update.
+			Minor: several || strings.Contains(network.Key, "/"),
 		})
 	}
 	return checks
 }
 
-// Status is the node in short.
+// Status is the cluster in short. What it says of the nodes is what the leader
+// knows: elsewhere that part is missing.
 func (n *Node) Status() api.Status {
 	v := n.state.View()
-	leads, _ := n.group.Leads()
-	s := api.Status{Node: n.opts.Name, Leader: leads, Index: v.Index(), Outbox: v.OutboxLen(), DeadLetter: v.DeadLen()}
-	for network := range v.Networks() {
-		tip, _ := network.Branch.Tip()
-		ns := api.NetworkStatus{
-			Key: network.Key, Holder: network.Lease.Holder, Epoch: network.Lease.Epoch,
-			Head: tip, Position: network.Next - 1, Judged: network.Next - 1, Wanted: network.Wanted,
-			Calls: n.watch.calls(network.Key),
+	s := api.Status{Node: n.opts.Name, Cluster: n.clusterName(), Index: v.Index(), Outbox: v.OutboxLen(), DeadLetter: v.DeadLen()}
+	var known map[string]heard
+	if group := n.groupNow(); group != nil {
+		if leader, ok := group.Leader(); ok {
+			s.Leader = nameOf(leader.ID)
 		}
-		for c := range v.Cursors(network.Key) {
-			ns.Judged = min(ns.Judged, c.Position)
-		}
-		s.Networks = append(s.Networks, ns)
-	}
-	for t := range v.Tenants() {
-		if t.ID == fsm.Shared {
-			continue
-		}
-		monitors := 0
-		for _, d := range t.Current.Manifest.Docs {
-			if d.Kind == fsm.DocMonitor {
-				monitors++
+		s.Term = group.Term()
+		known, _ = n.contacts.all()
+		s.Nodes, s.Voters = n.nodeStatus(v, known)
+		if plan := n.pending.Load(); plan != nil {
+			for _, c := range *plan {
+				s.Pending = append(s.Pending, c.String()+": "+c.Reason)
 			}
 		}
-		s.Tenants = append(s.Tenants, api.TenantStatus{ID: t.ID, Version: t.Current.Number, Monitors: monitors, Cohort: t.Cohort})
+	}
+	s.Networks = networkStatus(v, known)
+	counts := map[string]float64{}
+	for _, node := range s.Nodes {
+		if slices.Contains(node.Roles, "worker") && node.State == api.NodeReady {
+			counts[node.Name] = float64(node.Tenants)
+		}
+	}
+	s.Imbalance = imbalance(counts)
+	s.Unassigned = unassigned(v)
+	for t := range v.Tenants() {
+		if t.ID != fsm.Shared {
+			s.Tenants = append(s.Tenants, tenantStatus(v, t))
+		}
 	}
 	return s
+}
+
+func tenantStatus(v *fsm.View, t *fsm.Tenant) api.TenantStatus {
+	s := api.TenantStatus{
+		ID: t.ID, Version: t.Current.Number, Cohort: t.Cohort, Assigned: v.Owner(t), Moves: t.Assigned.Version, Pin: t.Pin,
+	}
+	if t.Assigned.Version > 0 {
+		s.Reason = t.Assigned.Reason.String()
+	}
+	if c, ok := v.Cohort(t.Cohort); ok {
+		s.To = c.To
+	}
+	for _, d := range t.Current.Manifest.Docs {
+		if d.Kind == fsm.DocMonitor {
+			s.Monitors++
+		}
+	}
+	return s
+}
+
+func networkStatus(v *fsm.View, known map[string]heard) []api.NetworkStatus {
+	var out []api.NetworkStatus
+	for network := range v.Networks() {
+		tip, _ := network.Branch.Tip()
+		s := api.NetworkStatus{
+			Key: network.Key, Holder: network.Lease.Holder, Epoch: network.Lease.Epoch, Pinned: network.Lease.Pinned,
+			Head: tip, Position: network.Next - 1, Judged: network.Next - 1, Wanted: network.Wanted,
+		}
+		if e, ok := network.Entry(network.Next - 1); ok {
+			s.Seen = e.Seen
+		}
+		for _, h := range known {
+			s.Calls = s.Calls.Plus(h.Calls[network.Key])
+		}
+		for c := range v.Cursors(network.Key) {
+			s.Judged = min(s.Judged, c.Position)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// nodeStatus is what this node knows of all, and how many of them vote.
+func (n *Node) nodeStatus(v *fsm.View, known map[string]heard) (out []api.NodeStatus, voters int) {
+	roles := map[string]api.RaftRole{}
+	peers, _ := n.group.Peers() // without them, nobody has a part
+	for _, p := range peers {
+		roles[p.ID] = api.RaftNonvoter
+		if p.Voter {
+			roles[p.ID] = api.RaftVoter
+			voters++
+		}
+	}
+	if leader, ok := n.group.Leader(); ok {
+		roles[leader.ID] = api.RaftLeader
+	}
+	leads := known != nil
+	_, since := n.contacts.all()
+	now := time.Now()
+	all := members(v, n.gossip.Members(), known, since, now)
+	tenants, leases := map[string]int{}, map[string]int{}
+	for c := range v.Cohorts() {
+		tenants[c.Node] += v.TenantCount(c.ID)
+	}
+	for network := range v.Networks() {
+		leases[network.Lease.Holder]++
+	}
+	commit := n.group.Committed()
+	for _, m := range byName(all) {
+		s := api.NodeStatus{
+			Name: m.Name, Server: m.Server, Address: m.Address, Raft: cmp.Or(roles[m.Server], api.RaftNone), Roles: strings.Split(m.Roles.String(), ","),
+			Version: m.Version, Weight: m.Weight, Tenants: tenants[m.Name], Leases: leases[m.Name], Contact: -1,
+		}
+		if m.Heard {
+			s.Contact, s.Applied, s.Load, s.Keys = m.Silent, m.Said.Applied, m.Said.Load, m.Said.Keys
+			s.Behind = commit - min(commit, m.Said.Applied)
+		}
+		s.State = stateOf(m, s.Raft, leads, n.ttl())
+		out = append(out, s)
+	}
+	return out, voters
+}
+
+func stateOf(m *member, raft api.RaftRole, leads bool, ttl time.Duration) api.NodeState {
+	switch {
+	case m.Gossip == gossip.Left:
+		return api.NodeLeft
+	case m.Gossip == gossip.Dead:
+		return api.NodeDown
+	case leads && m.lost(ttl):
+		return api.NodeLost
+	case m.Drain != fsm.DrainNone:
+		return api.NodeDraining
+	case raft == api.RaftNone || leads && !m.Heard:
+		return api.NodeJoining
+	default:
+		return api.NodeReady
+	}
 }
 
 // tenantOn finds a tenant and the key of a network as it calls it.

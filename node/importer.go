@@ -154,13 +154,29 @@ func (n *Node) keepUsed(m *fsm.Manifest, broken map[string]bool) {
 	}
 }
 
+// putTries bounds how often a configuration is proposed that other nodes are
+// putting in force at the same time.
+const putTries = 5
+
 // put proposes a tenant's configuration, if it differs from the one in force.
+// Nodes that start together read the same folder: whoever comes second finds
+// that nothing is left to do.
 func (n *Node) put(ctx context.Context, tenant string, p *store.Packed) (changed bool, err error) {
+	for range putTries {
+		changed, err = n.putOnce(ctx, tenant, p)
+		if !errors.Is(err, fsm.ErrConflict) {
+			break
+		}
+	}
+	return changed, err
+}
+
+func (n *Node) putOnce(ctx context.Context, tenant string, p *store.Packed) (changed bool, err error) {
+	if err := n.group.Barrier(ctx); err != nil {
+		return false, fmt.Errorf("tenant %q: %w", tenant, err)
+	}
 	v := n.state.View()
 	c := &fsm.SetTenantVersion{Tenant: tenant, Manifest: p.Manifest, At: time.Now().UnixMilli()}
-	if tenant != fsm.Shared {
-		c.Cohort = n.opts.Name
-	}
 	if t, ok := v.Tenant(tenant); ok {
 		if reflect.DeepEqual(*t.Current.Manifest, p.Manifest) {
 			return false, nil
@@ -202,7 +218,11 @@ func (n *Node) removeOthers(ctx context.Context, tree *spec.Tree, broken map[str
 			continue
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: time.Now().UnixMilli()}
-		if _, err := n.group.Propose(ctx, c); err != nil {
+		_, err := n.group.Propose(ctx, c)
+		if errors.Is(err, fsm.ErrNotFound) {
+			continue // another node has read the same folder
+		}
+		if err != nil {
 			return fmt.Errorf("tenant %q is gone from the folder: %w", t.ID, err)
 		}
 		report.Removed = append(report.Removed, t.ID)

@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/consensus"
 )
 
 // maxSocketPath is the longest path of a unix socket that every system takes.
@@ -24,7 +26,10 @@ func (n *Node) listen() error {
 			return fmt.Errorf("HTTP port: %w (another address can be given with --listen)", err)
 		}
 		n.opts.Listen = l.Addr().String()
-		n.serve(l, api.Public(n, n.opts.Registry))
+		n.serveHTTP(l, api.Public(n, n.opts.Registry))
+	}
+	if n.opts.NoSocket {
+		return nil
 	}
 	path := filepath.Join(n.opts.DataDir, socketName)
 	if len(path) > maxSocketPath {
@@ -42,15 +47,50 @@ func (n *Node) listen() error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	n.serve(l, api.Local(n, n, n.opts.Registry))
+	n.serveHTTP(l, n.operatorHandler())
 	return nil
 }
 
 // Listen is the address of the HTTP port, once started.
 func (n *Node) Listen() string { return n.opts.Listen }
 
-func (n *Node) serve(l net.Listener, h http.Handler) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+func (n *Node) serveHTTP(l net.Listener, h http.Handler) {
+	n.serve(l, &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second})
+}
+
+// atLeader are the operator's questions that the leader answers: it alone knows
+// how every node is, or may change what they ask to.
+var atLeader = []string{"/v1/status", "/v1/nodes/", "/v1/rebalance", "/v1/keyring", "/v1/restore"}
+
+// operatorHandler answers the operator, or has the node do so that can.
+func (n *Node) operatorHandler() http.Handler {
+	local := api.Local(n, n, n.opts.Registry)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, prefix := range atLeader {
+			if !strings.HasPrefix(r.URL.Path, prefix) {
+				continue
+			}
+			group := n.groupNow()
+			if prefix == "/v1/status" && (group == nil || r.URL.Query().Has("local") || !hasLeader(group)) {
+				continue // what is known here is better than nothing
+			}
+			if n.toLeader(w, r) {
+				return
+			}
+		}
+		if r.URL.Path == "/v1/coverage/verify" && n.toHolder(w, r) {
+			return
+		}
+		local.ServeHTTP(w, r)
+	})
+}
+
+func hasLeader(group *consensus.Group) bool {
+	_, ok := group.Leader()
+	return ok
+}
+
+func (n *Node) serve(l net.Listener, s *http.Server) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -5,6 +5,9 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	watcherRestarts *prometheus.CounterVec
 	imports         *prometheus.CounterVec
+	moves           prometheus.Counter
+	imbalance       prometheus.Gauge
+	unassigned      prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -15,7 +18,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		imports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_node_imports_total", Help: "Configurations read from the folder, by tenant outcome.",
 		}, []string{"outcome"}),
+		moves: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ozmo_node_tenant_moves_total", Help: "Tenants that this node, leading, has assigned to a node.",
+		}),
+		imbalance: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "ozmo_node_imbalance", Help: "(max - min) / average of the nodes' tenants, on the leader.",
+		}),
+		unassigned: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "ozmo_node_unassigned_tenants", Help: "Tenants that nobody judges at the moment, on the leader.",
+		}),
 	}
-	reg.MustRegister(m.watcherRestarts, m.imports)
+	reg.MustRegister(m.watcherRestarts, m.imports, m.moves, m.imbalance, m.unassigned)
 	return m
 }

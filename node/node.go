@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +18,10 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/gossip"
 	"github.com/ozmo-dev/ozmo/node/journal"
+	"github.com/ozmo-dev/ozmo/node/mux"
+	"github.com/ozmo-dev/ozmo/node/pki"
 	"github.com/ozmo-dev/ozmo/node/secrets"
 	"github.com/ozmo-dev/ozmo/watcher"
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
@@ -30,17 +36,44 @@ import (
 
 // Node is one process of the cluster.
 type Node struct {
-	opts Options
-	log  *slog.Logger
-
-	state   *fsm.State
-	group   *consensus.Group
-	journal *journal.Journal
-	keeper  *secrets.Keeper
-	cache   blockcache.Cache
-	fetcher *blockcache.Fetcher
+	opts    Options
+	log     *slog.Logger
 	metrics *metrics
+	state   *fsm.State
+	journal *journal.Journal
+	cache   blockcache.Cache
+	fetcher *blockcache.Fetcher // for workers: cache, then the lease holder
+	held    *blockcache.Fetcher // for others, of what is watched here: cache, then the chain
 	watch   *watchers
+	worker  atomic.Pointer[worker.Worker]
+
+	// Set once the node is part of a cluster; see join.
+	membership  *membership
+	keeper      *secrets.Keeper
+	credentials *pki.Credentials // nil: plaintext
+	mux         *mux.Mux
+	peers       *http.Transport
+	gossip      *gossip.Gossip
+	group       *consensus.Group
+	address     string // at which others reach this node
+	instance    string
+	boot        atomic.Uint64 // log index of this run's registration
+	kept        *membership   // as last written, by keepUp
+	contact     *contact
+
+	contacts contacts // on the leader
+	pending  atomic.Pointer[[]consensus.PeerChange]
+	nudge    chan struct{} // has the reconciler look at once
+
+	joined    chan *membership // hands over what Join has got
+	joining   sync.Mutex
+	isMember  atomic.Bool
+	entered   atomic.Bool // group and gossip are there
+	begun     atomic.Bool // the cluster has had a leader
+	pledged   atomic.Bool
+	restoring atomic.Bool
+	founders  founders
+	ready     chan struct{} // closed when Start is done
 
 	fatal chan error
 	loops sync.WaitGroup
@@ -50,6 +83,9 @@ type Node struct {
 	importing sync.Mutex
 	health    healthState
 }
+
+// ErrTooOld ends a node whose log holds what only a newer version understands.
+var ErrTooOld = fsm.ErrUnknownCommand
 
 // cleanup is what has to be undone, last first.
 type cleanup []func() error
@@ -73,36 +109,26 @@ func New(opts Options) (_ *Node, err error) {
 	n := &Node{
 		opts: opts, log: opts.Logger.With("node", opts.Name),
 		state: fsm.New(), fatal: make(chan error, 1), metrics: newMetrics(opts.Registry),
+		nudge: make(chan struct{}, 1), joined: make(chan *membership), ready: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.clean.run())
 		}
 	}()
-	key, err := secrets.LoadOrCreateKey(opts.DataDir)
+	unlock, err := lockDir(opts.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	n.keeper = secrets.New(key)
+	n.clean.push(unlock)
 	n.journal, err = journal.Open(journal.Options{Path: filepath.Join(opts.DataDir, "journal.db"), Logger: n.log})
 	if err != nil {
 		return nil, err
 	}
 	n.clean.push(n.journal.Close)
-	n.group, err = consensus.Open(consensus.Options{
-		Dir: filepath.Join(opts.DataDir, "raft"), Node: opts.Name, State: n.state, Logger: n.log,
-		Registerer: opts.Registry, Multiplier: opts.RaftMultiplier, Fatal: n.die,
-	})
-	if err != nil {
-		return nil, err
-	}
-	n.clean.push(n.group.Close)
-	cacheMetrics := blockcache.NewMetrics(opts.Registry)
-	n.cache = blockcache.NewMemory(opts.CacheBytes, cacheMetrics)
 	n.watch = &watchers{
 		node: n, metrics: watcher.NewMetrics(opts.Registry), rpc: rpc.NewMetrics(opts.Registry), running: map[string]*watching{},
 	}
-	n.fetcher = blockcache.NewFetcher(n.cache, n.watch.load, cacheMetrics)
 	registerProcess(opts.Registry)
 	return n, nil
 }
@@ -122,20 +148,68 @@ func (n *Node) die(err error) {
 // Name is the node's name.
 func (n *Node) Name() string { return n.opts.Name }
 
-// Start begins the node's work and returns when it is ready to take some. The
-// folder of documents, if there is one, is taken over first.
+// View is the state as this node has it now.
+func (n *Node) View() *fsm.View { return n.state.View() }
+
+// Leader is the node that leads as far as this one knows, empty for none, and
+// the term.
+func (n *Node) Leader() (name string, term uint64) {
+	group := n.groupNow()
+	if group == nil {
+		return "", 0
+	}
+	leader, _ := group.Leader()
+	return nameOf(leader.ID), group.Term()
+}
+
+// Changed is closed when what the topic covers changes in the state.
+func (n *Node) Changed(t fsm.Topic) <-chan struct{} { return n.state.Changed(t) }
+
+// Address is where other nodes reach it, once started.
+func (n *Node) Address() string { return n.address }
+
+func (n *Node) ttl() time.Duration {
+	return time.Duration(float64(leaseTTL) * n.opts.RaftMultiplier)
+}
+
+// groupNow is the Raft group, or nil while the node has none.
+func (n *Node) groupNow() *consensus.Group {
+	if !n.entered.Load() {
+		return nil
+	}
+	return n.group
+}
+
+func (n *Node) clusterName() string {
+	if n.isMember.Load() {
+		return n.membership.Cluster
+	}
+	return ""
+}
+
+// Start begins the node's work and returns when it is ready to take some. A node
+// that belongs to no cluster waits until it has joined one. The folder of
+// documents, if there is one, is taken over first.
 func (n *Node) Start(ctx context.Context) error {
 	if err := n.listen(); err != nil {
 		return err
 	}
-	if err := n.group.Barrier(ctx); err != nil {
-		return fmt.Errorf("the log could not be replayed: %w", err)
+	if err := n.become(ctx); err != nil {
+		return err
 	}
-	epoch, err := n.group.Propose(ctx, &fsm.PutCohort{ID: n.opts.Name, Node: n.opts.Name})
-	if err != nil {
-		return fmt.Errorf("take up the tenants of this node: %w", err)
+	if err := n.enter(ctx); err != nil {
+		return err
+	}
+	background, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	n.loops.Go(func() { n.beat(background) })
+	n.loops.Go(func() { n.lead(background) })
+	n.loops.Go(func() { n.keepUp(background) })
+	if err := n.register(ctx); err != nil {
+		return err
 	}
 	n.completeJournal()
+	n.begin(background)
 	if n.opts.Config != "" {
 		if err := n.importAtStart(ctx); err != nil {
 			return err
@@ -146,7 +220,44 @@ func (n *Node) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.begin(epoch.(uint64))
+	n.health.started.Store(true)
+	close(n.ready)
+	n.log.Info("ready", "data", n.opts.DataDir, "listen", n.opts.Listen, "address", n.address)
+	return nil
+}
+
+// become finds out, or waits to be told, which cluster this node belongs to.
+func (n *Node) become(ctx context.Context) error {
+	m, err := readMembership(n.opts.DataDir)
+	switch {
+	case err != nil:
+		return err
+	case m != nil:
+		if n.opts.Insecure != m.Insecure {
+			return fmt.Errorf("the data directory is of a cluster with insecure=%v: start the node accordingly", m.Insecure)
+		}
+	case n.opts.Bundle != "":
+		m, err = fromBundle(&n.opts)
+	case n.opts.Bootstrap:
+		m, err = found(&n.opts)
+	default:
+		n.log.Info("waiting: " + errNotMember.Error())
+		select {
+		case m = <-n.joined:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if m.Peers == nil {
+		m.Peers = map[string]string{}
+	}
+	maps.Copy(m.Peers, n.opts.Peers)
+	n.membership = m
+	n.isMember.Store(true)
+	return nil
 }
 
 // importAtStart reads the folder. One that is refused stops a node that has
@@ -166,37 +277,30 @@ func (n *Node) importAtStart(ctx context.Context) error {
 	return nil
 }
 
-// begin starts the loops.
-func (n *Node) begin(epoch uint64) error {
+// begin starts judging and watching.
+func (n *Node) begin(ctx context.Context) {
 	sender := notify.NewSender(notify.SenderOptions{
 		Channels: notify.Channels{
-			"webhook": webhook.New(notify.NewHTTP(nil)),
+			"webhook": webhook.New(notify.NewHTTP(notify.NewHTTPClient(n.opts.Network.Dial, nil))),
 			"console": console.New(n.opts.Console),
 		},
 		Logger: n.log, Registerer: n.opts.Registry,
 	})
 	triggers := store.NewTriggers(n.keeper)
 	box := outbox.New(outbox.Options{
+		Node: n.opts.Name, Contact: n.contact,
 		Log: replicated{n}, Sender: sender, Triggers: triggers, Logger: n.log, Registerer: n.opts.Registry,
 	})
 	w := worker.New(worker.Options{
-		Cohort: n.opts.Name, Epoch: epoch, Log: replicated{n}, Blocks: blocks{n.fetcher},
+		Node: n.opts.Name, Contact: n.contact, Log: replicated{n}, Blocks: blocks{n.fetcher},
 		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal},
 		Logger: n.log, Registerer: n.opts.Registry, Patience: n.opts.Patience,
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	n.stop = cancel
-	// Leases of an earlier run are granted anew before anything is watched.
-	granted := map[string]bool{}
-	n.grant(ctx, granted)
-	n.loops.Go(func() { n.reconcile(ctx, granted) })
+	n.worker.Store(w)
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
 	n.loops.Go(func() { n.housekeeping(ctx) })
-	n.health.started.Store(true)
-	n.log.Info("ready", "data", n.opts.DataDir, "listen", n.opts.Listen)
-	return nil
 }
 
 // report ends the node on the error of a loop.
@@ -216,13 +320,28 @@ func (n *Node) Wait(ctx context.Context) error {
 	}
 }
 
+// Failed delivers the reason when the node cannot go on, also during Start.
+func (n *Node) Failed() <-chan error { return n.fatal }
+
 // stopPatience is how long Stop lets loops finish what they are at.
 const stopPatience = 10 * time.Second
 
-// Stop ends the work, then releases the files. What was not recorded is done
-// again after the next start.
+// Stop hands the node's work to the others, as far as there are any, ends what
+// is left and releases the files. What was not recorded is done again after the
+// next start.
 func (n *Node) Stop() error {
 	n.health.draining.Store(true)
+	n.handOver()
+	return n.end()
+}
+
+// Kill ends the node as a crash would: nothing is handed over. For tests.
+func (n *Node) Kill() error {
+	n.health.draining.Store(true)
+	return n.end()
+}
+
+func (n *Node) end() error {
 	if n.stop != nil {
 		n.stop()
 	}
@@ -245,6 +364,9 @@ func (n *Node) housekeeping(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			if leads, _ := n.group.Leads(); !leads {
+				continue
+			}
 			before := time.Now().Add(-time.Hour).UnixMilli()
 			if _, err := n.group.Propose(ctx, &fsm.CollectBlobs{Before: before}); err != nil {
 				n.log.Warn("unused documents could not be collected", "error", err)

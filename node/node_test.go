@@ -164,7 +164,7 @@ func (r *rig) monitor(file, name, expression string) {
 func (r *rig) start() {
 	r.t.Helper()
 	n, err := node.New(node.Options{
-		DataDir: r.data, Name: "test", Config: r.config, Listen: "127.0.0.1:0", Console: io.Discard,
+		DataDir: r.data, Name: "test", Bootstrap: true, ClusterListen: "127.0.0.1:0", Config: r.config, Listen: "127.0.0.1:0", Console: io.Discard,
 		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
 	})
 	if err != nil {
@@ -500,7 +500,7 @@ func TestBrokenFolderAtRestart(t *testing.T) {
 func TestBadConfigurationAtFirstStart(t *testing.T) {
 	r := newRig(t)
 	r.monitor("monitors/all.json", "All transfers", "valeu > 1")
-	n, err := node.New(node.Options{DataDir: r.data, Name: "test", Config: r.config, Logger: slog.New(slog.DiscardHandler)})
+	n, err := node.New(node.Options{DataDir: r.data, Name: "test", Bootstrap: true, ClusterListen: "127.0.0.1:0", Config: r.config, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/ring"
+	"github.com/ozmo-dev/ozmo/watcher/chain"
 )
 
 // Options are what a node is started with.
@@ -25,18 +33,62 @@ type Options struct {
 	Checkpoints string
 	Listen      string // HTTP address for health and metrics; empty: none
 
+	// ClusterListen is where other nodes connect, TCP and UDP; Advertise is how
+	// they reach it, where that differs.
+	ClusterListen string
+	Advertise     string
+	Cluster       string // name of a cluster that is founded; empty: "ozmo"
+	// Bootstrap founds a cluster where the data directory has none: of this node
+	// alone, or of those named in Founders, which start together from bundles.
+	Bootstrap bool
+	Founders  []string
+	Bundle    string            // file made by `ozmo cluster init`
+	Peers     map[string]string // addresses of nodes by name, beside those of the bundle
+	Join      []string          // addresses of other nodes to look for
+	// TLSCert, TLSKey and TLSCA replace the cluster's own certificates.
+	TLSCert, TLSKey, TLSCA string
+	Insecure               bool // plaintext between the nodes, on loopback only
+
+	Roles  string // like "watcher,worker"; empty: all
+	Weight uint32 // percent of a normal node; 0: 100
+	Voters int    // of the Raft group: 1, 3 or 5; 0: 3
+	// Profile is how quickly gossip suspects: "lan" or "mesh".
+	Profile        string
+	RaftMultiplier float64 // scales the timeouts of Raft, gossip and leases; 0: 1
+	RedisURL       string  // of the shared block cache; empty: none
+	Placement      Placement
+
 	Console    io.Writer // where triggers of type console write; nil: os.Stdout
 	CacheBytes int64     // of the block cache in memory; 0: 256 MiB
+	Version    string    // of this build
 	Logger     *slog.Logger
 	Registry   *prometheus.Registry // nil: one of its own
-	// Patience, RaftMultiplier: see worker.Options and consensus.Options.
-	Patience       time.Duration
-	RaftMultiplier float64
+	Patience   time.Duration        // see worker.Options
+
+	// For tests that run a cluster in one process.
+	Network  Network                                                   // nil: the system's
+	NoSocket bool                                                      // no local socket
+	Client   func(key string, doc *spec.Network) (chain.Client, error) // nil: by the document
+	Stores   func() (consensus.Stores, error)                          // nil: files in DataDir
+
+	roles    fsm.Roles
+	strategy ring.Strategy
+}
+
+// Placement says how tenants are placed on nodes.
+type Placement struct {
+	Strategy   string        // as ring.ParseStrategy reads it; empty: consistent-hashing
+	Threshold  float64       // imbalance above which tenants are moved; 0: 0.2
+	Interval   time.Duration // least time between two rebalancings; 0: 5 min
+	MaxTenants int           // per node; 0: no limit
 }
 
 const (
-	defaultCacheBytes = 256 << 20
-	socketName        = "ozmo.sock"
+	defaultCacheBytes    = 256 << 20
+	defaultClusterListen = ":7000"
+	defaultCluster       = "ozmo"
+	defaultVoters        = 3
+	socketName           = "ozmo.sock"
 )
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$`)
@@ -54,8 +106,12 @@ func (o *Options) complete() error {
 	if o.Console == nil {
 		o.Console = os.Stdout
 	}
-	if o.CacheBytes == 0 {
-		o.CacheBytes = defaultCacheBytes
+	if o.Network == nil {
+		o.Network = systemNetwork{}
+	}
+	o.fill()
+	if err := o.check(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -63,30 +119,125 @@ func (o *Options) complete() error {
 	return o.identify()
 }
 
+// Check lists everything in the options that does not go together, as
+// errors.Join does, without touching a file.
+func (o Options) Check() error {
+	o.fill()
+	return o.check()
+}
+
+// fill gives what was left out its default.
+func (o *Options) fill() {
+	def(&o.CacheBytes, defaultCacheBytes)
+	def(&o.ClusterListen, defaultClusterListen)
+	def(&o.Cluster, defaultCluster)
+	def(&o.Voters, defaultVoters)
+	def(&o.Weight, 100)
+	def(&o.Profile, "lan")
+	def(&o.RaftMultiplier, 1)
+	def(&o.Placement.Threshold, 0.2)
+	def(&o.Placement.Interval, 5*time.Minute)
+}
+
+func def[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// check lists everything that does not go together.
+func (o *Options) check() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	var err error
+	if o.Roles == "" {
+		o.roles = fsm.AllRoles
+	} else if o.roles, err = fsm.ParseRoles(o.Roles); err != nil {
+		wrong("--roles: %w", err)
+	}
+	o.strategy = ring.ConsistentHashing
+	if o.Placement.Strategy != "" {
+		if o.strategy, err = ring.ParseStrategy(o.Placement.Strategy); err != nil {
+			wrong("--placement: %w", err)
+		}
+	}
+	if o.Voters != 1 && o.Voters != 3 && o.Voters != 5 {
+		wrong("--voters %d: the Raft group has 1, 3 or 5 voters; further nodes follow without a vote", o.Voters)
+	}
+	if o.RaftMultiplier < 0.1 || o.RaftMultiplier > 100 {
+		wrong("--raft-multiplier %v: want 0.1 to 100", o.RaftMultiplier)
+	}
+	if o.Profile != "lan" && o.Profile != "mesh" {
+		wrong("--profile %q: want lan or mesh", o.Profile)
+	}
+	if !clusterName.MatchString(o.Cluster) {
+		wrong("cluster name %q: use lower-case letters, digits and hyphens, at most 32", o.Cluster)
+	}
+	if o.Insecure && !isLoopback(o.ClusterListen) {
+		wrong("--insecure is for one machine: --cluster-listen %q must be a loopback address, like 127.0.0.1:7000", o.ClusterListen)
+	}
+	if len(o.Founders) > 0 && o.Bundle == "" {
+		wrong("--bootstrap %s: nodes that found a cluster together need keys in common: make them with `ozmo cluster init` and give each node its --bundle", strings.Join(o.Founders, ","))
+	}
+	if slices.Sort(o.Founders); len(slices.Compact(slices.Clone(o.Founders))) != len(o.Founders) {
+		wrong("--bootstrap %s: a node is named twice", strings.Join(o.Founders, ","))
+	}
+	given := 0
+	for _, f := range []string{o.TLSCert, o.TLSKey, o.TLSCA} {
+		if f != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		wrong("--tls-cert, --tls-key and --tls-ca go together: %d of 3 are given", given)
+	}
+	for _, a := range o.Join {
+		if err := checkAddress("--join", a); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var clusterName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
 // identity is what makes a data directory this node's.
 type identity struct {
 	Name string `json:"name"`
+	// Instance tells this data directory from one that the node had before. A
+	// node that lost its disk must not pass for the voter it was.
+	Instance string `json:"instance,omitempty"`
 }
 
-// identify takes the name from the data directory, or puts it there. The name
-// is part of the Raft configuration: under another one the node would not find
+// founding is the instance of nodes that found a cluster together: each must
+// know the others' server ids before they have met.
+const founding = "00000000"
+
+func serverID(name, instance string) string { return name + "@" + instance }
+
+// nameOf is the node of a server id.
+func nameOf(server string) string {
+	name, _, _ := strings.Cut(server, "@")
+	return name
+}
+
+func (o *Options) identityFile() string { return filepath.Join(o.DataDir, "node.json") }
+
+// identify takes the name from the data directory, or finds one. The name is
+// part of the Raft configuration: under another one the node would not find
 // itself in its own group.
 func (o *Options) identify() error {
-	path := filepath.Join(o.DataDir, "node.json")
-	data, err := os.ReadFile(path)
-	if err == nil {
-		var id identity
-		if err := json.Unmarshal(data, &id); err != nil || id.Name == "" {
-			return fmt.Errorf("%s is damaged: it should hold {\"name\": …}", path)
-		}
+	id, err := o.readIdentity()
+	if err != nil {
+		return err
+	}
+	if id.Name != "" {
 		if o.Name != "" && o.Name != id.Name {
 			return fmt.Errorf("the data directory %s belongs to node %q, not %q: use another directory, or that name", o.DataDir, id.Name, o.Name)
 		}
 		o.Name = id.Name
 		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	if o.Name == "" {
 		if o.Name, err = os.Hostname(); err != nil || !nodeName.MatchString(o.Name) {
@@ -96,11 +247,30 @@ func (o *Options) identify() error {
 	if !nodeName.MatchString(o.Name) {
 		return fmt.Errorf("node name %q: use letters, digits, dots and hyphens, at most 64", o.Name)
 	}
-	data, err = json.Marshal(identity{Name: o.Name})
+	return nil
+}
+
+func (o *Options) readIdentity() (id identity, err error) {
+	path := o.identityFile()
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return identity{}, nil
+	}
+	if err != nil {
+		return identity{}, err
+	}
+	if err := json.Unmarshal(data, &id); err != nil || id.Name == "" {
+		return identity{}, fmt.Errorf("%s is damaged: it should hold {\"name\": …, \"instance\": …}", path)
+	}
+	return id, nil
+}
+
+func (o *Options) writeIdentity(id identity) error {
+	data, err := json.Marshal(id)
 	if err != nil {
 		return err
 	}
-	return writeFile(path, data)
+	return writeFile(o.identityFile(), data)
 }
 
 // writeFile puts a small file in place, all or nothing, also through a crash.

@@ -3,83 +3,197 @@ package node
 import (
 	"context"
 	"errors"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
-	"github.com/ozmo-dev/ozmo/worker/store"
+	"github.com/ozmo-dev/ozmo/node/consensus"
 )
 
-// reconcileEvery is how often the reconciler looks without being told of a change.
-const reconcileEvery = time.Second
+// reconciler brings what is into line with what should be, on the leader. It is
+// level-triggered: each pass plans from the state and from who is there now, so
+// that a missed event, a restart or another leader needs no special case. Three
+// pure planners decide: of the Raft group's members, of leases, of assignments.
+type reconciler struct {
+	*Node
+	ttl time.Duration
 
-// reconcile brings what is into line with what should be: it plans commands
-// from the state alone, so a missed event or a restart needs no special case.
-func (n *Node) reconcile(ctx context.Context, granted map[string]bool) {
-	ticker := time.NewTicker(reconcileEvery)
+	spread     time.Time          // last look at the balance of networks
+	watchers   map[string]bool    // nodes that took part in it
+	rebalanced time.Time          // last look at the balance of tenants
+	eligible   map[string]bool    // nodes that took part in it
+	activity   map[string]float64 // weight of tenants, where they are placed by activity
+	settled    map[string]time.Time
+	peerChange time.Time       // the last change of the Raft group that failed
+	replaced   map[string]bool // servers that lost their vote because they were dead
+	examined   uint64          // log index up to which tenants were looked at for pins
+}
+
+func newReconciler(n *Node) *reconciler {
+	return &reconciler{Node: n, ttl: n.ttl(), spread: time.Now(), rebalanced: time.Now(), settled: map[string]time.Time{}, replaced: map[string]bool{}}
+}
+
+// run makes passes until the leadership ends.
+func (r *reconciler) run(ctx context.Context) {
+	ticker := time.NewTicker(r.ttl / 5)
 	defer ticker.Stop()
 	for {
-		changed := n.state.Changed(fsm.TopicLeases)
-		if leads, _ := n.group.Leads(); leads {
-			n.grant(ctx, granted)
-		}
+		leases := r.state.Changed(fsm.TopicLeases)
+		tenants := r.state.Changed(fsm.TopicTenants)
+		members := r.gossip.Changed()
+		r.pass(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 			return
-		case <-changed:
+		case <-leases:
+		case <-tenants:
+		case <-members:
+		case <-r.nudge:
 		case <-ticker.C:
 		}
 	}
 }
 
-// grant proposes the leases that are missing; granted names those that this run
-// of the process has.
-func (n *Node) grant(ctx context.Context, granted map[string]bool) {
-	for _, c := range planLeases(n.state.View(), n.opts.Name, granted) {
-		_, err := n.group.Propose(ctx, c)
-		switch {
-		case err == nil:
-			granted[c.Network] = true
-		case !errors.Is(err, fsm.ErrConflict) && ctx.Err() == nil:
-			n.log.Warn("lease", "network", c.Network, "error", err)
-		}
+// pass makes one look and does what is due.
+func (r *reconciler) pass(ctx context.Context, now time.Time) {
+	v := r.state.View()
+	known, since := r.contacts.all()
+	if since.IsZero() {
+		return
 	}
+	nodes := members(v, r.gossip.Members(), known, since, now)
+	r.reconcileCluster(ctx, v)
+	// Leases first: nothing is announced while they are with nobody.
+	grants := planLeases(v, nodes, r.ttl, r.spreadDue(nodes, now))
+	propose(ctx, r, "lease", grants)
+	if len(grants) > 0 {
+		v = r.state.View()
+	}
+	propose(ctx, r, "assignment", r.planMoves(ctx, v, nodes, now))
+	propose(ctx, r, "merge", planMerges(r.state.View(), nodes, r.ttl, r.settled, now))
+	r.reconcilePeers(nodes)
+	r.reportBalance(v)
 }
 
-// planLeases grants every wanted network to the node. A lease from an earlier
-// run of the process is granted anew, so that nothing still under way from
-// there counts; granted names those of this run.
-func planLeases(v *fsm.View, node string, granted map[string]bool) []*fsm.GrantLease {
-	var out []*fsm.GrantLease
-	for network := range v.Networks() {
-		if network.Wanted == 0 && !draining(v, network.Key) {
-			delete(granted, network.Key)
-			continue
-		}
-		window := windowFor(v, network)
-		if network.Lease.Holder == node && granted[network.Key] && network.Lease.Window >= window {
-			continue
-		}
-		out = append(out, &fsm.GrantLease{
-			Network: network.Key, Holder: node, IfEpoch: network.Lease.Epoch, Window: max(window, network.Lease.Window),
+// propose commits commands side by side. Refusals are no news: the state has
+// moved on, and the next pass sees how.
+func propose[C fsm.Command](ctx context.Context, r *reconciler, what string, list []C) {
+	var all sync.WaitGroup
+	for _, c := range list {
+		all.Go(func() {
+			_, err := r.group.Propose(ctx, c)
+			if err != nil && !errors.Is(err, fsm.ErrConflict) && !errors.Is(err, fsm.ErrNotFound) && ctx.Err() == nil {
+				r.log.Warn("the leader's plan could not be committed; it is made again", "what", what, "error", err)
+			}
 		})
 	}
-	return out
+	all.Wait()
 }
 
-// draining reports whether announcements from when the network was wanted are
-// still to be judged.
-func draining(v *fsm.View, network string) bool {
-	for range v.Cursors(network) {
-		return true
+// reconcileCluster records what the founding node has made.
+func (r *reconciler) reconcileCluster(ctx context.Context, v *fsm.View) {
+	if v.Cluster().Name != "" {
+		return
 	}
-	return false
+	record, err := r.membership.record(r.keeper)
+	if err != nil {
+		r.log.Error("the cluster's keys cannot be read", "error", err)
+		return
+	}
+	propose(ctx, r, "cluster record", []*fsm.SetCluster{{Cluster: record}})
 }
 
-// windowFor is the finality depth that the depths in use on a network need.
-func windowFor(v *fsm.View, n *fsm.Network) uint32 {
-	depth := n.Deepest
-	if doc, _, err := store.FindNetwork(v, n.Key); err == nil {
-		depth = max(depth, doc.ConfirmationBlocks)
+// reconcilePeers makes at most one change of the Raft group.
+func (r *reconciler) reconcilePeers(nodes map[string]*member) {
+	if time.Since(r.peerChange) < r.ttl {
+		return
 	}
-	return fsm.WindowFor(depth)
+	peers, err := r.group.Peers()
+	if err != nil {
+		return // not leading any more
+	}
+	in := peersInput(nodes, peers, serverID(r.opts.Name, r.instance), r.opts.Voters, r.ttl, r.group.Committed())
+	in.Replaced = r.replaced
+	plan := consensus.PlanPeers(in)
+	r.pending.Store(&plan)
+	for _, change := range plan {
+		r.log.Info("raft group", "change", change.String(), "reason", change.Reason)
+		if err := r.group.Change(change); err != nil {
+			r.peerChange = time.Now()
+			r.log.Warn("the raft group could not be changed", "change", change.String(), "error", err)
+		} else if change.Kind == consensus.DemotePeer && !in.Members[change.Server.ID].Alive {
+			r.replaced[change.Server.ID] = true
+		}
+		return
+	}
+}
+
+// spreadDue reports whether networks may move for balance: when a watcher has
+// joined, and now and then.
+func (r *reconciler) spreadDue(nodes map[string]*member, now time.Time) bool {
+	due := now.Sub(r.spread) >= r.opts.Placement.Interval
+	watchers := map[string]bool{}
+	for _, m := range nodes {
+		if !m.mayWatch(r.ttl) {
+			continue
+		}
+		if r.watchers != nil && !r.watchers[m.Name] {
+			if m.Steady < joinSteady {
+				continue
+			}
+			due = true
+		}
+		watchers[m.Name] = true
+	}
+	if len(watchers) > 0 {
+		r.watchers = watchers
+	}
+	if due {
+		r.spread = now
+	}
+	return due
+}
+
+// reportBalance sets the metrics of placement.
+func (r *reconciler) reportBalance(v *fsm.View) {
+	counts := map[string]float64{}
+	for node := range v.Nodes() {
+		if node.Roles.Has(fsm.RoleWorker) && node.Drain == fsm.DrainNone {
+			counts[node.Name] = 0
+		}
+	}
+	for c := range v.Cohorts() {
+		if _, ok := counts[c.Node]; ok {
+			counts[c.Node] += float64(v.TenantCount(c.ID))
+		}
+	}
+	r.metrics.imbalance.Set(imbalance(counts))
+	r.metrics.unassigned.Set(float64(unassigned(v)))
+}
+
+// imbalance is (max - min) / average.
+func imbalance(loads map[string]float64) float64 {
+	if len(loads) == 0 {
+		return 0
+	}
+	least, most, sum := math.Inf(1), 0.0, 0.0
+	for _, l := range loads {
+		least, most, sum = min(least, l), max(most, l), sum+l
+	}
+	if sum == 0 {
+		return 0
+	}
+	return (most - least) / (sum / float64(len(loads)))
+}
+
+// unassigned counts the tenants that nobody judges now.
+func unassigned(v *fsm.View) int {
+	count := v.TenantCount("")
+	for c := range v.Cohorts() {
+		if c.Node == "" || c.To != "" {
+			count += v.TenantCount(c.ID)
+		}
+	}
+	return count
 }

@@ -46,6 +46,7 @@ func (n *Node) Verify(ctx context.Context, tenant, network string, from, to uint
 	if err := check.regimes(); err != nil {
 		return nil, err
 	}
+	check.told, check.gone, check.out.Silent = n.gatherAlerts(ctx, tenant, net.Key, from, to)
 	for h := from; h <= to; h++ {
 		if err := check.height(ctx, h); err != nil {
 			return nil, err
@@ -99,6 +100,8 @@ type verification struct {
 
 	list []regime
 	due  map[uint64]map[uint64]uint64 // depth -> height -> position
+	told map[uint64][]api.Fired       // by the other nodes' journals, by height
+	gone uint64                       // height up to which some journal has lost alerts; 0: none
 }
 
 // regime is a stretch of positions with one version of the tenant's documents
@@ -206,14 +209,12 @@ func (c *verification) judgedAt(r *regime, g *group, h uint64) (position uint64,
 
 // height judges one height again and compares.
 func (c *verification) height(ctx context.Context, h uint64) error {
-	if gone, ok := c.node.journal.GoneUpTo(c.tenant.ID, c.network.Key); ok && h <= gone {
+	if c.gone != 0 && h <= c.gone {
 		c.out.Unprovable = addHeight(c.out.Unprovable, h, "the journal no longer keeps the alerts of so long ago")
 		return nil
 	}
-	fired, err := c.fired(h)
-	if err != nil {
-		return err
-	}
+	fired := c.fired(h)
+	var err error
 	var block *chain.Block
 	expected := map[string]api.Fired{}
 	judged, reason := false, ""
@@ -328,14 +329,11 @@ func (c *verification) expect(j *worker.Rejudge, b *chain.Block, version uint64,
 	return nil
 }
 
-// fired is what journal and ledger have of a height.
-func (c *verification) fired(h uint64) (map[string]api.Fired, error) {
+// fired is what journals and ledger have of a height.
+func (c *verification) fired(h uint64) map[string]api.Fired {
 	out := map[string]api.Fired{}
-	for a, err := range c.node.journal.Alerts(c.tenant.ID, c.network.Key, h, h) {
-		if err != nil {
-			return nil, err
-		}
-		out[a.ID+a.Block.Hash.String()] = api.Fired{ID: a.ID, Monitor: a.MonitorName, Block: a.Block, Tx: a.Tx, Version: a.Version}
+	for _, f := range c.told[h] {
+		out[f.ID+f.Block.Hash.String()] = f
 	}
 	for f := range c.view.FiredBetween(c.network.Key, h, h) {
 		if f.Tenant == c.tenant.ID {
@@ -345,7 +343,7 @@ func (c *verification) fired(h uint64) (map[string]api.Fired, error) {
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 func (c *verification) compare(b *chain.Block, expected, fired map[string]api.Fired) {

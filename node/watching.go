@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type watchers struct {
 
 	mu      sync.Mutex
 	running map[string]*watching
+	past    map[string]api.Calls // of watchers that have ended
 }
 
 // watching is one network that is being watched.
@@ -140,6 +142,10 @@ func (w *watchers) watch(ctx context.Context, key string, r *watching) error {
 	defer func() {
 		w.mu.Lock()
 		r.client = nil
+		if w.past == nil {
+			w.past = map[string]api.Calls{}
+		}
+		w.past[key] = w.past[key].Plus(callsOf(client))
 		w.mu.Unlock()
 		_ = client.Close() // nothing of it is kept
 	}()
@@ -179,6 +185,9 @@ func (w *watchers) room(key string) int {
 
 // client makes the client of a network's chain.
 func (w *watchers) client(key string, doc *spec.Network) (chain.Client, error) {
+	if w.node.opts.Client != nil {
+		return w.node.opts.Client(key, doc)
+	}
 	switch doc.Type {
 	case spec.EVM:
 		return evm.New(evm.Options{
@@ -233,8 +242,23 @@ func (w *watchers) begin(ctx context.Context, n *fsm.Network, client chain.Clien
 	return &start, sequence{w.node}.Announce(ctx, n.Key, epoch, list)
 }
 
-// load fetches a block that is no longer in the cache from the chain.
+// load gets a block that the cache does not have: from whoever watches the
+// network. Nobody else asks the chain.
 func (w *watchers) load(ctx context.Context, network string, hash fsm.Hash) ([]byte, error) {
+	n, ok := w.node.state.View().Network(network)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("network %s: %w", network, fsm.ErrNotFound)
+	case n.Lease.Holder == "":
+		return nil, fmt.Errorf("network %s: nobody watches it at the moment", network)
+	case n.Lease.Holder == w.node.opts.Name:
+		return w.refetch(ctx, network, hash)
+	}
+	return w.node.askHolder(ctx, n.Lease.Holder, network, hash)
+}
+
+// refetch gets a block from the chain of a network that is watched here.
+func (w *watchers) refetch(ctx context.Context, network string, hash fsm.Hash) ([]byte, error) {
 	client, err := w.clientOf(network)
 	if err != nil {
 		return nil, err
@@ -255,15 +279,25 @@ func (w *watchers) clientOf(network string) (chain.Client, error) {
 	return nil, fmt.Errorf("network %s: %w", network, errNotWatched)
 }
 
-// calls counts what a network's watcher has asked of its chain.
-func (w *watchers) calls(network string) api.Calls {
-	client, err := w.clientOf(network)
-	if err != nil {
-		return api.Calls{}
+// allCalls counts, by network, what this node has asked of chains since it started.
+func (w *watchers) allCalls() map[string]api.Calls {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := maps.Clone(w.past)
+	if out == nil {
+		out = map[string]api.Calls{}
 	}
-	counted, ok := client.(interface{ Counters() rpc.Counters })
-	if !ok {
-		return api.Calls{}
+	for key, r := range w.running {
+		if r.client != nil {
+			out[key] = out[key].Plus(callsOf(r.client))
+		}
 	}
-	return api.Calls(counted.Counters())
+	return out
+}
+
+func callsOf(client chain.Client) api.Calls {
+	if counted, ok := client.(interface{ Counters() rpc.Counters }); ok {
+		return api.Calls(counted.Counters())
+	}
+	return api.Calls{}
 }

@@ -22,8 +22,14 @@ type book struct {
 
 	index   uint64 // changes of configuration up to here are in
 	depth   uint64 // of the network's own document
-	tenants map[string]map[string]*monitor
+	tenants map[string]*holding
 	engines map[uint64]engine
+}
+
+// holding is what a book has of one tenant: at least one monitor.
+type holding struct {
+	born     uint64 // the tenant's: one that was made again under the same name is another
+	monitors map[string]*monitor
 }
 
 // monitor is one version of a monitor in force.
@@ -56,14 +62,16 @@ func openBook(v *fsm.View, network, cohort string, index, position uint64, onPan
 		return nil, err
 	}
 	b := &book{
-		network: network, cohort: cohort, chain: chain, index: index,
-		depth: depthAt(v, network, position), tenants: map[string]map[string]*monitor{}, engines: map[uint64]engine{},
+		network: network, cohort: cohort, chain: chain, depth: depthAt(v, network, position),
+		tenants: map[string]*holding{}, engines: map[uint64]engine{},
+		// A cursor that has not moved since it began has the index of the change by
+		// which it began, and no announcement was judged with that. Announcements
+		// and configurations never have the same index.
+		index: max(index, 1) - 1,
 	}
-	for t := range v.Tenants() {
-		if t.Cohort == cohort {
-			if _, err := b.take(v, t.ID, index, position+1); err != nil {
-				return nil, err
-			}
+	for t := range v.TenantsOf(cohort) {
+		if _, err := b.take(v, t.ID, b.index, position+1); err != nil {
+			return nil, err
 		}
 	}
 	return b, nil
@@ -76,6 +84,15 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 	changed := map[string]bool{}
 	for id := range v.TenantsSince(b.index) {
 		changed[id] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
+		// A tenant may come from another cohort: what was in force for it at the
+		// announcement before is what that cohort's book held.
+		if b.tenants[id] == nil {
+			if _, err := b.take(v, id, b.index, position); err != nil {
+				return nil, err
+			}
+		}
 	}
 	b.index = max(b.index, index)
 	if depth := depthAt(v, b.network, position); depth != b.depth {
@@ -115,32 +132,39 @@ type lowered struct {
 }
 
 // take puts the version of a tenant that is in force at a log index in the
-// place of the one held, and tells whose depth became smaller. A monitor that
+// place of the one held, and tells whose depth became smaller. A tenant that was
+// deleted and made again is a new one: nothing is owed to it. A monitor that
 // cannot be loaded is an error: without it, positions would count as judged
 // that were not.
 func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lowered, error) {
 	var wanted map[string]fsm.Doc
+	var born uint64
 	if t, ok := v.Tenant(tenant); ok && t.Cohort == b.cohort {
 		if version, ok := t.InForce(index); ok {
-			wanted = b.monitorsOn(version.Manifest)
+			wanted, born = b.monitorsOn(version.Manifest), t.Born
 		}
 	}
 	held := b.tenants[tenant]
+	if held == nil {
+		held = &holding{born: born, monitors: map[string]*monitor{}}
+	}
+	anew := held.born != born
+	held.born = born
 	var out []lowered
-	for id, m := range held {
+	for id, m := range held.monitors {
 		doc, ok := wanted[id]
 		watch, _ := b.watchOf(doc)
-		if ok && doc.Hash == m.doc.Hash && watch == m.watch && b.depthOf(watch) == m.depth {
+		if ok && !anew && doc.Hash == m.doc.Hash && watch == m.watch && b.depthOf(watch) == m.depth {
 			continue
 		}
 		m.end(position)
-		if ok && b.depthOf(watch) < m.depth {
+		if ok && !anew && b.depthOf(watch) < m.depth {
 			out = append(out, lowered{match.Key{Tenant: tenant, Monitor: id}, m.depth, b.depthOf(watch)})
 		}
-		delete(held, id)
+		delete(held.monitors, id)
 	}
 	for id, doc := range wanted {
-		if held[id] != nil {
+		if held.monitors[id] != nil {
 			continue
 		}
 		m, err := b.load(v, tenant, doc, position)
@@ -149,13 +173,10 @@ func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lower
 			return nil, fmt.Errorf("tenant %s: monitor %q: the stored document cannot be loaded, and %s is not judged without it: "+
 				"put the same configuration in force again, which stores it anew, or delete the tenant: %w", tenant, id, b.network, err)
 		}
-		if held == nil {
-			held = map[string]*monitor{}
-			b.tenants[tenant] = held
-		}
-		held[id] = m
+		held.monitors[id] = m
+		b.tenants[tenant] = held
 	}
-	if len(held) == 0 {
+	if len(held.monitors) == 0 {
 		delete(b.tenants, tenant)
 	}
 	return out, nil

@@ -180,7 +180,7 @@ func TestFirstStepFails(t *testing.T) {
 		p := r.prepare(-1, func(p *process, _ *Options) {
 			p.deliver = func(*notify.Notification) { r.locked(func() { begun++ }) }
 		})
-		pl := newPipeline(p.worker, "net", p.worker.log)
+		pl := p.pipeline("net")
 		try := func(damaged bool) error {
 			v := r.state.View()
 			n, _ := v.Network("net")
@@ -241,7 +241,7 @@ func (r *rig) damage(tenant string) {
 			m.Docs[i].Hash = fsm.HashBlob(broken)
 		}
 	}
-	r.must(&fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: m, At: 1, Cohort: cohort})
+	r.must(&fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: m, At: 1})
 	r.versions[tenant]++
 }
 

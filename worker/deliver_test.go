@@ -168,7 +168,7 @@ func TestMatchThatCannotBeDescribed(t *testing.T) {
 		r.extend("net", 2)
 		p := r.start(-1)
 		r.drained("net") // a book and an engine of its own serve below
-		pl := newPipeline(p.worker, "net", p.worker.log)
+		pl := p.pipeline("net")
 		v := r.state.View()
 		version, _ := mustTenant(t, v, "broken").InForce(v.Index())
 		about := &monitor{name: "m", slug: "net", triggers: []string{"hook"}}

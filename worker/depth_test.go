@@ -246,7 +246,7 @@ func TestDepthIsLoweredBeforeARestart(t *testing.T) {
 	}
 }
 
-func mustTenant(t *testing.T, v *fsm.View, id string) *fsm.Tenant {
+func mustTenant(t testing.TB, v *fsm.View, id string) *fsm.Tenant {
 	t.Helper()
 	tenant, ok := v.Tenant(id)
 	if !ok {

@@ -10,30 +10,7 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
-// A tenant that comes, changes networks and goes while the worker is behind.
-
-// A depth that is lowered while no process runs, or right before one begins
-
-// anew, still owes the blocks between the two depths.
-
-// A dead receiver costs its own deliveries only, and the cursor waits for it no
-
-// longer than its patience.
-
-// A node whose sender serves no such trigger makes a dead letter that says so.
-
-// A proposal whose outcome is unknown is made again until it is known.
-
-// A network that is wanted again while its pipeline is about to end.
-
-// Blocks that nobody wants any more are not waited for.
-
-// A match that cannot be described is a dead letter with the reason; the others
-
-// are delivered.
-
 // panicky is an engine that panics at one position.
-
 type panicky struct {
 	engine
 	at uint64
@@ -47,7 +24,6 @@ func (e panicky) judge(b block, position uint64, budget int, only func(string) b
 }
 
 // A panic of an engine fails its own step; what came before is recorded.
-
 func TestEnginePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -55,7 +31,7 @@ func TestEnginePanics(t *testing.T) {
 		r.setTenant("acme", simple())
 		r.extend("net", 6)
 		p := r.prepare(-1)
-		pl := newPipeline(p.worker, "net", p.worker.log)
+		pl := p.pipeline("net")
 		v := r.state.View()
 		n, _ := v.Network("net")
 		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
@@ -77,14 +53,8 @@ func TestEnginePanics(t *testing.T) {
 	})
 }
 
-// An empty depth costs nothing: no block is fetched for it.
-
-// Judging again finds what the worker found.
-
 // Nothing of an attempt to judge a step that fails again and again is repeated
-
 // but the step itself.
-
 func TestBrokenBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -151,9 +121,7 @@ func (f blocksFunc) Block(ctx context.Context, network string, ref fsm.BlockRef)
 }
 
 // A tenant over its budget is judged apart; it loses nothing and neither do
-
 // the others.
-
 func TestOverBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -171,13 +139,12 @@ func TestOverBudget(t *testing.T) {
 		for _, name := range []string{"m", "a", "b", "c", "d"} {
 			r.wantHeights("greedy", name, span(100, 103)...)
 		}
-		if got := p.metric("ozmo_worker_over_budget_total"); got != 4 {
-			t.Errorf("%v times over the budget, want 4", got)
+		// The fourth block may find it in a cohort of its own already.
+		if got := p.metric("ozmo_worker_over_budget_total"); got != 3 && got != 4 {
+			t.Errorf("%v times over the budget, want 3 or 4", got)
 		}
 		if err := p.stop(); err != nil {
 			t.Error(err)
 		}
 	})
 }
-
-// What is under way when the worker is told to end is finished and recorded.

@@ -1,18 +1,25 @@
 package worker
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	blocks       *prometheus.CounterVec
 	alerts       *prometheus.CounterVec
 	deliveries   *prometheus.CounterVec
-	behind       *prometheus.GaugeVec
-	stalled      *prometheus.GaugeVec
+	behind       *worst
+	stalled      *worst
 	overBudget   *prometheus.CounterVec
 	restarts     *prometheus.CounterVec
 	judging      *prometheus.HistogramVec
 	blockToAlert prometheus.Histogram
 	panics       prometheus.Counter
+	cohorts      prometheus.Gauge
+	handOvers    prometheus.Histogram
+	laggards     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -26,8 +33,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		blocks:     counter("ozmo_worker_blocks_total", "Blocks judged.", "network"),
 		alerts:     counter("ozmo_worker_alerts_total", "Alerts fired.", "network"),
 		deliveries: counter("ozmo_worker_deliveries_total", "Deliveries by what became of the first attempts.", "outcome"),
-		behind:     gauge("ozmo_worker_behind_positions", "Announcements not judged yet.", "network"),
-		stalled:    gauge("ozmo_worker_stalled", "1 while a block to judge is not to be had.", "network"),
+		behind:     newWorst(gauge("ozmo_worker_behind_positions", "Announcements not judged yet, by the slowest cohort of this node.", "network")),
+		stalled:    newWorst(gauge("ozmo_worker_stalled", "1 while a block to judge is not to be had.", "network")),
 		overBudget: counter("ozmo_worker_over_budget_total", "Tenants judged apart because a block cost more than their budget.", "network"),
 		restarts:   counter("ozmo_worker_restarts_total", "Times judging failed and began again at the cursor.", "network"),
 		judging: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -41,7 +48,67 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ozmo_worker_panics_total", Help: "Panics while judging, each contained.",
 		}),
+		cohorts: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "ozmo_worker_cohorts", Help: "Cohorts that this node judges for.",
+		}),
+		handOvers: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ozmo_worker_hand_over_seconds", Help: "From the sight of a move to the release of its cohort.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
+		}),
+		laggards: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ozmo_worker_laggards_total", Help: "Tenants that got a cohort of their own because they were slow.",
+		}),
 	}
-	reg.MustRegister(m.blocks, m.alerts, m.deliveries, m.behind, m.stalled, m.overBudget, m.restarts, m.judging, m.blockToAlert, m.panics)
+	reg.MustRegister(m.blocks, m.alerts, m.deliveries, m.behind.gauge, m.stalled.gauge, m.overBudget, m.restarts, m.judging, m.blockToAlert,
+		m.panics, m.cohorts, m.handOvers, m.laggards)
 	return m
+}
+
+// leave forgets what a cohort said of a network that it judges no more.
+func (m *metrics) leave(network, cohort string) {
+	m.behind.leave(network, cohort)
+	m.stalled.leave(network, cohort)
+}
+
+// worst is a gauge per network that shows the greatest value of any cohort.
+type worst struct {
+	gauge *prometheus.GaugeVec
+
+	mu     sync.Mutex
+	values map[string]map[string]float64 // by network, then cohort
+}
+
+func newWorst(g *prometheus.GaugeVec) *worst {
+	return &worst{gauge: g, values: map[string]map[string]float64{}}
+}
+
+func (w *worst) set(network, cohort string, value float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.values[network] == nil {
+		w.values[network] = map[string]float64{}
+	}
+	w.values[network][cohort] = value
+	w.show(network)
+}
+
+func (w *worst) leave(network, cohort string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.values[network], cohort)
+	w.show(network)
+}
+
+// show sets the gauge. The caller holds mu.
+func (w *worst) show(network string) {
+	if len(w.values[network]) == 0 {
+		delete(w.values, network)
+		w.gauge.DeleteLabelValues(network)
+		return
+	}
+	var most float64
+	for _, v := range w.values[network] {
+		most = max(most, v)
+	}
+	w.gauge.WithLabelValues(network).Set(most)
 }

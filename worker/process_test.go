@@ -7,9 +7,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/worker/notify"
@@ -20,8 +22,9 @@ import (
 // process is one run of a worker. It can die at any of its effects.
 type process struct {
 	*rig
+	node   string
 	worker *Worker
-	epoch  uint64
+	epoch  uint64 // of the node's registration
 	cancel context.CancelFunc
 	done   chan error
 	reg    *prometheus.Registry
@@ -30,6 +33,11 @@ type process struct {
 	propose func(c fsm.Command) error
 	deliver func(n *notify.Notification)
 	viewed  func(v *fsm.View) // sees what is about to be read
+
+	contact *line
+	outbox  *outbox.Outbox // nil: the fake of this file
+	frozen  *fsm.View      // what it sees while it is cut off
+	thawed  chan struct{}  // closed when it is not any more
 
 	life  int // effects left until it dies; negative: it lives
 	dead  bool
@@ -51,19 +59,29 @@ func (r *rig) start(life int, change ...func(*process, *Options)) *process {
 func (p *process) run() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(p.t.Context()))
 	p.cancel = cancel
-	go func() { p.done <- p.worker.Run(ctx) }()
+	var both errgroup.Group
+	both.Go(func() error { return p.worker.Run(ctx) })
+	if p.outbox != nil {
+		both.Go(func() error { return p.outbox.Run(ctx) })
+	}
+	go func() { p.done <- both.Wait() }()
 }
 
 // prepare makes a process that does not run yet.
 func (r *rig) prepare(life int, change ...func(*process, *Options)) *process {
 	r.t.Helper()
-	epoch, ok := r.must(&fsm.PutCohort{ID: cohort, Node: cohort}).(uint64)
-	if !ok {
-		r.t.Fatal("no epoch")
+	return r.prepareOn(node, life, change...)
+}
+
+// prepareOn makes a process of any node.
+func (r *rig) prepareOn(name string, life int, change ...func(*process, *Options)) *process {
+	r.t.Helper()
+	p := &process{
+		rig: r, node: name, epoch: r.register(name), life: life, done: make(chan error, 1), reg: prometheus.NewRegistry(),
+		contact: newLine(),
 	}
-	p := &process{rig: r, epoch: epoch, life: life, done: make(chan error, 1), reg: prometheus.NewRegistry()}
 	opts := Options{
-		Cohort: cohort, Epoch: epoch, Log: p, Blocks: p, Sender: p, Outbox: p, Recorder: p, Triggers: store.NewTriggers(unsealed{}),
+		Node: name, Contact: p.contact, Log: p, Blocks: p, Sender: p, Outbox: p, Recorder: p, Triggers: store.NewTriggers(unsealed{}),
 		Logger: slog.New(slog.DiscardHandler), Registerer: p.reg, Grace: time.Millisecond,
 	}
 	for _, c := range change {
@@ -71,6 +89,64 @@ func (r *rig) prepare(life int, change ...func(*process, *Options)) *process {
 	}
 	p.worker = New(opts)
 	return p
+}
+
+// pipeline is one of the main cohort that does not run.
+func (p *process) pipeline(network string) *pipeline {
+	p.t.Helper()
+	c, ok := p.state.View().Cohort(cohort)
+	if !ok {
+		p.t.Fatal("no cohort")
+	}
+	r := p.worker.newRunner(p.t.Context(), p.t.Context(), c.ID, c.Epoch)
+	p.t.Cleanup(r.end)
+	return newPipeline(r, network, r.log)
+}
+
+// line is the contact of a process.
+type line struct {
+	mu   sync.Mutex
+	back chan struct{} // nil while contact is held
+}
+
+func newLine() *line { return &line{} }
+
+func (l *line) Held() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.back == nil
+}
+
+func (l *line) Wait(ctx context.Context) error {
+	l.mu.Lock()
+	back := l.back
+	l.mu.Unlock()
+	if back == nil {
+		return nil
+	}
+	select {
+	case <-back:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l *line) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back == nil {
+		l.back = make(chan struct{})
+	}
+}
+
+func (l *line) find() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back != nil {
+		close(l.back)
+		l.back = nil
+	}
 }
 
 // stop ends a process and returns what Run returned.
@@ -103,7 +179,13 @@ func (p *process) alive() bool {
 }
 
 func (p *process) View() *fsm.View {
-	v := p.state.View()
+	p.mu.Lock()
+	v := p.frozen
+	p.mu.Unlock()
+	if v != nil {
+		return v
+	}
+	v = p.state.View()
 	if p.viewed != nil {
 		p.viewed(v)
 	}
@@ -125,9 +207,42 @@ func calledBy(name string) bool {
 	}
 }
 
-func (p *process) Changed(t fsm.Topic) <-chan struct{} { return p.state.Changed(t) }
+func (p *process) Changed(t fsm.Topic) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen != nil {
+		return p.thawed
+	}
+	return p.state.Changed(t)
+}
+
+// freeze cuts a process off: it sees no changes and proposes in vain.
+func (p *process) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen == nil {
+		p.frozen, p.thawed = p.state.View(), make(chan struct{})
+	}
+}
+
+func (p *process) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen != nil {
+		p.frozen = nil
+		close(p.thawed)
+	}
+}
+
+var errCutOff = errors.New("no leader")
 
 func (p *process) Propose(_ context.Context, c fsm.Command) (any, error) {
+	p.mu.Lock()
+	cut := p.frozen != nil
+	p.mu.Unlock()
+	if cut {
+		return nil, errCutOff
+	}
 	if p.propose != nil {
 		if err := p.propose(c); err != nil {
 			return nil, err
@@ -191,6 +306,14 @@ func (p *process) Deliver(ctx context.Context, n *notify.Notification) (notify.R
 	if p.deliver != nil {
 		p.deliver(n)
 	}
+	return p.Send(ctx, n)
+}
+
+// Send is the receiver of an attempt from the outbox.
+func (p *process) Send(ctx context.Context, n *notify.Notification) (notify.Result, error) {
+	if !p.contact.Held() {
+		p.locked(func() { p.broke("%s sends without contact: %s", p.node, n.Key) })
+	}
 	p.mu.Lock()
 	gate := p.silent[n.Trigger.Name]
 	p.mu.Unlock()
@@ -219,15 +342,18 @@ func (p *process) Deliver(ctx context.Context, n *notify.Notification) (notify.R
 	return notify.Result{Status: 200}, nil
 }
 
-func (p *process) Adopt(key string, done <-chan outbox.Attempt) func(bool) {
+func (p *process) Adopt(a outbox.Adopted) func(bool) {
 	return func(ok bool) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if ok {
-			p.adopted[key] = done
+			p.adopted[a.Key] = a.Done
 		}
 	}
 }
+
+// Park has nothing to wait for: this outbox attempts nothing.
+func (p *process) Park(context.Context, func(string) bool, time.Duration) error { return nil }
 
 func (p *process) Record(list []Recorded) {
 	p.mu.Lock()

@@ -23,6 +23,7 @@ type action struct {
 	tenant  string            // whose configuration
 	doc     map[string]choice // its monitors
 	own     uint64            // depth of its own network
+	node    int               // which node, in a fleet
 }
 
 // choice is what a monitor of a schedule watches.
@@ -75,8 +76,13 @@ type world struct {
 	depths map[string]uint64
 	own    map[string]uint64
 	seen   map[string][]told // per network: what was announced, with what was in force
-	gone   map[string]int    // tenant -> announcements made (of all networks) when it was last deleted
-	count  int
+	count  int               // announcements made, of all networks
+	gone   map[string]int    // tenant -> count when it was last deleted
+	born   map[string]int    // tenant -> how often it was made
+	// unwanted is, for "tenant network", the count when the tenant last did not
+	// want the network. Wanted again before the next announcement, it may count as
+	// wanted all the time, or as wanted anew.
+	unwanted map[string]int
 }
 
 // told is one announcement with the configuration in force.
@@ -90,6 +96,7 @@ type inForce struct {
 	tenant, id, trigger string
 	address             int
 	depth, version      uint64
+	born                int
 }
 
 func (w *world) say(network string, e fsm.Entry) {
@@ -108,11 +115,44 @@ func (w *world) inForce(network string) map[string]inForce {
 				slug, depth = "net", w.own[tenant]
 			}
 			if slug == network {
-				out[tenant+"/"+id] = inForce{tenant, id, m.triggers[0], m.address, depth, w.versions[tenant]}
+				out[tenant+"/"+id] = inForce{tenant, id, m.triggers[0], m.address, depth, w.versions[tenant], w.born[tenant]}
 			}
 		}
 	}
 	return out
+}
+
+// configure puts a configuration of a tenant in force.
+func (w *world) configure(tenant string, d tenantDoc, own uint64) {
+	w.setTenant(tenant, d)
+	if w.versions[tenant] == 1 {
+		w.born[tenant]++
+	}
+	w.docs[tenant], w.own[tenant] = d, own
+	for _, network := range []string{"net", "other"} {
+		wanted := false
+		for _, m := range w.inForce(network) {
+			wanted = wanted || m.tenant == tenant
+		}
+		if !wanted {
+			w.unwanted[tenant+" "+network] = w.count
+		}
+	}
+}
+
+func (w *world) remove(tenant string) {
+	if w.versions[tenant] > 0 {
+		w.deleteTenant(tenant)
+		delete(w.docs, tenant)
+		w.gone[tenant] = w.count
+	}
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{
+		rig: newRig(t), docs: map[string]tenantDoc{}, depths: map[string]uint64{"net": 2, "other": 1}, own: map[string]uint64{},
+		seen: map[string][]told{}, gone: map[string]int{}, born: map[string]int{}, unwanted: map[string]int{},
+	}
 }
 
 func (w *world) play(a action, p *process) *process {
@@ -139,19 +179,9 @@ func (w *world) play(a action, p *process) *process {
 		for id, c := range a.doc {
 			d.monitors[id] = watching{networks: []string{c.slug}, address: c.address, triggers: []string{c.trigger}}
 		}
-		if w.gone[a.tenant] > 0 {
-			// Made again before the next block, a tenant may or may not count as
-			// the one before: what lies between the depths of the two is open.
-			return w.revive(p)
-		}
-		w.setTenant(a.tenant, d)
-		w.docs[a.tenant], w.own[a.tenant] = d, a.own
+		w.configure(a.tenant, d, a.own)
 	case "delete":
-		if w.versions[a.tenant] > 0 {
-			w.deleteTenant(a.tenant)
-			delete(w.docs, a.tenant)
-			w.gone[a.tenant] = w.count
-		}
+		w.remove(a.tenant)
 	case "pass":
 		pass(time.Duration(a.n+1) * time.Second)
 	case "missing":
@@ -178,6 +208,9 @@ func (w *world) play(a action, p *process) *process {
 
 // revive starts another process in the place of a dead one.
 func (w *world) revive(p *process) *process {
+	if p == nil {
+		return nil
+	}
 	dead := false
 	w.locked(func() { dead = p.dead })
 	if !dead {
@@ -214,9 +247,11 @@ func (w *world) expect() map[string][]due {
 			}
 			for name, m := range e.monitors {
 				old, held := before[name]
+				held = held && m.born == old.born
+				always := i > 0 && w.unwanted[m.tenant+" "+network] < list[i-1].order
 				for _, b := range branch {
 					if held && m.depth < old.depth && b.peak >= b.ref.Height+m.depth && b.peak < b.ref.Height+old.depth {
-						add(m, b.ref, true)
+						add(m, b.ref, always)
 					}
 				}
 			}
@@ -289,10 +324,7 @@ func (w *world) verify(crashes bool) (problems []string) {
 
 func runSchedule(t *testing.T, list []action, crashes bool) (problems []string) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{
-			rig: newRig(t), docs: map[string]tenantDoc{}, depths: map[string]uint64{"net": 2, "other": 1},
-			own: map[string]uint64{}, seen: map[string][]told{}, gone: map[string]int{},
-		}
+		w := newWorld(t)
 		w.setShared("net", 2)
 		w.setShared("other", 1)
 		keeper := tenantDoc{hooks: []string{"hook"}, monitors: map[string]watching{
@@ -343,11 +375,11 @@ func TestJudgingIsDeterministic(t *testing.T) {
 		list := schedules(rt, false)
 		steps := func() (out []string) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t)
+				w := newWorld(t)
+				r := w.rig
 				r.setShared("net", 2)
 				r.setShared("other", 1)
 				r.setTenant("keeper", simple("net", "other"))
-				w := &world{rig: r, docs: map[string]tenantDoc{}, depths: map[string]uint64{}, own: map[string]uint64{}, seen: map[string][]told{}, gone: map[string]int{}}
 				for _, a := range list {
 					if slices.Contains([]string{"extend", "reorg", "depth", "tenant", "delete"}, a.kind) {
 						w.play(a, &process{rig: r, life: -1})

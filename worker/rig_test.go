@@ -25,9 +25,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const cohort = "node-1"
+// node is the node of tests that need one only; cohort is its main cohort.
+const (
+	node   = "node-1"
+	cohort = node
+)
 
-// rig is a cluster of one node: the real state, a receiver and scripted chains.
+// rig is a cluster without its log: the real state, a receiver and scripted chains.
 type rig struct {
 	t     testing.TB
 	state *fsm.State
@@ -46,6 +50,7 @@ type rig struct {
 	shared   map[string]*spec.Network
 	versions map[string]uint64
 	broken   []string // rules broken, seen by the fakes
+	unplaced bool     // new tenants are assigned to nobody
 }
 
 // sent is a notification that the receiver accepted.
@@ -68,11 +73,52 @@ type chain struct {
 }
 
 func newRig(t testing.TB) *rig {
-	return &rig{
+	r := &rig{
 		t: t, state: fsm.New(), chains: map[string]*chain{}, payloads: map[fsm.Hash][]byte{}, missing: map[fsm.Hash]bool{},
 		asked: map[fsm.Hash]int{}, adopted: map[string]<-chan outbox.Attempt{}, refuse: map[string]notify.Result{},
 		silent: map[string]chan struct{}{}, shared: map[string]*spec.Network{}, versions: map[string]uint64{},
 	}
+	r.register(node)
+	return r
+}
+
+// register is the start of a node's process. It answers with its boot.
+func (r *rig) register(name string) uint64 {
+	r.t.Helper()
+	boot, ok := r.must(&fsm.RegisterNode{Name: name, Server: name + "@1", Address: name + ":7000", Version: "1", Roles: fsm.AllRoles}).(uint64)
+	if !ok {
+		r.t.Fatal("no boot")
+	}
+	return boot
+}
+
+// move assigns tenants to a node, and tells how many were taken.
+func (r *rig) move(to string, force bool, tenants ...string) int {
+	r.t.Helper()
+	c := &fsm.Move{Force: force, At: 1}
+	for _, id := range tenants {
+		c.Moves = append(c.Moves, fsm.Moved{Tenant: id, Cohort: mustTenant(r.t, r.state.View(), id).Cohort, To: to, Reason: fsm.ReasonManual})
+	}
+	n, ok := r.must(c).(int)
+	if !ok {
+		r.t.Fatal("no number")
+	}
+	return n
+}
+
+// merge puts a cohort into another one if that is allowed now.
+func (r *rig) merge(from, into string) bool {
+	v := r.state.View()
+	a, ok := v.Cohort(from)
+	if !ok || from == into {
+		return false
+	}
+	b, ok := v.Cohort(into)
+	if !ok {
+		return false
+	}
+	_, err := r.apply(&fsm.Merge{From: from, Into: into, FromEpoch: a.Epoch, IntoEpoch: b.Epoch})
+	return err == nil
 }
 
 // apply puts a command into the log.
@@ -270,12 +316,12 @@ func (r *rig) setTenant(id string, d tenantDoc) {
 func (r *rig) commit(tenant string, p *store.Packed) {
 	r.t.Helper()
 	r.must(&fsm.PutBlobs{Blobs: p.Blobs, At: 1})
-	c := &fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: p.Manifest, At: 1}
-	if tenant != fsm.Shared {
-		c.Cohort = cohort
-	}
-	r.must(c)
+	r.must(&fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: p.Manifest, At: 1})
 	r.versions[tenant]++
+	if tenant != fsm.Shared && r.versions[tenant] == 1 && !r.unplaced {
+		r.move(node, false, tenant)
+		r.merge(mustTenant(r.t, r.state.View(), tenant).Cohort, cohort)
+	}
 }
 
 func (r *rig) deleteTenant(id string) {
@@ -308,9 +354,15 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// cursor is the position of the cohort's cursor.
+// cursor is the position of the slowest cursor on a network.
 func (r *rig) cursor(network string) uint64 {
-	c, ok := r.state.View().Cursor(network, cohort)
+	v := r.state.View()
+	c, ok := v.Cursor(network, cohort)
+	for other := range v.Cursors(network) {
+		if !ok || c.Parked() || other.Position < c.Position {
+			c, ok = other, true
+		}
+	}
 	if !ok {
 		return 0
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -21,20 +22,27 @@ type round struct {
 	fired      []*firing
 	superseded []fsm.Span
 	begun      map[alert.Key]bool // a block may be due twice: its monitor's depth was raised
+	flight     *flight            // from the first firing on until it is recorded
+	attempts   sync.WaitGroup     // first attempts that have begun
 }
 
 // firing is one alert with the deliveries that are still to be recorded.
 type firing struct {
 	alert   *alert.Alert
 	version fsm.Version
+	born    uint64 // the tenant's
 	// recorded says that the ledger has this alert and all its deliveries.
 	recorded   bool
 	deliveries []*sending
 }
 
 // fire builds a step's alerts and begins their deliveries: of all of them or,
-// with an error, of none.
+// with an error, of none. Tenants that are not this cohort's any more are left
+// out: what they are owed, the cohort has to which they went.
 func (r *round) fire(ctx context.Context, s *step, j judged) error {
+	if r.flight == nil && len(j.hits) > 0 {
+		r.flight = r.flights.begin(r.cohort) // before the view is read: see handOver
+	}
 	v := r.opts.Log.View()
 	if r.fenced(v) {
 		return fsm.ErrStaleEpoch
@@ -42,20 +50,23 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 	var fired []*firing
 	for _, h := range j.hits {
 		t, ok := v.Tenant(h.Tenant)
-		if !ok {
-			continue // deleted meanwhile: nobody is left to tell
+		if !ok || t.Cohort != r.cohort || t.Born > s.entry.Index {
+			continue // moved, or deleted meanwhile: nobody is left to tell here
 		}
 		version, ok := t.InForce(s.entry.Index)
 		if !ok {
 			return fmt.Errorf("tenant %s: its configuration at position %d is not kept any more", h.Tenant, s.entry.Position)
 		}
-		fired = append(fired, r.build(v, s, h, version))
+		f := r.build(v, s, h, version)
+		f.born = t.Born
+		fired = append(fired, f)
 	}
 	for _, f := range fired {
 		r.metrics.alerts.WithLabelValues(r.network).Inc()
+		r.activity.delivered(f.alert.Tenant, len(f.deliveries))
 		for _, d := range f.deliveries {
 			if d.attempt == nil {
-				r.send(ctx, v, s, f.version, d)
+				r.send(ctx, v, s, f, d)
 			}
 		}
 	}
@@ -64,6 +75,24 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 		r.superseded = append(r.superseded, fsm.Span{From: s.entry.Position, To: s.entry.Position})
 	}
 	return nil
+}
+
+// land says that nothing of the round is under way any more. What could not be
+// recorded is so only once its attempts have ended.
+func (r *round) land(recorded bool) {
+	f := r.flight
+	if f == nil {
+		return
+	}
+	r.flight = nil
+	if recorded {
+		r.flights.land(f)
+		return
+	}
+	go func() {
+		r.attempts.Wait()
+		r.flights.land(f)
+	}()
 }
 
 // build makes the alert of a hit. Deliveries that the ledger already has are
@@ -128,14 +157,21 @@ func (r *round) describe(a *alert.Alert, h hitAt) (err error) {
 
 // record waits, within patience, for the first attempts and commits what came
 // of them together with the cursor's move. Without steps it leaves the cursor:
-// the step that the firings are of failed and will be tried again.
-func (r *round) record(ctx context.Context, steps []step) error {
+// the step that the firings are of failed and will be tried again, or is not
+// judged to its end.
+func (r *round) record(ctx context.Context, steps []step) (err error) {
+	recorded := false
+	defer func() { r.land(recorded) }()
 	early := min(earlyRecord, r.opts.Patience)
 	slow, err := r.await(ctx, early)
 	if err == nil && slow {
 		// One slow receiver must not keep the others' deliveries unrecorded: a
 		// crash would send them all again.
 		err = r.recordSent(ctx)
+	}
+	if err == nil && slow && !r.opts.Contact.Held() {
+		// Attempts wait for contact, and so does the cursor.
+		err = r.opts.Contact.Wait(ctx)
 	}
 	if err == nil && slow {
 		_, err = r.await(ctx, r.opts.Patience-early)
@@ -144,96 +180,69 @@ func (r *round) record(ctx context.Context, steps []step) error {
 		return err
 	}
 	now := time.Now().UnixMilli()
-	c := &fsm.Progress{
-		Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Born: r.born, Network: r.network,
-	}
+	c := r.progress()
 	if len(steps) > 0 {
 		c.To, c.Superseded = steps[len(steps)-1].entry.Position, r.superseded
 	}
-	var recorded []Recorded
+	var list []Recorded
 	var pending []*sending
 	for _, f := range r.fired {
 		if f.recorded {
 			continue
 		}
-		entry := f.entry(now)
-		for _, d := range f.deliveries {
-			outcome, err := d.outcome(c, now)
-			if err != nil {
-				return err
-			}
-			entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: outcome})
-			r.metrics.deliveries.WithLabelValues(outcome.String()).Inc()
-			if d.attempt == nil && d.begin == nil {
-				pending = append(pending, d)
-			}
-			if d.attempt != nil && d.attempt.Err != nil {
-				r.log.Warn("delivery", "tenant", d.Alert.Tenant, "monitor", d.Alert.MonitorName, "trigger", d.Trigger,
-					"key", d.Key.String(), "outcome", outcome.String(), "error", d.attempt.Err)
-			}
+		entry, open, err := r.entry(c, f, now)
+		if err != nil {
+			return err
 		}
+		if len(entry.Deliveries) == 0 && len(f.deliveries) > 0 {
+			continue // all of them are left to another owner
+		}
+		pending = append(pending, open...)
 		c.Fired = append(c.Fired, entry)
-		recorded = append(recorded, Recorded{f.alert, entry})
+		list = append(list, Recorded{f.alert, entry})
 	}
 	var adopted []func(bool)
 	for _, d := range pending {
-		adopted = append(adopted, r.opts.Outbox.Adopt(d.Key.String(), d.done))
+		adopted = append(adopted, r.opts.Outbox.Adopt(outbox.Adopted{
+			Key: d.Key.String(), Tenant: d.Alert.Tenant, Deadline: d.deadline, Done: d.done,
+		}))
 	}
-	for _, part := range split(c) {
-		if err = r.commit(ctx, part); err != nil {
-			break
-		}
-	}
+	recorded, err = r.commit(ctx, c)
 	for _, committed := range adopted {
-		committed(err == nil)
+		committed(recorded)
 	}
-	if err != nil {
-		return err
+	if recorded && len(list) > 0 {
+		r.opts.Recorder.Record(list)
 	}
-	if len(recorded) > 0 {
-		r.opts.Recorder.Record(recorded)
+	if recorded && errors.Is(err, fsm.ErrConflict) {
+		return errMoved
 	}
-	return nil
+	return err
 }
 
-// What one command may hold, so that an entry of the log stays of bearable size
-// however much a block fires.
-const (
-	maxRecords     = 1000
-	maxRecordBytes = 512 << 10 // of deliveries for the outbox
-)
-
-// split parts a command into several where it is too large. The last one moves
-// the cursor; what goes to the outbox comes before the ledger says that it is
-// there.
-func split(c *fsm.Progress) []*fsm.Progress {
-	var parts []*fsm.Progress
-	part := func() *fsm.Progress {
-		p := &fsm.Progress{Cohort: c.Cohort, Epoch: c.Epoch, Born: c.Born, Network: c.Network}
-		parts = append(parts, p)
-		return p
-	}
-	p, size := part(), 0
-	room := func(records, bytes int) {
-		if records >= maxRecords || size+bytes > maxRecordBytes && size > 0 {
-			p, size = part(), 0
+// entry is what the ledger says of a firing. What is to be done with its
+// deliveries is added to the command; open are those under way.
+func (r *round) entry(c *fsm.Progress, f *firing, now int64) (entry fsm.Fired, open []*sending, err error) {
+	entry = f.entry(now)
+	for _, d := range f.deliveries {
+		if d.left() {
+			continue
 		}
-		size += bytes
+		outcome, err := d.outcome(c, now)
+		if err != nil {
+			return entry, nil, err
+		}
+		entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: outcome})
+		r.metrics.deliveries.WithLabelValues(outcome.String()).Inc()
+		if d.attempt == nil && d.begin == nil {
+			open = append(open, d)
+		}
+		if d.attempt != nil && d.attempt.Err != nil {
+			r.log.Warn("delivery", "tenant", d.Alert.Tenant, "monitor", d.Alert.MonitorName, "trigger", d.Trigger,
+				"key", d.Key.String(), "outcome", outcome.String(), "error", d.attempt.Err)
+		}
 	}
-	for _, o := range c.Outbox {
-		room(len(p.Outbox), len(o.Delivery))
-		p.Outbox = append(p.Outbox, o)
-	}
-	for _, d := range c.Dead {
-		room(len(p.Outbox)+len(p.Dead), len(d.Delivery))
-		p.Dead = append(p.Dead, d)
-	}
-	for _, f := range c.Fired {
-		room(len(p.Outbox)+len(p.Dead)+len(p.Fired), 0)
-		p.Fired = append(p.Fired, f)
-	}
-	p.To, p.Superseded = c.To, c.Superseded
-	return parts
+	return entry, open, nil
 }
 
 // earlyRecord is how long first attempts may take before those that are done are
@@ -243,7 +252,7 @@ const earlyRecord = 100 * time.Millisecond
 // recordSent commits the deliveries that are done, and leaves the cursor.
 func (r *round) recordSent(ctx context.Context) error {
 	now := time.Now().UnixMilli()
-	c := &fsm.Progress{Cohort: r.opts.Cohort, Epoch: r.opts.Epoch, Born: r.born, Network: r.network}
+	c := r.progress()
 	for _, f := range r.fired {
 		entry := f.entry(now)
 		for _, d := range f.deliveries {
@@ -258,29 +267,10 @@ func (r *round) recordSent(ctx context.Context) error {
 	if len(c.Fired) == 0 {
 		return nil
 	}
-	for _, part := range split(c) {
-		if err := r.commit(ctx, part); err != nil {
-			return err
-		}
+	if recorded, err := r.commit(ctx, c); !recorded {
+		return err
 	}
-	return nil
-}
-
-// commit proposes until the outcome is known: a lost leadership leaves it open,
-// and the command says the same when it is told twice.
-func (r *round) commit(ctx context.Context, c *fsm.Progress) error {
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		_, err := r.opts.Log.Propose(ctx, c)
-		if err == nil || errors.Is(err, fsm.ErrStaleEpoch) || errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrNotFound) {
-			return err
-		}
-		r.log.Warn("progress cannot be recorded; trying again", "error", err)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
-		}
-	}
+	return nil // whatever else there is to say, record will hear
 }
 
 func (f *firing) entry(now int64) fsm.Fired {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -18,6 +19,20 @@ type sending struct {
 	begin   func()              // begins the first attempts; nil once they are, or when there are none
 	done    chan outbox.Attempt // buffered: the sender never waits for us
 	attempt *outbox.Attempt     // nil until they have ended
+	until   atomic.Int64        // when they will have ended at the latest, Unix nanoseconds; 0 until they begin
+}
+
+// deadline is when the first attempts will have ended; zero until they begin.
+func (d *sending) deadline() time.Time {
+	if until := d.until.Load(); until != 0 {
+		return time.Unix(0, until)
+	}
+	return time.Time{}
+}
+
+// left reports whether the delivery is left to the tenant's next owner.
+func (d *sending) left() bool {
+	return d.attempt != nil && errors.Is(d.attempt.Err, outbox.ErrNotBegun)
 }
 
 const (
@@ -30,8 +45,8 @@ const (
 )
 
 // send begins the first attempts of a delivery, as soon as there is a slot.
-func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Version, d *sending) {
-	trigger, err := r.opts.Triggers.Find(v, d.Alert.Tenant, version.Manifest, d.Trigger)
+func (r *round) send(ctx context.Context, v *fsm.View, s *step, f *firing, d *sending) {
+	trigger, err := r.opts.Triggers.Find(v, d.Alert.Tenant, f.version.Manifest, d.Trigger)
 	if err != nil {
 		// A trigger that is not there is not there; whatever else is wrong, such as
 		// a key that does not open its secrets, may be mended.
@@ -40,12 +55,16 @@ func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Vers
 	}
 	d.begin = func() {
 		d.begin = nil
-		go func() {
+		r.attempts.Go(func() {
 			defer func() { <-r.slots }()
-			d.done <- r.deliver(ctx, s.entry.Seen, &notify.Notification{
+			if err := r.clear(ctx, f, d); err != nil {
+				d.done <- outbox.Attempt{Err: err}
+				return
+			}
+			d.done <- r.deliver(ctx, d.deadline(), s.entry.Seen, &notify.Notification{
 				Alert: d.Alert, Key: d.Key, Trigger: trigger, Attempt: 1, Time: time.Now(),
 			})
-		}()
+		})
 	}
 	select {
 	case r.slots <- struct{}{}:
@@ -54,9 +73,30 @@ func (r *round) send(ctx context.Context, v *fsm.View, s *step, version fsm.Vers
 	}
 }
 
-// deliver makes the first attempts, within firstAttempts.
-func (r *round) deliver(ctx context.Context, seen int64, n *notify.Notification) outbox.Attempt {
-	limited, cancel := context.WithTimeout(ctx, firstAttempts)
+// clear is the last look before a send: with contact, and while the tenant is
+// this runner's. What a hand-over may have to wait for is made known before.
+func (r *round) clear(ctx context.Context, f *firing, d *sending) error {
+	for {
+		if !r.opts.Contact.Held() {
+			if err := r.opts.Contact.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		d.until.Store(time.Now().Add(firstAttempts).UnixNano())
+		owned := r.owns(r.opts.Log.View(), f.alert.Tenant, f.born)
+		if owned && r.opts.Contact.Held() {
+			return nil
+		}
+		d.until.Store(0)
+		if !owned {
+			return outbox.ErrNotBegun
+		}
+	}
+}
+
+// deliver makes the first attempts, until their deadline.
+func (r *round) deliver(ctx context.Context, until time.Time, seen int64, n *notify.Notification) outbox.Attempt {
+	limited, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	result, err := r.opts.Sender.Deliver(limited, n)
 	switch {
@@ -100,10 +140,6 @@ func (r *round) begin(ctx context.Context, patience *time.Timer) error {
 			}
 			select {
 			case r.slots <- struct{}{}:
-				if r.fenced(r.opts.Log.View()) {
-					<-r.slots
-					return fsm.ErrStaleEpoch
-				}
 				d.begin()
 			case <-patience.C:
 				patience.Reset(0) // over for what follows as well

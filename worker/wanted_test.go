@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,7 +12,9 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
-func TestStaleEpoch(t *testing.T) {
+// A cohort that is taken away without being asked for: what is recorded under it
+// does not count, and nothing more is begun.
+func TestTakenAway(t *testing.T) {
 	t.Run("idle", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t)
@@ -22,35 +23,38 @@ func TestStaleEpoch(t *testing.T) {
 			p := r.start(-1)
 			r.extend("net", 3)
 			r.drained("net")
-			r.must(&fsm.PutCohort{ID: cohort, Node: "node-2"})
-			p.ended = true
-			if err := <-p.done; !errors.Is(err, fsm.ErrStaleEpoch) {
-				t.Errorf("Run returned %v, want ErrStaleEpoch", err)
-			}
+			r.move("node-2", true, "acme")
 			r.extend("net", 5)
 			pass(time.Minute)
 			r.wantHeights("acme", "m", span(100, 101)...)
+			if err := p.stop(); err != nil {
+				t.Error(err)
+			}
 		})
 	})
 	t.Run("while judging", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t)
 			r.setShared("net", 1)
-			r.setTenant("acme", simple())
+			d := simple()
+			d.monitors["quiet"] = watching{networks: []string{"net"}}
+			r.setTenant("acme", d)
 			r.extend("net", 3)
 			var move sync.Once
 			p := r.start(-1, func(p *process, o *Options) {
 				o.Blocks = blocksFunc(func(ctx context.Context, network string, ref fsm.BlockRef) ([]byte, error) {
-					move.Do(func() { r.must(&fsm.PutCohort{ID: cohort, Node: "node-2"}) })
+					move.Do(func() { r.move("node-2", true, "acme") })
 					return p.Block(ctx, network, ref)
 				})
 			})
-			p.ended = true
-			if err := <-p.done; !errors.Is(err, fsm.ErrStaleEpoch) {
-				t.Errorf("Run returned %v, want ErrStaleEpoch", err)
-			}
 			pass(time.Minute)
 			r.wantHeights("acme", "m") // another worker sends it
+			if got := len(r.alerts()); got != 0 {
+				t.Errorf("%d alerts recorded of what another worker judges", got)
+			}
+			if err := p.stop(); err != nil {
+				t.Error(err)
+			}
 		})
 	})
 	t.Run("refused", func(t *testing.T) {
@@ -65,25 +69,55 @@ func TestStaleEpoch(t *testing.T) {
 				p.propose = func(fsm.Command) error {
 					if !moved {
 						moved = true
-						r.must(&fsm.PutCohort{ID: cohort, Node: "node-2"})
+						r.move("node-2", true, "acme")
 					}
 					return nil
 				}
 			})
 			pass(time.Minute)
-			p.ended = true
-			if err := <-p.done; !errors.Is(err, fsm.ErrStaleEpoch) {
-				t.Errorf("Run returned %v, want ErrStaleEpoch", err)
+			if err := p.stop(); err != nil {
+				t.Error(err)
 			}
 			if got := r.cursor("net"); got != 0 {
 				t.Errorf("the cursor moved to %d", got)
 			}
 			// One batch was on its way: nothing of the next.
 			r.wantHeights("acme", "m", span(100, 100+batchSteps-2)...)
-			p = r.start(-1)
+			p = r.prepareOn("node-2", -1)
+			p.run()
 			r.drained("net")
 			if got := slices.Compact(r.heights("acme", "m")); !slices.Equal(got, span(100, 138)) {
 				t.Errorf("told of %v, want 100-138", got)
+			}
+			if err := p.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	t.Run("by another process of the node", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.setShared("net", 1)
+			r.setTenant("acme", simple())
+			r.extend("net", 40)
+			var p *process
+			registered := false
+			p = r.start(-1, func(p *process, o *Options) {
+				o.Grace = time.Hour
+				p.propose = func(fsm.Command) error {
+					if !registered {
+						registered = true
+						r.register(node)
+					}
+					return nil
+				}
+			})
+			r.drained("net") // by the next runner, under the epoch that is in force
+			if got := slices.Compact(r.heights("acme", "m")); !slices.Equal(got, span(100, 138)) {
+				t.Errorf("told of %v, want 100-138", got)
+			}
+			if got, want := len(r.repeated()), batchSteps-1; got != want {
+				t.Errorf("%d deliveries were made twice, want the %d of the batch on its way", got, want)
 			}
 			if err := p.stop(); err != nil {
 				t.Error(err)

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -38,8 +37,12 @@ type Sender interface {
 type Outbox interface {
 	// Adopt says that a delivery about to be handed over is still being
 	// attempted here. The caller tells whether the hand-over was committed; the
-	// outcome then follows on done.
-	Adopt(key string, done <-chan outbox.Attempt) (committed func(bool))
+	// outcome then follows on Done.
+	Adopt(a outbox.Adopted) (committed func(bool))
+	// Park returns once nothing is under way for tenants that leave this node, or
+	// once nobody is to repeat what still is before it must have ended. It waits no
+	// longer than limit for attempts to end.
+	Park(ctx context.Context, tenant func(id string) bool, limit time.Duration) error
 }
 
 // Recorder keeps what was fired for later questions.
@@ -55,8 +58,8 @@ type Recorded struct {
 
 // Options are what a worker needs.
 type Options struct {
-	Cohort     string
-	Epoch      uint64 // of the cohort's assignment to this node
+	Node       string  // name of this node: its cohorts are judged
+	Contact    Contact // nil: always held
 	Log        Log
 	Blocks     Blocks
 	Sender     Sender
@@ -73,6 +76,7 @@ type Options struct {
 	Grace time.Duration
 	// Budget is what one tenant may cost in one block before it is judged after
 	// everybody else's alerts have gone out; see evm.Limits. 0 means defaultBudget.
+	// A tenant that has a cohort of its own has no budget.
 	Budget int
 }
 
@@ -82,12 +86,16 @@ const (
 	defaultBudget   = 2_000_000
 )
 
-// Worker judges for one cohort.
+// Worker judges for the cohorts of one node.
 type Worker struct {
-	opts    Options
-	metrics *metrics
-	log     *slog.Logger
-	slots   chan struct{} // as many as deliveries whose first attempts are under way
+	opts     Options
+	metrics  *metrics
+	log      *slog.Logger
+	slots    chan struct{} // as many as deliveries whose first attempts are under way
+	flights  flights
+	decoded  decoded
+	activity activity
+	aside    sync.WaitGroup // proposals that nobody waits for
 }
 
 // New makes a worker; Run starts it.
@@ -101,107 +109,43 @@ func New(opts Options) *Worker {
 	if opts.Budget == 0 {
 		opts.Budget = defaultBudget
 	}
+	if opts.Contact == nil {
+		opts.Contact = always{}
+	}
 	return &Worker{opts: opts, metrics: newMetrics(opts.Registerer), log: opts.Logger, slots: make(chan struct{}, maxFirstAttempts)}
 }
 
-// Run judges every network that the cohort wants until ctx ends, and then
-// finishes within Grace what it has begun. It returns nil then, or
-// fsm.ErrStaleEpoch when the cohort has moved to another node.
+// Run judges for every cohort that is assigned to this node, whatever cohorts
+// come and go, until ctx ends, and then finishes within Grace what it has begun.
+// It returns nil.
 func (w *Worker) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(w.opts.Grace, stop) })()
-	var (
-		pipelines sync.WaitGroup
-		mu        sync.Mutex
-		running   = map[string]bool{}
-		ended     = make(chan struct{}, 1) // a network may be wanted again before its pipeline has ended
-	)
-	defer pipelines.Wait()
+	s := &supervisor{
+		Worker: w, ctx: ctx, work: work, runners: map[string]*runner{}, leaving: map[leaving]bool{}, ended: make(chan struct{}, 1),
+	}
+	defer w.aside.Wait()
+	defer s.busy.Wait()
 	for {
 		changed := w.opts.Log.Changed(fsm.TopicLeases)
-		v := w.opts.Log.View()
-		if w.fenced(v) {
-			cancel(fsm.ErrStaleEpoch)
-			return fsm.ErrStaleEpoch
-		}
-		for c := range v.AllCursors() {
-			mu.Lock()
-			start := c.Cohort == w.opts.Cohort && !running[c.Network]
-			if start {
-				running[c.Network] = true
-			}
-			mu.Unlock()
-			if !start {
-				continue
-			}
-			pipelines.Go(func() {
-				err := w.follow(ctx, work, c.Network)
-				mu.Lock()
-				delete(running, c.Network)
-				mu.Unlock()
-				if errors.Is(err, fsm.ErrStaleEpoch) {
-					cancel(err)
-				}
-				select {
-				case ended <- struct{}{}:
-				default:
-				}
-			})
-		}
+		began := time.Now()
+		s.follow(w.opts.Log.View())
+		rest := lookShare * time.Since(began)
 		select {
 		case <-changed:
-		case <-ended:
+		case <-s.ended:
 		case <-ctx.Done():
-			if err := context.Cause(ctx); errors.Is(err, fsm.ErrStaleEpoch) {
-				return err
-			}
+			return nil
+		}
+		select { // nothing to wait for while a look costs next to nothing
+		case <-time.After(rest):
+		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// fenced reports whether the cohort was assigned anew after this worker's
-// epoch: whatever it would still send, another worker sends as well.
-func (w *Worker) fenced(v *fsm.View) bool {
-	c, ok := v.Cohort(w.opts.Cohort)
-	return ok && c.Epoch > w.opts.Epoch
-}
-
-// How long follow waits after a failure: longer after each, from the beginning
-// again after a pipeline that ran for a while.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = 10 * time.Second
-	longRun    = time.Minute
-)
-
-// follow judges one network, beginning anew after a failure.
-func (w *Worker) follow(ctx, work context.Context, network string) error {
-	log := w.log.With("network", network)
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		began := time.Now()
-		err := newPipeline(w, network, log).run(ctx, work)
-		switch {
-		case errors.Is(err, errMoved):
-			pause = firstPause / 2 // which makes the next one the first
-			continue
-		case ctx.Err() != nil, errors.Is(err, errUnwanted):
-			return nil
-		case errors.Is(err, fsm.ErrStaleEpoch):
-			return err
-		}
-		if time.Since(began) > longRun {
-			pause = firstPause
-		}
-		w.metrics.restarts.WithLabelValues(network).Inc()
-		log.Error("judging stopped and begins again at the cursor", "error", err, "pause", pause)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-	}
-}
+// lookShare bounds the share of time spent looking at cohorts and cursors, which
+// change with every tenant that comes or goes: one part in as many.
+const lookShare = 10

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -17,31 +16,6 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
 )
-
-// operator is a node that gives prepared answers.
-type operator struct {
-	coverage api.Coverage
-	verified api.Verification
-	err      error
-}
-
-func (o *operator) Live() []api.Check  { return []api.Check{{Name: "process"}} }
-func (o *operator) Ready() []api.Check { return nil }
-func (o *operator) Status() api.Status { return api.Status{} }
-
-func (o *operator) Coverage(tenant, network string, _, _ uint64) (api.Coverage, error) {
-	o.coverage.Tenant, o.coverage.Network = tenant, network
-	return o.coverage, o.err
-}
-
-func (o *operator) Verify(_ context.Context, tenant, network string, from, to uint64, progress func(api.Progress)) (*api.Verification, error) {
-	progress(api.Progress{Done: 1, Total: to - from + 1})
-	v := o.verified
-	v.Tenant, v.Network, v.From, v.To = tenant, network, from, to
-	return &v, o.err
-}
-
-func (o *operator) Reload(context.Context) (api.Reloaded, error) { return api.Reloaded{}, o.err }
 
 // listenAs serves an operator on the socket of a data directory.
 func listenAs(t *testing.T, o *operator) (dir string) {

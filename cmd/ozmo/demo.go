@@ -26,6 +26,9 @@ type demoOptions struct {
 	rate       float64 // token transfers per second
 	reorgEvery int     // blocks; 0: never
 	keep       string  // folder
+	nodes      int     // more than one: a cluster of processes
+	redis      bool    // with a Redis as the shared block cache
+	killWatch  bool    // kill the node that watches the chain, after a while
 
 	alerts int // ends as if duration were over once that many were received; 0: does not
 }
@@ -64,11 +67,17 @@ Everything is in a temporary folder that is removed at the end, or in the one
 given with --keep: the configuration in OpenZeppelin Monitor's format, the
 node's data, the logs. SIGHUP has the node read the configuration again.
 
+With --nodes 3, it is a cluster of processes that judge for several tenants;
+--kill-watcher kills the one that watches the chain (SIGKILL), shows how long it
+was until another had taken over, and starts it again.
+
 With --for, the demo proves itself. It exits with 0 only if alerts were received,
 all signatures were right, blocks were judged, and the coverage up to the newest
-block has no gap and nothing skipped.`,
+block has no gap and nothing skipped; with several nodes, judging all of it again
+must also find no alert that was lost.`,
 		Example: `  ozmo demo
   ozmo demo --for 20s
+  ozmo demo --nodes 3 --redis --kill-watcher --for 60s
   ozmo demo --keep ./demo --block-time 500ms --rate 10 --reorg-every 5`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,6 +91,9 @@ block has no gap and nothing skipped.`,
 			if cmd.Flags().Changed("log-level") {
 				d.stderr = a.log.Handler() // it was asked for
 			}
+			if opts.nodes > 1 {
+				return d.runCluster(cmd.Context())
+			}
 			return d.run(cmd.Context())
 		},
 	}
@@ -91,6 +103,9 @@ block has no gap and nothing skipped.`,
 	f.DurationVar(&opts.blockTime, "block-time", time.Second, "`TIME` between the chain's blocks")
 	f.Float64Var(&opts.rate, "rate", 2, "token transfers per second (`NUMBER`)")
 	f.IntVar(&opts.reorgEvery, "reorg-every", 0, fmt.Sprintf("replace up to %d blocks every `N` blocks; 0: never", reorgDepth))
+	f.IntVar(&opts.nodes, "nodes", 1, "`NUMBER` of nodes, each a process of its own when there are several")
+	f.BoolVar(&opts.redis, "redis", false, "with a Redis as the shared block cache (needs redis-server)")
+	f.BoolVar(&opts.killWatch, "kill-watcher", false, "kill the node that watches the chain after a third of the time")
 	f.StringVar(&opts.keep, "keep", "", "keep everything in this new or empty folder `DIR`")
 	return cmd
 }
@@ -103,6 +118,12 @@ func (o *demoOptions) check() error {
 		return usagef("--block-time %v must lie between %v and %v", o.blockTime, minBlockTime, maxBlockTime)
 	case !(o.rate > 0 && o.rate <= maxDemoRate): // also what is not a number
 		return usagef("--rate %v must be more than 0 and at most %d", o.rate, maxDemoRate)
+	case o.nodes < 1 || o.nodes > maxDemoNodes:
+		return usagef("--nodes %d must be 1 to %d", o.nodes, maxDemoNodes)
+	case o.killWatch && o.nodes < 3:
+		return usagef("--kill-watcher needs --nodes 3 or more: fewer cannot do without one")
+	case o.redis && o.nodes == 1:
+		return usagef("--redis is for several nodes: one keeps its blocks in memory")
 	case o.reorgEvery < 0:
 		return usagef("--reorg-every %d must not be negative", o.reorgEvery)
 	}
@@ -185,6 +206,29 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 // start starts everything, the chain first.
 func (d *demo) start(ctx context.Context) error {
+	if err := d.startAround(ctx); err != nil {
+		return err
+	}
+	err := writeDocuments(d.folder.config(), demoValues{
+		RPC: d.chain.RPC, WS: d.chain.WS, ChainID: d.chain.ChainID, Token: d.chain.Token,
+		BlockTimeMS: d.opts.blockTime.Milliseconds(), Receiver: d.receiver.url + demoTenant, Secret: d.receiver.secret,
+	})
+	if err != nil {
+		return fmt.Errorf("write the demo's configuration: %w", err)
+	}
+	if err := d.startNode(ctx); err != nil {
+		return err
+	}
+	d.places = demoPlaces{
+		chain: d.chain.chainAddress, blockTime: d.opts.blockTime, rate: d.opts.rate, node: d.node.Listen(),
+		receiver: d.receiver.url + demoTenant, folder: d.folder, program: programName(exec.LookPath), pid: os.Getpid(),
+	}
+	d.screen.banner(&d.places)
+	return nil
+}
+
+// startAround starts what the nodes work on: the chain and the receiver.
+func (d *demo) startAround(ctx context.Context) error {
 	program, err := d.finder.find(ctx)
 	if err != nil {
 		return err
@@ -209,21 +253,6 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	d.onEnd(d.receiver.stop)
-	err = writeDocuments(d.folder.config(), demoValues{
-		RPC: d.chain.RPC, WS: d.chain.WS, ChainID: d.chain.ChainID, Token: d.chain.Token,
-		BlockTimeMS: d.opts.blockTime.Milliseconds(), Receiver: d.receiver.url + demoTenant, Secret: secret,
-	})
-	if err != nil {
-		return fmt.Errorf("write the demo's configuration: %w", err)
-	}
-	if err := d.startNode(ctx); err != nil {
-		return err
-	}
-	d.places = demoPlaces{
-		chain: d.chain.chainAddress, blockTime: d.opts.blockTime, rate: d.opts.rate, node: d.node.Listen(),
-		receiver: d.receiver.url + demoTenant, folder: d.folder, program: programName(exec.LookPath), pid: os.Getpid(),
-	}
-	d.screen.banner(&d.places)
 	return nil
 }
 
@@ -234,7 +263,7 @@ func (d *demo) startNode(ctx context.Context) error {
 	}
 	d.onEnd(log.Close)
 	n, err := node.New(node.Options{
-		DataDir: d.folder.data(), Name: "demo", Config: d.folder.config(), Listen: "127.0.0.1:0", Console: io.Discard,
+		DataDir: d.folder.data(), Name: "demo", Bootstrap: true, ClusterListen: "127.0.0.1:0", Config: d.folder.config(), Listen: "127.0.0.1:0", Console: io.Discard,
 		Logger: slog.New(slog.NewMultiHandler(slog.NewTextHandler(log, nil), d.stderr)),
 	})
 	if err != nil {

@@ -68,7 +68,7 @@ func TestChainProcessFails(t *testing.T) {
 }
 
 func TestLogTail(t *testing.T) {
-	p := &chainProcess{logFile: place(t, filepath.Join(t.TempDir(), "log"), strings.Repeat("x", 2*logTailBytes)+"\nlast\x1b[31m\n", 0o600)}
+	p := &child{logFile: place(t, filepath.Join(t.TempDir(), "log"), strings.Repeat("x", 2*logTailBytes)+"\nlast\x1b[31m\n", 0o600)}
 	if got := p.logTail(); len(got) > logTailBytes+100 || !strings.HasSuffix(got, "\n  last\\x1b[31m") {
 		t.Errorf("%d bytes, ending in %q", len(got), got[max(0, len(got)-40):])
 	}

@@ -5,9 +5,10 @@
 // their flags, the layering of settings (flags, then environment, then file),
 // tables, JSON, error messages and exit codes:
 //
-//	0  it worked
-//	1  it did not, or findings were made that must not be passed over
-//	2  the command was not understood: flags, environment or settings file
+//	0   it worked
+//	1   it did not, or findings were made that must not be passed over
+//	2   the command was not understood: flags, environment or settings file
+//	78  the cluster uses what only a newer version knows
 //
 // Results go to standard output, all else to standard error. The package never
 // decides anything about chains, monitors or alerts: it calls the packages that

@@ -7,13 +7,17 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ozmo-dev/ozmo/node"
 )
 
 // The exit codes.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
+	exitOK       = 0
+	exitFailure  = 1
+	exitUsage    = 2
+	exitOutdated = 78 // EX_CONFIG: trying again cannot help
+	exitTooOld   = 78 // what sysexits.h calls a configuration error: starting again does not help
 )
 
 // errFindings ends a command with exit code 1 when it has already printed why.
@@ -48,6 +52,23 @@ func (m mistakes) err() error {
 	return m
 }
 
+// several is an error of more than one, as errors.Join makes them.
+type several interface {
+	error
+	Unwrap() []error
+}
+
+// add takes over an error, or each of several.
+func (m *mistakes) add(err error) {
+	if many, ok := errors.AsType[several](err); ok {
+		for _, e := range many.Unwrap() {
+			m.addf("%s", e)
+		}
+	} else if err != nil {
+		m.addf("%s", err)
+	}
+}
+
 // report prints what a command has failed with and returns the exit code.
 func (a *app) report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
@@ -60,6 +81,9 @@ func (a *app) report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	if _, ok := errors.AsType[usageError](err); ok || !a.running {
 		fmt.Fprintf(stderr, "Run '%s --help' to see how it is used.\n", cmd.CommandPath())
 		return exitUsage
+	}
+	if errors.Is(err, node.ErrTooOld) {
+		return exitTooOld
 	}
 	return exitFailure
 }

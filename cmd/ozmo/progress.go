@@ -34,3 +34,15 @@ func (p *progress) finish() {
 		_ = p.bar.Finish() // as above
 	}
 }
+
+// newByteProgress counts what is written to it: a bar on a terminal, nothing
+// anywhere else. A total that is not known is -1.
+func newByteProgress(w io.Writer, label string, total int64) (counter io.Writer, finish func()) {
+	if !isTerminal(w) {
+		return io.Discard, func() {}
+	}
+	bar := progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(label),
+		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+	return bar, func() { _ = bar.Finish() } // as above
+}

@@ -13,15 +13,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commands are the commands of ozmo.
-var commands = []func(*app) *cobra.Command{
-	newDemo,
-	newServe,
-	newConfig,
-	newMonitor,
-	newCoverage,
-	newVersion,
+// commands are the commands of ozmo, in the groups that help shows.
+var commands = []struct {
+	id, title string
+	make      []func(*app) *cobra.Command
+}{
+	{"run", "Run:", []func(*app) *cobra.Command{newServe, newDemo}},
+	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage}},
+	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newTenant, newLease, newRebalance, newKeyring}},
+	{"save", "Begin, keep and mend a cluster:", []func(*app) *cobra.Command{newCluster, newBackup, newRestore, newRecover}},
+	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig, newMonitor}},
+	{"tool", "About this program:", []func(*app) *cobra.Command{newVersion}},
 }
+
+func init() { cobra.EnableCommandSorting = false } // commands stand in the order they are used in
 
 // app is what the commands share.
 type app struct {
@@ -34,7 +39,7 @@ type app struct {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // none would mean those of the process
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -58,8 +63,10 @@ command line wins over the environment, the environment over the file:
   log-level: debug         in the YAML file named by --config-file
 
 Exit codes: 0 it worked; 1 it did not, or there are findings; 2 the command was
-not understood.`,
-		Example: `  ozmo config check ./config
+not understood; 78 this version is too old for its cluster.`,
+		Example: `  ozmo serve --bootstrap --config ./config
+  ozmo status
+  ozmo config check ./config
   ozmo monitor test --monitor usdc.json --network mainnet.json --block 19000000
   ozmo completion bash > /etc/bash_completion.d/ozmo`,
 		Version:       buildVersion(),
@@ -95,9 +102,16 @@ not understood.`,
 		a.log = newLogger(cmd.ErrOrStderr(), level.value, format.value)
 		return nil
 	}
-	for _, c := range commands {
-		root.AddCommand(c(a))
+	for _, g := range commands {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.make {
+			cmd := c(a)
+			cmd.GroupID = g.id
+			root.AddCommand(cmd)
+		}
 	}
+	root.SetHelpCommandGroupID("tool")
+	root.SetCompletionCommandGroupID("tool")
 	a.noteRunning(root)
 	return root
 }

@@ -89,7 +89,7 @@ func TestUsage(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{"nothing", nil, exitOK, "Available Commands:", ""},
+		{"nothing", nil, exitOK, "Look after a cluster:\n  node        See", ""},
 		{"help", []string{"help", "config", "check"}, exitOK, "--strict", ""},
 		{"unknown command", []string{"configg"}, exitUsage, "", "ozmo: unknown command \"configg\""},
 		{"unknown flag", []string{"version", "--bogus"}, exitUsage, "", "ozmo: unknown flag: --bogus\nRun 'ozmo version --help'"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -14,46 +15,180 @@ import (
 	"github.com/ozmo-dev/ozmo/node"
 )
 
+// alone is what --bootstrap means without a list.
+const alone = "alone"
+
+// serveFlags are those that need a second look.
+type serveFlags struct {
+	bootstrap string
+	redisFile string
+}
+
 func newServe(a *app) *cobra.Command {
 	opts := node.Options{}
+	var more serveFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node: watch the networks, judge their blocks, deliver the alerts",
 		Long: `Run a node until it is told to stop (Ctrl-C, SIGTERM).
 
+A node is part of a cluster, if only of one node. With --bootstrap, a node whose
+data directory is empty founds one; without, it waits until ` + "`ozmo node join`" + `
+has it join one. Nodes with bundles made by ` + "`ozmo cluster init`" + ` found a cluster
+together: --bundle FILE --bootstrap a,b,c. Later starts need neither.
+
 The folder given with --config is OpenZeppelin Monitor's: networks/, monitors/,
 triggers/ and filters/ are one tenant called "default". With tenants/NAME/ in it,
 each of those is a tenant with the same layout, and networks/ is shared by all.
 The folder is read at the start and again on SIGHUP; a tenant whose documents
-have errors keeps what it had.
+have errors keeps what it had. Nodes that are given a folder should all be given
+the same.
 
 What the node must not forget is in the data directory. After a crash it goes on
-where it stopped: no block is skipped, no alert lost.`,
-		Example: `  ozmo serve --config ./config
-  ozmo serve --config /etc/ozmo --data /var/lib/ozmo --listen 127.0.0.1:8080
-  ozmo serve --config ./config --checkpoints ./data   # go on where OpenZeppelin Monitor left off
+where it stopped: no block is skipped, no alert lost. On SIGTERM it hands its
+work to the other nodes first.
+
+Exit code 78: the cluster uses what this version does not know; upgrade it.`,
+		Example: `  ozmo serve --bootstrap --config ./config            # a cluster of one node
+  ozmo serve --advertise 10.0.0.2:7000                # waits for ` + "`ozmo node join`" + `
+  ozmo serve --bundle a.bundle --bootstrap a,b,c      # founds a cluster with b and c
+  ozmo serve --bootstrap --config ./config --checkpoints ./data   # go on where OpenZeppelin Monitor left off
   kill -HUP $(pidof ozmo)                             # read the folder again`,
 		Args: func(cmd *cobra.Command, args []string) error {
+			// "--bootstrap a,b,c" and "--bootstrap=a,b,c" mean the same.
+			if len(args) == 1 && more.bootstrap == alone && cmd.Flags().Changed("bootstrap") {
+				more.bootstrap = args[0]
+				return nil
+			}
 			if len(args) > 0 {
 				return usagef("%s takes no arguments, got %q: flags begin with --", cmd.CommandPath(), args)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := more.apply(&opts); err != nil {
+				return usageError{err}
+			}
 			opts.Logger = a.log
 			opts.Console = cmd.OutOrStdout()
+			opts.Version = buildVersion()
 			return serve(cmd.Context(), opts)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.Config, "config", "", "folder of documents; empty: what the data directory holds")
+	f.SortFlags = false
+	f.StringVar(&opts.Config, "config", "", "folder of documents; empty: what the cluster holds")
 	f.StringVar(&opts.DataDir, "data", defaultDataDir(), "data directory: log, snapshots, keys, journal, socket")
 	f.StringVar(&opts.Name, "node", "", "name of this node (default: the one the data directory has, or the host's)")
 	f.StringVar(&opts.Listen, "listen", "127.0.0.1:8080", "address for /livez, /readyz and /metrics; empty: none")
-	f.StringVar(&opts.Checkpoints, "checkpoints", "", "state folder of OpenZeppelin Monitor whose checkpoints new networks start from")
+	f.StringVar(&opts.ClusterListen, "cluster-listen", ":7000", "address for the other nodes, TCP and UDP")
+	f.StringVar(&opts.Advertise, "advertise", "", "`HOST:PORT` at which the others reach this node (default: as it listens)")
+	f.StringVar(&more.bootstrap, "bootstrap", "", "found a cluster: alone (without a value, or with that word), or with the nodes of a `LIST` like a,b,c")
+	f.Lookup("bootstrap").NoOptDefVal = alone
+	f.StringVar(&opts.Bundle, "bundle", "", "`FILE` made for this node by ozmo cluster init")
+	f.StringVar(&opts.Cluster, "cluster", "", "name of a cluster that is founded (default \"ozmo\")")
+	f.StringArrayVar(&opts.Join, "join", nil, "`HOST:PORT` of another node, should none that is known be where it was (repeatable)")
+	f.StringVar(&opts.Roles, "roles", "", "what this node does: `LIST` of watcher, worker, api (default: all)")
+	f.Uint32Var(&opts.Weight, "weight", 100, "capacity in `PERCENT` of a normal node: how many tenants it takes")
+	f.IntVar(&opts.Voters, "voters", 3, "most voters of the Raft group: 1, 3 or 5; the same on all nodes")
+	f.StringVar(&opts.Placement.Strategy, "placement", "consistent-hashing", "how tenants are placed: consistent-hashing, round-robin, least-loaded or activity-based; the same on all nodes")
+	f.Float64Var(&opts.Placement.Threshold, "rebalance-threshold", 0.2, "imbalance, (max - min) / average, above which tenants are moved")
+	f.DurationVar(&opts.Placement.Interval, "rebalance-interval", 0, "least `TIME` between two rebalancings (default 5m)")
+	f.IntVar(&opts.Placement.MaxTenants, "max-tenants", 0, "most tenants of a node; 0: no limit")
+	f.StringVar(&opts.RedisURL, "redis-url", "", "shared block cache: redis://, rediss:// or unix:// `URL`; empty: none")
+	f.StringVar(&more.redisFile, "redis-url-file", "", "`FILE` that holds the URL of the shared block cache")
 	f.Int64Var(&opts.CacheBytes, "cache-bytes", 256<<20, "size of the block cache in memory")
-	f.Float64Var(&opts.RaftMultiplier, "raft-multiplier", 1, "scales Raft's timeouts, for slow machines")
+	f.StringVar(&opts.TLSCert, "tls-cert", "", "this node's certificate (PEM `FILE`), instead of the cluster's own")
+	f.StringVar(&opts.TLSKey, "tls-key", "", "its key (PEM `FILE`)")
+	f.StringVar(&opts.TLSCA, "tls-ca", "", "CA of all nodes' certificates (PEM `FILE`)")
+	f.BoolVar(&opts.Insecure, "insecure", false, "no TLS and no encryption between the nodes; on loopback only")
+	f.StringVar(&opts.Profile, "profile", "lan", "how soon a silent node counts as dead: lan, or mesh where networks are slow")
+	f.Float64Var(&opts.RaftMultiplier, "raft-multiplier", 1, "scales the timeouts of Raft, gossip and leases, for slow machines")
+	f.StringVar(&opts.Checkpoints, "checkpoints", "", "state folder of OpenZeppelin Monitor whose checkpoints new networks start from")
+	for flag, words := range map[string][]string{
+		"profile":   {"lan", "mesh"},
+		"placement": {"consistent-hashing", "round-robin", "least-loaded", "activity-based"},
+		"voters":    {"1", "3", "5"},
+	} {
+		completeChoice(cmd, flag, newChoice(words[0], words...))
+	}
 	return cmd
+}
+
+// apply completes the options; all mistakes are told together.
+func (m *serveFlags) apply(opts *node.Options) error {
+	var wrong mistakes
+	switch m.bootstrap {
+	case "":
+	case alone:
+		opts.Bootstrap = true
+	default:
+		opts.Bootstrap = true
+		for f := range strings.SplitSeq(m.bootstrap, ",") {
+			name, address, given := strings.Cut(strings.TrimSpace(f), "=")
+			if name == "" {
+				wrong.addf("--bootstrap %q: a name is empty", m.bootstrap)
+				continue
+			}
+			opts.Founders = append(opts.Founders, name)
+			if given {
+				if opts.Peers == nil {
+					opts.Peers = map[string]string{}
+				}
+				opts.Peers[name] = address
+			}
+		}
+	}
+	switch {
+	case m.bootstrap == alone && opts.Bundle != "":
+		wrong.addf("--bundle and --bootstrap: name the nodes that found the cluster, the same on all of them, like --bootstrap a,b,c")
+	case opts.Bundle == "" && len(opts.Founders) == 1 && opts.Founders[0] == opts.Name:
+		opts.Founders = nil // alone, by its own name
+	}
+	if m.redisFile != "" {
+		text, err := os.ReadFile(m.redisFile)
+		switch {
+		case opts.RedisURL != "":
+			wrong.addf("--redis-url and --redis-url-file: give one of them")
+		case err != nil:
+			wrong.addf("--redis-url-file: %v", err)
+		}
+		opts.RedisURL = strings.TrimSpace(string(text))
+	}
+	if opts.Insecure && opts.TLSCert+opts.TLSKey+opts.TLSCA != "" {
+		wrong.addf("--insecure and --tls-cert, --tls-key, --tls-ca: either the nodes use TLS or they do not")
+	}
+	m.checkNumbers(opts, &wrong)
+	wrong.add(opts.Check())
+	return wrong.err()
+}
+
+// checkNumbers refuses what a node would take for "not given", or cannot mean.
+func (m *serveFlags) checkNumbers(opts *node.Options, wrong *mistakes) {
+	if opts.Weight == 0 {
+		wrong.addf("--weight 0: want 1 or more; a node that takes no tenants has --roles without worker")
+	}
+	if opts.Voters == 0 {
+		wrong.addf("--voters 0: want 1, 3 or 5")
+	}
+	if opts.RaftMultiplier == 0 {
+		wrong.addf("--raft-multiplier 0: want 0.1 to 100")
+	}
+	if opts.Placement.Threshold <= 0 {
+		wrong.addf("--rebalance-threshold %v: want more than 0, like 0.2", opts.Placement.Threshold)
+	}
+	if opts.Placement.Interval < 0 {
+		wrong.addf("--rebalance-interval %v: want no less than 0", opts.Placement.Interval)
+	}
+	if opts.Placement.MaxTenants < 0 {
+		wrong.addf("--max-tenants %d: want 0 (no limit) or more", opts.Placement.MaxTenants)
+	}
+	if opts.CacheBytes <= 0 {
+		wrong.addf("--cache-bytes %d: want more than 0", opts.CacheBytes)
+	}
+	if opts.DataDir == "" {
+		wrong.addf("--data is empty: name the data directory")
+	}
 }
 
 // defaultDataDir is where a node keeps its data unless it is told.
@@ -108,7 +243,7 @@ func serve(ctx context.Context, opts node.Options) error {
 	<-done
 	opts.Logger.Info("stopping")
 	if failed != nil {
-		failed = fmt.Errorf("the node stopped: %w", failed)
+		return errors.Join(fmt.Errorf("the node stopped: %w", failed), n.Kill())
 	}
-	return errors.Join(failed, n.Stop())
+	return n.Stop()
 }

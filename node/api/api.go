@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,16 +22,39 @@ type Health interface {
 	Ready() []Check
 }
 
-// Operator is what the local socket offers.
+// Operator is what the local socket offers, and the cluster port to those with
+// an operator's certificate.
 type Operator interface {
+	Cluster
 	Status() Status
 	Coverage(tenant, network string, from, to uint64) (Coverage, error)
 	Verify(ctx context.Context, tenant, network string, from, to uint64, progress func(Progress)) (*Verification, error)
 	Reload(ctx context.Context) (Reloaded, error)
 }
 
-// ErrBadRequest marks what the caller has to mend.
-var ErrBadRequest = errors.New("bad request")
+// Cluster is what an operator does with the cluster.
+type Cluster interface {
+	Join(ctx context.Context, j Join, step func(string)) (*Joined, error)
+	CreateToken(ctx context.Context, ttl time.Duration) (Token, error)
+	DrainNode(ctx context.Context, name string, drain bool) error
+	RemoveNode(ctx context.Context, name string) error
+	MoveLease(ctx context.Context, m LeaseMove) error
+	PlaceTenant(ctx context.Context, p Placement) error
+	Rebalance(ctx context.Context, dryRun bool) (Rebalance, error)
+	Keyring(ctx context.Context) (Keyring, error)
+	// ChangeKeyring installs a new key ("install", id empty), or puts one in use
+	// ("use"), or takes one away ("remove").
+	ChangeKeyring(ctx context.Context, change, id string) (Keyring, error)
+	Backup(ctx context.Context, w io.Writer) error
+	Restore(ctx context.Context, r io.Reader) (Restored, error)
+}
+
+var (
+	// ErrBadRequest marks what the caller has to mend.
+	ErrBadRequest = errors.New("bad request")
+	// ErrUnavailable marks what may work later.
+	ErrUnavailable = errors.New("not possible now")
+)
 
 // Public is the handler for the HTTP port.
 func Public(h Health, metrics prometheus.Gatherer) http.Handler {
@@ -82,6 +106,7 @@ func Local(h Health, op Operator, metrics prometheus.Gatherer) http.Handler {
 		done, err := op.Reload(r.Context())
 		answer(w, done, err)
 	})
+	clusterRoutes(mux, op)
 	return mux
 }
 
@@ -153,8 +178,15 @@ var statuses = []struct {
 	{ErrBadRequest, http.StatusBadRequest},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{fsm.ErrConflict, http.StatusConflict},
+	{ErrUnavailable, http.StatusServiceUnavailable},
+	{fsm.ErrTokenUnknown, http.StatusForbidden},
+	{fsm.ErrTokenExpired, http.StatusForbidden},
+	{fsm.ErrTokenUsed, http.StatusForbidden},
 	{context.Canceled, http.StatusServiceUnavailable},
 }
+
+// Refuse answers with an error as a problem of RFC 9457.
+func Refuse(w http.ResponseWriter, err error) { answer(w, nil, err) }
 
 func answer(w http.ResponseWriter, v any, err error) {
 	status, kind := http.StatusOK, "application/json"
@@ -169,6 +201,9 @@ func answer(w http.ResponseWriter, v any, err error) {
 		v = problem{Title: http.StatusText(status), Status: status, Detail: err.Error()}
 	}
 	w.Header().Set("Content-Type", kind)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the peer is gone: nothing to do about it
 }

@@ -21,3 +21,6 @@ const (
 	NotWanted  = fsm.NotWanted
 	RolledBack = fsm.RolledBack
 )
+
+// ErrOutdated: the cluster uses something that only a newer version knows.
+var ErrOutdated = fsm.ErrUnknownCommand

@@ -10,15 +10,23 @@ type Check struct {
 	Minor bool
 }
 
-// Status is a node in short.
+// Status is the cluster in short, as one node sees it. What only the leader
+// knows of the nodes is missing while there is none.
 type Status struct {
-	Node       string          `json:"node"`
-	Leader     bool            `json:"leader"`
-	Index      uint64          `json:"index"` // of the last applied log entry
+	Node       string          `json:"node"` // that answers
+	Cluster    string          `json:"cluster"`
+	Leader     string          `json:"leader"` // node; empty: none
+	Term       uint64          `json:"term"`
+	Voters     int             `json:"voters"`
+	Index      uint64          `json:"index"` // of the last log entry applied here
+	Nodes      []NodeStatus    `json:"nodes"`
 	Networks   []NetworkStatus `json:"networks"`
 	Tenants    []TenantStatus  `json:"tenants"`
+	Unassigned int             `json:"unassigned"`   // tenants that nobody judges now
+	Imbalance  float64         `json:"imbalance"`    // (max - min) / average of tenants per node
 	Outbox     int             `json:"outbox"`       // deliveries still to be made
 	DeadLetter int             `json:"dead_letters"` // deliveries given up
+	Pending    []string        `json:"pending"`      // changes of the Raft group that are due, and why
 }
 
 // NetworkStatus is a watched network.
@@ -27,10 +35,12 @@ type NetworkStatus struct {
 	Holder   string       `json:"holder"`
 	Epoch    uint64       `json:"epoch"`
 	Head     fsm.BlockRef `json:"head"`
+	Seen     int64        `json:"seen"`     // when that was announced, Unix milliseconds; 0: not known
 	Position uint64       `json:"position"` // of the last announcement
 	Judged   uint64       `json:"judged"`   // position of the slowest cursor
 	Wanted   int          `json:"wanted"`   // tenants with an unpaused monitor on it
-	// Calls to the chain by kind, since the watcher started.
+	Pinned   bool         `json:"pinned"`   // to its holder, by the operator
+	// Calls to the chain by kind, of all nodes in contact since they started.
 	Calls Calls `json:"calls"`
 }
 
@@ -43,12 +53,22 @@ type Calls struct {
 	Refetch    uint64 `json:"refetch"`
 }
 
+// Plus adds two counts.
+func (c Calls) Plus(o Calls) Calls {
+	return Calls{c.BlockFetch + o.BlockFetch, c.HeadPoll + o.HeadPoll, c.Connect + o.Connect, c.Hedge + o.Hedge, c.Refetch + o.Refetch}
+}
+
 // TenantStatus is a tenant in short.
 type TenantStatus struct {
 	ID       string `json:"id"`
 	Version  uint64 `json:"version"`
 	Monitors int    `json:"monitors"`
 	Cohort   string `json:"cohort"`
+	Assigned string `json:"node"`         // that judges it; empty: nobody, for the moment
+	To       string `json:"to,omitempty"` // node it is being handed over to
+	Reason   string `json:"reason"`       // of the last assignment
+	Moves    uint64 `json:"assignment_version"`
+	Pin      string `json:"pin,omitempty"`
 }
 
 // Coverage is what was judged of a network for a tenant.
@@ -89,11 +109,12 @@ type Verification struct {
 	Unexpected []Fired   `json:"unexpected"`  // fired, but not found again
 	NotJudged  []Heights `json:"not_judged"`  // and why
 	Unprovable []Heights `json:"unprovable"`  // judged, but with a configuration that is no longer kept
+	Silent     []string  `json:"silent"`      // nodes whose journals could not be asked
 }
 
 // Proved reports whether everything in the range was judged and fired.
 func (v *Verification) Proved() bool {
-	return len(v.Missing) == 0 && len(v.Unexpected) == 0 && len(v.NotJudged) == 0 && len(v.Unprovable) == 0
+	return len(v.Missing) == 0 && len(v.Unexpected) == 0 && len(v.NotJudged) == 0 && len(v.Unprovable) == 0 && len(v.Silent) == 0
 }
 
 // Progress is told while a long call works.

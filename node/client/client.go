@@ -20,6 +20,27 @@ import (
 // ErrNoNode means that nobody answers at the socket.
 var ErrNoNode = errors.New("no ozmo node is running on this data directory")
 
+// Refusal is a node's answer that it does not, or cannot, do what was asked. It
+// wraps api.ErrBadRequest or api.ErrUnavailable where it is one of these.
+type Refusal struct {
+	Status int    // of HTTP
+	Detail string // the node's words
+}
+
+// Error is what the node said.
+func (r *Refusal) Error() string { return r.Detail }
+
+// Unwrap is the kind of refusal.
+func (r *Refusal) Unwrap() error {
+	switch r.Status {
+	case http.StatusBadRequest:
+		return api.ErrBadRequest
+	case http.StatusServiceUnavailable:
+		return api.ErrUnavailable
+	}
+	return nil
+}
+
 // Client calls one node.
 type Client struct {
 	dir  string
@@ -38,8 +59,12 @@ func New(dataDir string) *Client {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, query url.Values) (*http.Response, error) {
+	return c.send(ctx, method, path, query, nil)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "node", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +72,10 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values) 
 	switch {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w (%s): start `ozmo serve`, or give its directory with --data", ErrNoNode, c.dir)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("the node's socket in %s is another user's: run this as the user the node runs as, for example with sudo -u", c.dir)
+	case errors.Is(err, syscall.EINVAL):
+		return nil, fmt.Errorf("the path of the node's socket in %s is too long for this system: give a shorter path to the same directory with --data", c.dir)
 	case err != nil:
 		return nil, err
 	case resp.StatusCode == http.StatusOK:
@@ -56,11 +85,11 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values) 
 	var p struct {
 		Detail string `json:"detail"`
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what came is shown
-	if json.Unmarshal(body, &p) == nil && p.Detail != "" {
-		return nil, errors.New(p.Detail)
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what came is shown
+	if json.Unmarshal(text, &p) == nil && p.Detail != "" {
+		return nil, &Refusal{resp.StatusCode, p.Detail}
 	}
-	return nil, fmt.Errorf("the node answered %s: %s", resp.Status, body)
+	return nil, &Refusal{resp.StatusCode, fmt.Sprintf("the node answered %s: %s", resp.Status, text)}
 }
 
 func get[T any](ctx context.Context, c *Client, method, path string, query url.Values) (v T, err error) {

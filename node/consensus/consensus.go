@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,69 +15,95 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
-var (
-	// ErrNoLeader: no node leads the group now; the command was not proposed.
-	ErrNoLeader = errors.New("no leader: try again")
-	// ErrUncertain: the command may or may not have been committed.
-	ErrUncertain = errors.New("the outcome is unknown: leadership was lost on the way")
-)
-
 // Options says where and how a node takes part in the group.
 type Options struct {
 	Dir        string // log, votes and snapshots
-	Node       string // this node's name, unique and stable
+	Server     string // this node's server id: name@instance, new with every data directory
+	Address    string // where the others reach it; needed with a Layer
 	State      *fsm.State
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
-	// Transport connects the members; nil for a group of this node alone.
-	Transport raft.Transport
+	// Layer connects the members; nil for a group of this node alone.
+	Layer Layer
+	// Locate says where a server is now, as gossip knows it; nil or false: at
+	// the address that the group's configuration holds.
+	Locate func(server string) (address string, ok bool)
+	// Forward takes an entry to the leader's ProposeEntry. Its error wraps
+	// ErrNotLeader, ErrNoLeader or ErrGated only when the entry was certainly
+	// not appended; every other error counts as ErrUncertain.
+	Forward func(ctx context.Context, leader Server, entry []byte) (index uint64, err error)
+	// ReadIndex asks the leader's ReadIndex.
+	ReadIndex func(ctx context.Context, leader Server) (uint64, error)
+	// Gate is asked on the leader before a command is appended, wherever it
+	// comes from; its error goes to the proposer as ErrGated. nil: all pass.
+	Gate func(fsm.Type) error
+
 	// Multiplier scales Raft's timeouts for slow machines; 0 means 1.
 	Multiplier float64
 	// Fatal is called once when this node cannot go on: its disk failed or its
 	// log holds what it does not understand. The process should end.
 	Fatal func(error)
+	// Stores gives a test's stores instead of files in Dir.
+	Stores func() (Stores, error)
 	// WrapLog lets a test stand between Raft and its log.
 	WrapLog func(raft.LogStore) raft.LogStore
 }
 
 // Group is this node's membership in the Raft group.
 type Group struct {
-	raft    *raft.Raft
-	store   *store
-	machine *machine
-	metrics *metrics
-	opts    Options
+	raft      *raft.Raft
+	started   chan struct{} // closed once raft is set
+	store     *store
+	transport *transport // nil: alone
+	machine   *machine
+	answers   *answers
+	metrics   *metrics
+	watchdog  *watchdog
+	opts      Options
+
+	pending  *pending
+	commands atomic.Int64  // appended here as the leader and not applied yet
+	settled  atomic.Uint64 // the last term in which this leader knew all that is committed
+	flush    chan struct{} // a command was applied and none follows
+	quiet    bool          // no empty entries (to measure what they are worth)
 
 	closed    chan struct{}
 	closeOnce sync.Once
 	notify    chan bool
 	watching  sync.WaitGroup
 
-	mu     sync.Mutex
-	leads  bool
-	change chan struct{} // closed when leads changes
+	leads       atomic.Bool
+	leadsChange signal
+	leader      signal // fires when another leads, or nobody
 }
 
-// holdFor is how long a proposal waits for a leader before it is refused.
-const holdFor = 5 * time.Second
+// drainFor is how long Close waits for what is under way. A leader that has
+// lost the others gives up sooner than that.
+const drainFor = 2 * time.Second
 
-// Open starts the node's part of the group. A directory without a log becomes
-// a new group of this node alone.
+// Open starts the node's part of the group. A node without a log waits: until
+// Bootstrap begins a group with it, or the leader of one adds it.
 func Open(opts Options) (*Group, error) {
 	if opts.Multiplier == 0 {
 		opts.Multiplier = 1
 	}
-	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+	if opts.Address == "" {
+		opts.Address = opts.Server
+	}
+	if err := checkServerID(opts.Server); err != nil {
+		return nil, err
 	}
 	g := &Group{
 		opts:    opts,
-		metrics: newMetrics(opts.Registerer),
+		started: make(chan struct{}),
+		answers: newAnswers(answersKept),
+		pending: newPending(),
+		flush:   make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 		notify:  make(chan bool, 16),
-		change:  make(chan struct{}),
 	}
+	g.metrics = newMetrics(opts.Registerer, g)
 	var once sync.Once
 	fatal := func(err error) {
 		once.Do(func() {
@@ -86,161 +111,82 @@ func Open(opts Options) (*Group, error) {
 			opts.Fatal(err)
 		})
 	}
-	logger := raftLogger(opts.Logger)
-	st, err := openStore(filepath.Join(opts.Dir, "raft.db"), opts.WrapLog, fatal)
-	if err != nil {
+	logger := raftLogger(opts.Logger, g.hasPeers)
+	var err error
+	if g.store, err = openStores(opts, logger, fatal); err != nil {
 		return nil, err
 	}
-	g.store = st
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(opts.Dir, 3, logger)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("snapshot directory: %w", err), st.Close())
+	g.machine = &machine{state: opts.State, answers: g.answers, fatal: fatal, persisted: g.persisted}
+	g.watchdog = newWatchdog(opts.Multiplier, g.probe, fatal)
+	if err := g.start(logger); err != nil {
+		return nil, errors.Join(err, g.store.Close())
 	}
-	g.machine = &machine{state: opts.State, fatal: fatal, persisted: g.persisted}
-
-	cfg := config(opts, logger)
-	cfg.NotifyCh = g.notify
-	transport := opts.Transport
-	if transport == nil {
-		_, transport = raft.NewInmemTransport(raft.ServerAddress(opts.Node))
-	}
-	if err := bootstrap(cfg, st, snapshots, transport); err != nil {
-		return nil, errors.Join(err, st.Close())
-	}
-	g.raft, err = raft.NewRaft(cfg, g.machine, st.log, st.stable, snapshots, transport)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start raft: %w", err), st.Close())
-	}
-	g.watching.Go(g.watchLeadership)
 	return g, nil
+}
+
+func (g *Group) start(logger hclogLogger) error {
+	cfg := config(g.opts, logger)
+	cfg.NotifyCh = g.notify
+	var trans raft.Transport
+	if g.opts.Layer != nil {
+		s := newStreams(g.opts.Layer, g.opts.Server, g.opts.Address, g.opts.Logger, g.metrics.refused)
+		g.transport = newTransport(s, g.opts.Locate, logger)
+		trans = g.transport
+	} else {
+		_, trans = raft.NewInmemTransport(raft.ServerAddress(g.opts.Address))
+	}
+	var err error
+	g.raft, err = raft.NewRaft(cfg, g.machine, g.store.log, g.store.stable, g.store.snapshots, trans)
+	if err != nil {
+		err = fmt.Errorf("start raft: %w", err)
+		if g.transport != nil {
+			err = errors.Join(err, g.transport.Close(), g.transport.cut())
+		}
+		return err
+	}
+	close(g.started)
+	leaders := make(chan raft.Observation, 16)
+	g.raft.RegisterObserver(raft.NewObserver(leaders, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
+	g.watching.Go(func() { g.watchLeadership(leaders) })
+	g.watching.Go(g.announceCommits)
+	g.watching.Go(func() { g.watchdog.run(g.closed) })
+	return nil
 }
 
 func config(opts Options, logger hclogLogger) *raft.Config {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) * opts.Multiplier) }
 	cfg := raft.DefaultConfig()
-	cfg.LocalID = raft.ServerID(opts.Node)
+	cfg.LocalID = raft.ServerID(opts.Server)
 	cfg.HeartbeatTimeout = scaled(500 * time.Millisecond)
 	cfg.ElectionTimeout = scaled(500 * time.Millisecond)
 	cfg.LeaderLeaseTimeout = scaled(250 * time.Millisecond)
+	cfg.MaxAppendEntries = 256
 	cfg.SnapshotThreshold = 8192
 	cfg.SnapshotInterval = snapshotInterval
 	cfg.TrailingLogs = 10240
 	cfg.BatchApplyCh = true
+	cfg.ShutdownOnRemove = false // a node that is removed goes on following until it is told otherwise
+	cfg.NoLegacyTelemetry = true
 	cfg.Logger = logger
 	return cfg
 }
 
-func bootstrap(cfg *raft.Config, st *store, snapshots raft.SnapshotStore, transport raft.Transport) error {
-	exists, err := raft.HasExistingState(st.log, st.stable, snapshots)
-	if err != nil {
-		return fmt.Errorf("read the log: %w", err)
-	}
-	if exists {
-		return nil
-	}
-	alone := raft.Configuration{Servers: []raft.Server{{ID: cfg.LocalID, Address: transport.LocalAddr()}}}
-	if err := raft.BootstrapCluster(cfg, st.log, st.stable, snapshots, transport, alone); err != nil {
-		return fmt.Errorf("begin a new group: %w", err)
-	}
-	return nil
-}
-
-// watchLeadership keeps track of whether this node leads.
-func (g *Group) watchLeadership() {
-	for {
-		select {
-		case <-g.closed:
-			return
-		case leads := <-g.notify:
-			g.mu.Lock()
-			g.leads = leads
-			close(g.change)
-			g.change = make(chan struct{})
-			g.mu.Unlock()
-			g.metrics.leader.Set(map[bool]float64{true: 1}[leads])
-		}
-	}
-}
-
-// Leads reports whether this node leads, and a channel closed when that changes.
-func (g *Group) Leads() (bool, <-chan struct{}) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.leads, g.change
-}
-
-// AwaitLeader waits until this node leads the group.
-func (g *Group) AwaitLeader(ctx context.Context) error {
-	for {
-		leads, change := g.Leads()
-		if leads {
-			return nil
-		}
-		select {
-		case <-change:
-		case <-g.closed:
-			return ErrNoLeader
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ErrNoLeader, context.Cause(ctx))
-		}
-	}
-}
-
-// Propose commits a command and answers with what the state machine made of
-// it. When it returns without error, this node's state shows the change. The
-// command's own refusals come back as they are.
-func (g *Group) Propose(ctx context.Context, c fsm.Command) (any, error) {
-	entry, err := fsm.Encode(c)
-	if err != nil {
-		return nil, err
-	}
-	held, cancel := context.WithTimeout(ctx, holdFor)
-	defer cancel()
-	if err := g.AwaitLeader(held); err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	future := g.raft.Apply(entry, 0)
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
+// hasPeers reports whether the group has other servers than this one.
+func (g *Group) hasPeers() bool {
 	select {
-	case err = <-done:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUncertain, context.Cause(ctx))
+	case <-g.started:
+		return len(g.raft.GetConfiguration().Configuration().Servers) > 1
+	default:
+		return false
 	}
-	g.metrics.commit.Observe(time.Since(start).Seconds())
-	g.metrics.bytes.Add(float64(len(entry)))
-	switch {
-	case errors.Is(err, raft.ErrNotLeader):
-		return nil, ErrNoLeader
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUncertain, err)
-	}
-	answer, ok := future.Response().(answer)
-	if !ok {
-		return nil, ErrUncertain
-	}
-	return answer.result, answer.err
-}
-
-// Barrier waits until everything committed before is applied here.
-func (g *Group) Barrier(ctx context.Context) error {
-	if err := g.AwaitLeader(ctx); err != nil {
-		return err
-	}
-	timeout := holdFor
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline)
-	}
-	if err := g.raft.Barrier(timeout).Error(); err != nil {
-		return fmt.Errorf("wait for the log: %w", err)
-	}
-	return nil
 }
 
 // Snapshot writes a snapshot now, so that the next start replays less.
 func (g *Group) Snapshot() error {
-	err := g.raft.Snapshot().Error()
+	_, err := await(context.Background(), g.pending, g.raft.Snapshot)
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil
 	}
@@ -255,6 +201,7 @@ const (
 )
 
 func (g *Group) persisted(took time.Duration, size int64) {
+	<-g.started
 	g.metrics.snapshotSeconds.Set(took.Seconds())
 	g.metrics.snapshotBytes.Set(float64(size))
 	rc := g.raft.ReloadableConfig()
@@ -264,11 +211,17 @@ func (g *Group) persisted(took time.Duration, size int64) {
 	}
 }
 
-// Close leaves the group's work to the others and releases the files.
+// Close leaves the group's work to the others and releases the files. It does
+// not leave the group: the others go on counting on this server.
 func (g *Group) Close() error {
 	var err error
 	g.closeOnce.Do(func() {
-		err = g.raft.Shutdown().Error()
+		g.pending.close(drainFor)
+		down := g.raft.Shutdown()
+		if g.transport != nil {
+			err = g.transport.cut()
+		}
+		err = errors.Join(err, down.Error())
 		close(g.closed)
 		g.watching.Wait()
 		err = errors.Join(err, g.store.Close())

@@ -15,21 +15,32 @@ import (
 // machine is the raft.FSM over the pure state.
 type machine struct {
 	state     *fsm.State
+	answers   *answers
 	fatal     func(error)
 	persisted func(took time.Duration, size int64)
 	broken    atomic.Bool
 }
 
-// answer is what a command gave, or why it was refused.
-type answer struct {
-	result any
-	err    error
-}
-
 var errBroken = errors.New("this node met a log entry it cannot apply and has stopped applying")
 
 // Apply applies one entry.
-func (m *machine) Apply(l *raft.Log) any {
+func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch applies entries in order.
+func (m *machine) ApplyBatch(logs []*raft.Log) []any {
+	out := make([]any, len(logs))
+	whole := len(logs)
+	for i, l := range logs {
+		out[i] = m.apply(l)
+		if whole == len(logs) && m.broken.Load() {
+			whole = i
+		}
+	}
+	m.answers.keep(logs[:whole], out[:whole])
+	return out
+}
+
+func (m *machine) apply(l *raft.Log) any {
 	if l.Type != raft.LogCommand {
 		return answer{}
 	}
@@ -46,15 +57,6 @@ func (m *machine) Apply(l *raft.Log) any {
 	return answer{result, err}
 }
 
-// ApplyBatch applies entries in order.
-func (m *machine) ApplyBatch(logs []*raft.Log) []any {
-	out := make([]any, len(logs))
-	for i, l := range logs {
-		out[i] = m.Apply(l)
-	}
-	return out
-}
-
 // Snapshot takes the current view; it is immutable, so writing it later shows
 // the state as of now.
 func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
@@ -67,7 +69,11 @@ func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
 // Restore replaces the state.
 func (m *machine) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	return m.state.Restore(r)
+	if err := m.state.Restore(r); err != nil {
+		return err
+	}
+	m.answers.install(m.state.View().Index())
+	return nil
 }
 
 type snapshot struct {

@@ -3,25 +3,79 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// store is the node's durable log and votes.
-type store struct {
-	log    raft.LogStore
-	stable raft.StableStore
-	bolt   *raftboltdb.BoltStore
+// Stores is where a server keeps its log, its votes and its snapshots.
+type Stores struct {
+	Log       raft.LogStore
+	Stable    raft.StableStore
+	Snapshots raft.SnapshotStore
 }
 
-// cachedEntries of the log are kept in memory.
-const cachedEntries = 512
+// MemoryStores are stores for tests. They keep what they hold from one Open to
+// the next, as a disk does.
+func MemoryStores() Stores {
+	s := raft.NewInmemStore()
+	return Stores{Log: s, Stable: s, Snapshots: raft.NewInmemSnapshotStore()}
+}
 
-func openStore(path string, wrap func(raft.LogStore) raft.LogStore, fatal func(error)) (*store, error) {
+// store is what a running server writes to.
+type store struct {
+	log       raft.LogStore
+	stable    raft.StableStore
+	snapshots raft.SnapshotStore
+	close     func() error
+}
+
+const (
+	logFile       = "raft.db"
+	cachedEntries = 512 // of the log, in memory
+	keptSnapshots = 3
+)
+
+// openStores opens the node's stores; the first write that fails is fatal.
+func openStores(opts Options, logger hclogLogger, fatal func(error)) (*store, error) {
+	s := &store{close: func() error { return nil }}
+	var raw Stores
+	var err error
+	path := "the test's log"
+	if opts.Stores != nil {
+		raw, err = opts.Stores()
+	} else {
+		path = filepath.Join(opts.Dir, logFile)
+		raw, s.close, err = openFiles(opts.Dir, logger)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if opts.WrapLog != nil {
+		raw.Log = opts.WrapLog(raw.Log)
+	}
+	stop := failStop{LogStore: raw.Log, StableStore: raw.Stable, path: path, fatal: fatal}
+	s.log, err = raft.NewLogCache(cachedEntries, stop)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.stable, s.snapshots = stop, raw.Snapshots
+	return s, nil
+}
+
+// openFiles opens the files of a directory, and makes them if there are none.
+func openFiles(dir string, logger hclogLogger) (Stores, func() error, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return Stores{}, nil, fmt.Errorf("data directory: %w", err)
+	}
+	path := filepath.Join(dir, logFile)
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
 		BoltOptions: &bbolt.Options{
@@ -32,24 +86,38 @@ func openStore(path string, wrap func(raft.LogStore) raft.LogStore, fatal func(e
 	})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is in use: another ozmo runs on this data directory", path)
+		return Stores{}, nil, fmt.Errorf("%s is in use: another ozmo runs on this data directory", path)
 	case err != nil:
-		return nil, fmt.Errorf("open the log %s: %w", path, err)
+		return Stores{}, nil, fmt.Errorf("open the log %s: %w", path, err)
 	}
-	var log raft.LogStore = bolt
-	if wrap != nil {
-		log = wrap(log)
-	}
-	stop := failStop{LogStore: log, StableStore: bolt, path: path, fatal: fatal}
-	cached, err := raft.NewLogCache(cachedEntries, stop)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, keptSnapshots, logger)
 	if err != nil {
-		return nil, errors.Join(err, bolt.Close())
+		return Stores{}, nil, errors.Join(fmt.Errorf("snapshot directory: %w", err), bolt.Close())
 	}
-	return &store{log: cached, stable: stop, bolt: bolt}, nil
+	return Stores{Log: bolt, Stable: bolt, Snapshots: snapshots}, bolt.Close, nil
 }
 
-// Close releases the file.
-func (s *store) Close() error { return s.bolt.Close() }
+// HasState reports whether a directory holds a log: whether the node that ran
+// on it belongs to a group. It fails while a node runs on the directory.
+func HasState(dir string) (bool, error) {
+	_, noLog := os.Stat(filepath.Join(dir, logFile))
+	_, noSnapshots := os.Stat(filepath.Join(dir, "snapshots"))
+	if errors.Is(noLog, fs.ErrNotExist) && errors.Is(noSnapshots, fs.ErrNotExist) {
+		return false, nil
+	}
+	stores, done, err := openFiles(dir, hclog.NewNullLogger())
+	if err != nil {
+		return false, err
+	}
+	has, err := raft.HasExistingState(stores.Log, stores.Stable, stores.Snapshots)
+	if err != nil {
+		err = fmt.Errorf("read the log: %w", err)
+	}
+	return has, errors.Join(err, done())
+}
+
+// Close releases the files.
+func (s *store) Close() error { return s.close() }
 
 // failStop ends the node at the first write that fails. Raft itself would step
 // down and try again: a node that is up, but cannot remember anything.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/sha3"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/watcher/chain/evm"
 )
 
 // Address of an account or contract.
@@ -73,6 +74,7 @@ type Block struct {
 
 	full, light, header, logs json.RawMessage // block with transactions, with hashes, without; eth_getLogs
 	receipts                  []json.RawMessage
+	payload                   []byte // all of it, as the block cache stores it
 }
 
 // Ref names the block.
@@ -147,6 +149,7 @@ func (b *Block) render(bloom [256]byte, gas uint64) {
 	b.logs = mustJSON(logs)
 	header["transactions"] = full
 	b.full = mustJSON(header)
+	b.payload = evm.Payload(b.full, mustJSON(b.receipts), nil)
 	header["transactions"] = hashes
 	b.light = mustJSON(header)
 }

@@ -26,8 +26,12 @@ type Chain struct {
 	salt      uint64              // makes blocks of different branches differ
 	nonce     uint64
 	ceiling   *uint64 // height that all endpoints claim to be the head
-	listeners map[*Endpoint]struct{}
+	listeners map[listener]struct{}
+	sites     map[string]*Site
 }
+
+// listener hears of every new canonical block.
+type listener interface{ push(b *Block) }
 
 // New makes a chain of one block.
 func New(opts Options) *Chain {
@@ -39,7 +43,7 @@ func New(opts Options) *Chain {
 	}
 	c := &Chain{
 		opts: opts, byHash: map[fsm.Hash]*Block{}, byTx: map[fsm.Hash]*Block{},
-		salt: opts.Seed << 20, listeners: map[*Endpoint]struct{}{},
+		salt: opts.Seed << 20, listeners: map[listener]struct{}{}, sites: map[string]*Site{},
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,14 +197,14 @@ func (c *Chain) filler() []Tx {
 
 func (c *Chain) announce(blocks ...*Block) {
 	c.mu.Lock()
-	listeners := make([]*Endpoint, 0, len(c.listeners))
-	for e := range c.listeners {
-		listeners = append(listeners, e)
+	listeners := make([]listener, 0, len(c.listeners))
+	for l := range c.listeners {
+		listeners = append(listeners, l)
 	}
 	c.mu.Unlock()
-	for _, e := range listeners {
+	for _, l := range listeners {
 		for _, b := range blocks {
-			e.push(b)
+			l.push(b)
 		}
 	}
 }

@@ -116,6 +116,16 @@ func (d *driver) young(hash string) bool {
 	return ok && time.Since(at.(time.Time)) < 4*time.Second
 }
 
+// failed is the error that ended the chain's life, nil while it lives.
+func (d *driver) failed() error {
+	select {
+	case <-d.done:
+		return fmt.Errorf("%w: the chain stands still: %w", ErrInVain, d.err)
+	default:
+		return nil
+	}
+}
+
 // rest ends traffic and reorganisations and lets the chain come to rest.
 func (d *driver) rest(t testing.TB) Info {
 	t.Helper()

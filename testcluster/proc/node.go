@@ -47,7 +47,7 @@ func NewNode(t testing.TB, dir string) *Node {
 // Start runs `ozmo serve` on the node's folders and does not wait for it.
 func (n *Node) Start(t testing.TB, more ...string) {
 	t.Helper()
-	args := []string{"serve", "--config", n.Folder.Dir, "--data", n.Data, "--listen", n.Listen}
+	args := []string{"serve", "--bootstrap", "--cluster-listen", "127.0.0.1:0", "--config", n.Folder.Dir, "--data", n.Data, "--listen", n.Listen}
 	n.Process = Start(t, n.Log, "ozmo", append(args, more...)...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,12 +25,19 @@ type Process struct {
 // killed when the test ends, if it has not ended by then.
 func Start(t testing.TB, log *Log, name string, args ...string) *Process {
 	t.Helper()
+	return startUnder(t, log, nil, name, args...)
+}
+
+// startUnder is Start by way of another command, which must become the program.
+func startUnder(t testing.TB, log *Log, by []string, name string, args ...string) *Process {
+	t.Helper()
 	path, err := Binary(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &Process{name: name, log: log, done: make(chan struct{})}
-	p.cmd = exec.Command(path, args...)
+	command := append(append(slices.Clone(by), path), args...)
+	p.cmd = exec.Command(command[0], command[1:]...)
 	// Not the file itself: what limits the size of the program's files must not
 	// keep it from saying why it stops.
 	p.cmd.Stdout, p.cmd.Stderr = log, log

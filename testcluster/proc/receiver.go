@@ -50,7 +50,12 @@ type Receiver struct {
 // NewReceiver serves until the test ends.
 func NewReceiver(t testing.TB) *Receiver {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return newReceiverAt(t, "127.0.0.1:0")
+}
+
+func newReceiverAt(t testing.TB, address string) *Receiver {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,8 @@ func Eventually(t testing.TB, what string, check func(ctx context.Context) error
 }
 
 // Dir makes a directory, with a short name: the path of a socket may have no
-// more than about a hundred bytes. It stays when the test fails.
+// more than about a hundred bytes. It stays when the test fails, or when OZMO_TEST_KEEP is
+// set.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ozmo-proc-") //nolint:usetesting // t.TempDir has a long name and is always removed
@@ -52,7 +53,7 @@ func Dir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || os.Getenv("OZMO_TEST_KEEP") != "" {
 			t.Logf("everything is kept in %s", dir)
 			return
 		}

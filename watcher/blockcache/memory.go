@@ -14,11 +14,10 @@ const (
 )
 
 // Memory is a Cache in this process: the payloads used last, up to a number of
-// bytes. It keeps them compressed; see packer.
+// bytes. It keeps them compressed; see Packed.
 type Memory struct {
 	limit   int64
 	metrics *Metrics
-	packer  *packer
 
 	mu      sync.Mutex
 	bytes   int64
@@ -32,11 +31,11 @@ type key struct {
 }
 
 type entry struct {
-	key key
-	packed
+	key    key
+	packed Packed
 }
 
-func (e *entry) cost() int64 { return int64(len(e.bytes)) + entryOverhead }
+func (e *entry) cost() int64 { return int64(len(e.packed.Bytes)) + entryOverhead }
 
 // NewMemory makes a cache that keeps at most limit bytes, 256 MiB when limit is
 // 0. Metrics may be nil.
@@ -47,14 +46,14 @@ func NewMemory(limit int64, metrics *Metrics) *Memory {
 	if metrics == nil {
 		metrics = NewMetrics(nil)
 	}
-	return &Memory{limit: limit, metrics: metrics, packer: newPacker(), entries: map[key]*list.Element{}, recent: list.New()}
+	return &Memory{limit: limit, metrics: metrics, entries: map[key]*list.Element{}, recent: list.New()}
 }
 
 // Get implements Cache.
 func (m *Memory) Get(_ context.Context, network string, hash fsm.Hash) ([]byte, bool) {
 	e, ok := m.find(key{network, hash})
 	if ok {
-		payload, err := m.packer.unpack(e.packed)
+		payload, err := e.packed.Unpack()
 		if err == nil {
 			m.metrics.hits.WithLabelValues(network).Inc()
 			return payload, true
@@ -82,7 +81,11 @@ func (m *Memory) Put(_ context.Context, network string, hash fsm.Hash, payload [
 	if _, ok := m.find(k); ok {
 		return // the same block: entries are immutable
 	}
-	e := &entry{k, m.packer.pack(payload)}
+	m.put(k, Pack(payload))
+}
+
+func (m *Memory) put(k key, packed Packed) {
+	e := &entry{k, packed}
 	if e.cost() > m.limit {
 		return
 	}

@@ -1,4 +1,6 @@
-// Package outbox makes the deliveries that could not be made at once, over
-// hours, until the receiver accepts them or they become dead letters. What is
-// to be delivered is in the replicated state; retry times are derived from it.
+// Package outbox makes the deliveries of this node's tenants that could not be
+// made at once, over hours, until the receiver accepts them or they become dead
+// letters. What is to be delivered, and when, is in the replicated state, so that
+// it goes on wherever the tenant is. It never attempts anything for a tenant of
+// another node.
 package outbox

@@ -6,6 +6,7 @@ type metrics struct {
 	waiting  prometheus.Gauge
 	dead     prometheus.Gauge
 	adopted  prometheus.Counter
+	parked   prometheus.Counter
 	attempts *prometheus.CounterVec
 }
 
@@ -20,10 +21,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		adopted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ozmo_outbox_adopted_total", Help: "Deliveries handed over while their first attempts were under way.",
 		}),
+		parked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ozmo_outbox_parked_total", Help: "Attempts still under way when their tenant was handed over.",
+		}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_outbox_attempts_total", Help: "Attempts from the outbox by how they ended.",
 		}, []string{"outcome"}),
 	}
-	reg.MustRegister(m.waiting, m.dead, m.adopted, m.attempts)
+	reg.MustRegister(m.waiting, m.dead, m.adopted, m.parked, m.attempts)
 	return m
 }

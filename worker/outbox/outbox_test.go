@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is the real state with a scripted receiver.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	state *fsm.State
 	epoch uint64
 
@@ -52,12 +52,12 @@ func newRig(t *testing.T) *rig {
 	r.answer = func(*notify.Notification) (notify.Result, error) {
 		return notify.Result{Status: 503}, errors.New("busy")
 	}
-	r.configure("acme", 0, "hook")
-	epoch, err := r.apply(&fsm.PutCohort{ID: "c", Node: "n"})
+	epoch, err := r.apply(&fsm.RegisterNode{Name: "c", Server: "c@1", Address: "c:7000", Version: "1", Roles: fsm.AllRoles})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.epoch = epoch.(uint64) //nolint:forcetypeassert // what PutCohort answers
+	r.epoch = epoch.(uint64) //nolint:forcetypeassert // what RegisterNode answers
+	r.configure("acme", 0, "hook")
 	return r
 }
 
@@ -85,11 +85,27 @@ func (r *rig) configure(tenant string, version uint64, triggers ...string) {
 	}
 	for _, c := range []fsm.Command{
 		&fsm.PutBlobs{Blobs: p.Blobs, At: 1},
-		&fsm.SetTenantVersion{Tenant: tenant, Expect: version, Manifest: p.Manifest, Cohort: "c"},
+		&fsm.SetTenantVersion{Tenant: tenant, Expect: version, Manifest: p.Manifest},
 	} {
 		if _, err := r.apply(c); err != nil {
 			r.t.Fatal(err)
 		}
+	}
+	if version == 0 {
+		r.move(tenant, "c", false)
+	}
+}
+
+// move assigns a tenant to a node.
+func (r *rig) move(tenant, to string, force bool) {
+	r.t.Helper()
+	t, ok := r.state.View().Tenant(tenant)
+	if !ok {
+		r.t.Fatalf("no tenant %s", tenant)
+	}
+	taken, err := r.apply(&fsm.Move{Moves: []fsm.Moved{{Tenant: tenant, Cohort: t.Cohort, To: to, Reason: fsm.ReasonManual}}, Force: force, At: 1})
+	if err != nil || taken != 1 {
+		r.t.Fatalf("%v tenants moved, error %v", taken, err)
 	}
 }
 
@@ -201,10 +217,14 @@ func (r *rig) handOver(trigger string, numbers ...int) {
 }
 
 // start runs an outbox; end stops it and waits.
-func (r *rig) start() (_ *Outbox, end func()) {
-	o := New(Options{
-		Log: r, Sender: r, Triggers: store.NewTriggers(plain{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-	})
+func (r *rig) start(change ...func(*Options)) (_ *Outbox, end func()) {
+	opts := Options{
+		Node: "c", Log: r, Sender: r, Triggers: store.NewTriggers(plain{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	}
+	for _, c := range change {
+		c(&opts)
+	}
+	o := New(opts)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- o.Run(ctx) }()
@@ -397,13 +417,19 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// adopted are first attempts that end within an hour.
+func adopted(n int, done <-chan Attempt) Adopted {
+	until := time.Now().Add(time.Hour)
+	return Adopted{Key: keyOf(n), Tenant: "acme", Deadline: func() time.Time { return until }, Done: done}
+}
+
 func TestAdopt(t *testing.T) {
 	t.Run("accepted", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t)
 			o, end := r.start()
 			done := make(chan Attempt, 1)
-			committed := o.Adopt(keyOf(1), done)
+			committed := o.Adopt(adopted(1, done))
 			r.handOver("hook", 1)
 			committed(true)
 			pass(time.Hour)
@@ -423,7 +449,7 @@ func TestAdopt(t *testing.T) {
 			r := newRig(t)
 			o, end := r.start()
 			done := make(chan Attempt, 1)
-			committed := o.Adopt(keyOf(1), done)
+			committed := o.Adopt(adopted(1, done))
 			r.handOver("hook", 1)
 			committed(true)
 			pass(time.Hour)
@@ -441,7 +467,7 @@ func TestAdopt(t *testing.T) {
 			r := newRig(t)
 			o, end := r.start()
 			done := make(chan Attempt, 1)
-			committed := o.Adopt(keyOf(1), done)
+			committed := o.Adopt(adopted(1, done))
 			r.handOver("hook", 1)
 			committed(true)
 			done <- Attempt{Result: notify.Result{Permanent: true}, Err: errors.New("no")}
@@ -457,7 +483,7 @@ func TestAdopt(t *testing.T) {
 			r := newRig(t)
 			r.answer = func(*notify.Notification) (notify.Result, error) { return notify.Result{}, nil }
 			o, end := r.start()
-			o.Adopt(keyOf(1), make(chan Attempt))(false)
+			o.Adopt(adopted(1, make(chan Attempt)))(false)
 			r.handOver("hook", 1) // by another command
 			pass(5 * time.Second)
 			if len(r.tries()) != 1 || r.state.View().OutboxLen() != 0 {
@@ -472,7 +498,7 @@ func TestAdopt(t *testing.T) {
 			r.answer = func(*notify.Notification) (notify.Result, error) { return notify.Result{}, nil }
 			o, end := r.start()
 			done := make(chan Attempt, 1)
-			committed := o.Adopt(keyOf(1), done)
+			committed := o.Adopt(adopted(1, done))
 			r.handOver("hook", 1)
 			committed(true)
 			pass(2 * time.Second)
@@ -495,7 +521,7 @@ func TestSettlesInBatches(t *testing.T) {
 		o, end := r.start()
 		for n := range 600 {
 			done := make(chan Attempt, 1)
-			o.Adopt(keyOf(n), done)(true)
+			o.Adopt(adopted(n, done))(true)
 			done <- Attempt{Result: notify.Result{Status: 200}}
 		}
 		pass(time.Minute)
@@ -599,11 +625,11 @@ func TestTenantIsDeleted(t *testing.T) {
 		if len(r.tries()) != 3 || len(r.dead()) != 3 {
 			t.Errorf("%d attempts, %d dead letters; want 3, 3", len(r.tries()), len(r.dead()))
 		}
-		o.mu.Lock()
-		if len(o.due) != 0 || len(o.busy) != 0 {
-			t.Errorf("still remembered: due %v, busy %v", o.due, o.busy)
+		o.tries.mu.Lock()
+		if len(o.tries.all) != 0 {
+			t.Errorf("still remembered: %v", o.tries.all)
 		}
-		o.mu.Unlock()
+		o.tries.mu.Unlock()
 		end()
 	})
 }

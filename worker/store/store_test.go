@@ -164,7 +164,7 @@ func commit(t *testing.T, tenants map[string]*store.Packed) *fsm.View {
 	}
 	for id, p := range tenants {
 		apply(&fsm.PutBlobs{Blobs: p.Blobs, At: 1})
-		apply(&fsm.SetTenantVersion{Tenant: id, Manifest: p.Manifest, Cohort: "c", At: 1})
+		apply(&fsm.SetTenantVersion{Tenant: id, Manifest: p.Manifest, At: 1})
 	}
 	return s.View()
 }

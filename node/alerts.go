@@ -1,0 +1,116 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/consensus"
+)
+
+// What was fired is in the journal of the node that fired it: who wants to know
+// all asks all.
+
+// alertsAnswer is what a node's journal has of a network for a tenant.
+type alertsAnswer struct {
+	Alerts []api.Fired `json:"alerts"`
+	Gone   uint64      `json:"gone,omitempty"` // height up to which it has lost some
+}
+
+func (n *Node) serveAlerts(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	from, errFrom := strconv.ParseUint(q.Get("from"), 10, 64)
+	to, errTo := strconv.ParseUint(q.Get("to"), 10, 64)
+	if errFrom != nil || errTo != nil {
+		fail(w, fmt.Errorf("%w: from and to must be heights", api.ErrBadRequest))
+		return
+	}
+	answer, err := n.journalled(q.Get("tenant"), q.Get("network"), from, to)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, answer)
+}
+
+func (n *Node) journalled(tenant, network string, from, to uint64) (alertsAnswer, error) {
+	var out alertsAnswer
+	out.Gone, _ = n.journal.GoneUpTo(tenant, network)
+	for a, err := range n.journal.Alerts(tenant, network, from, to) {
+		if err != nil {
+			return out, err
+		}
+		out.Alerts = append(out.Alerts, api.Fired{ID: a.ID, Monitor: a.MonitorName, Block: a.Block, Tx: a.Tx, Version: a.Version})
+	}
+	return out, nil
+}
+
+// gatherPatience is how long the other nodes may take to look into their journals.
+const gatherPatience = 30 * time.Second
+
+// gatherAlerts asks every node's journal. silent are the nodes that could not be
+// asked: what they have fired may be missing.
+func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, to uint64) (byHeight map[uint64][]api.Fired, gone uint64, silent []string) {
+	ctx, cancel := context.WithTimeout(ctx, gatherPatience)
+	defer cancel()
+	query := url.Values{
+		"tenant": {tenant}, "network": {network},
+		"from": {strconv.FormatUint(from, 10)}, "to": {strconv.FormatUint(to, 10)},
+	}
+	var mu sync.Mutex
+	byHeight = map[uint64][]api.Fired{}
+	take := func(a alertsAnswer) {
+		mu.Lock()
+		defer mu.Unlock()
+		gone = max(gone, a.Gone)
+		for _, f := range a.Alerts {
+			byHeight[f.Block.Height] = append(byHeight[f.Block.Height], f)
+		}
+	}
+	var all sync.WaitGroup
+	for node := range n.state.View().Nodes() {
+		all.Go(func() {
+			var answer alertsAnswer
+			var err error
+			if node.Name == n.opts.Name {
+				answer, err = n.journalled(tenant, network, from, to)
+			} else {
+				address := n.addressOf(consensus.Server{ID: node.Server, Address: node.Address})
+				err = n.call(ctx, address, http.MethodGet, "/rpc/alerts", query, nil, &answer)
+			}
+			if err == nil {
+				take(answer)
+				return
+			}
+			n.log.Warn("a node's journal could not be asked", "name", node.Name, "error", err)
+			mu.Lock()
+			defer mu.Unlock()
+			silent = append(silent, node.Name)
+		})
+	}
+	all.Wait()
+	return byHeight, gone, silent
+}
+
+// toHolder has the node answer that watches the network asked about; that node
+// itself goes on.
+func (n *Node) toHolder(w http.ResponseWriter, r *http.Request) (passed bool) {
+	q := r.URL.Query()
+	v := n.state.View()
+	_, network, err := tenantOn(v, q.Get("tenant"), q.Get("network"))
+	if err != nil || network.Lease.Holder == n.opts.Name || r.Header.Get(hopHeader) != "" {
+		return false
+	}
+	holder, ok := v.Node(network.Lease.Holder)
+	if !ok {
+		api.Refuse(w, fmt.Errorf("%w: nobody watches network %s at the moment", api.ErrUnavailable, network.Key))
+		return true
+	}
+	n.pass(w, r, n.addressOf(consensus.Server{ID: holder.Server, Address: holder.Address}))
+	return true
+}

@@ -1,0 +1,275 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/mux"
+	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/node/secrets"
+)
+
+// enrolment is what a new node asks with its token. Its private key stays with it.
+type enrolment struct {
+	Node    string `json:"node"`
+	Token   string `json:"token"`
+	Request []byte `json:"request,omitempty"` // for a certificate, PEM; none: it has one
+}
+
+// enrolled is what it gets: everything that makes it a node of the cluster.
+type enrolled struct {
+	Cluster    string            `json:"cluster"`
+	Insecure   bool              `json:"insecure,omitempty"`
+	CA         []byte            `json:"ca,omitempty"`
+	Cert       []byte            `json:"cert,omitempty"`
+	GossipKeys [][]byte          `json:"gossip_keys,omitempty"`
+	SealingKey []byte            `json:"sealing_key"`
+	Peers      map[string]string `json:"peers"`
+}
+
+const (
+	// maxEnrolment bounds what an unknown peer may send, enrolTimeout how long it
+	// may take.
+	maxEnrolment = 64 << 10
+	enrolTimeout = 30 * time.Second
+)
+
+// serveEnrolment answers on streams that need no certificate: nothing else is
+// reachable there.
+func (n *Node) serveEnrolment(l net.Listener) {
+	routes := http.NewServeMux()
+	routes.HandleFunc("POST /enrol", func(w http.ResponseWriter, r *http.Request) {
+		var e enrolment
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxEnrolment)).Decode(&e); err != nil {
+			fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), enrolTimeout)
+		defer cancel()
+		answer, err := n.enrol(ctx, e)
+		if err != nil {
+			n.log.Warn("a node was not let in", "name", e.Node, "address", r.RemoteAddr, "error", err)
+			fail(w, err)
+			return
+		}
+		n.log.Info("a node was let in", "name", e.Node, "address", r.RemoteAddr)
+		reply(w, answer)
+	})
+	n.serve(l, &http.Server{
+		Handler: routes, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: enrolTimeout, WriteTimeout: 2 * enrolTimeout,
+		MaxHeaderBytes: 8 << 10,
+	})
+}
+
+// enrol lets a node in that has a token.
+func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
+	group := n.groupNow()
+	if group == nil {
+		return nil, errNotMember
+	}
+	if !nodeName.MatchString(e.Node) {
+		return nil, fmt.Errorf("%w: node name %q", api.ErrBadRequest, e.Node)
+	}
+	token, err := pki.ParseToken(e.Token)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
+	}
+	if err := group.Barrier(ctx); err != nil {
+		return nil, err
+	}
+	v := n.state.View()
+	if err := n.nameFree(v, e.Node, ""); err != nil {
+		return nil, err
+	}
+	c := v.Cluster()
+	answer := &enrolled{Cluster: c.Name, Insecure: n.opts.Insecure, CA: c.CA, Peers: map[string]string{}}
+	if answer.GossipKeys, err = openKeys(c, n.keeper); err != nil {
+		return nil, err
+	}
+	key, err := secrets.LoadKey(n.opts.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	answer.SealingKey = key[:]
+	for peer := range v.Nodes() {
+		answer.Peers[peer.Name] = peer.Address
+	}
+	if len(e.Request) > 0 {
+		if answer.Cert, err = n.certify(c, e); err != nil {
+			return nil, err
+		}
+	}
+	// Last, so that what fails before leaves the token usable.
+	_, err = group.Propose(ctx, &fsm.UseToken{ID: token.ID, Hash: token.Hash(), Node: e.Node, At: time.Now().UnixMilli()})
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// certify issues the certificate of a new node.
+func (n *Node) certify(c fsm.Cluster, e enrolment) ([]byte, error) {
+	ca, err := authority(c, n.keeper)
+	if err != nil {
+		return nil, err
+	}
+	_, public, err := pki.ParseRequest(e.Request)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
+	}
+	return ca.Issue(pki.Grant{Cluster: c.Name, Name: e.Node, Role: pki.RoleNode, Key: public})
+}
+
+// nameFree refuses a name that a living node has. A node that comes back with
+// an empty disk takes its name over.
+func (n *Node) nameFree(v *fsm.View, name, server string) error {
+	node, ok := v.Node(name)
+	if !ok || node.Server == server {
+		return nil
+	}
+	for _, m := range n.gossip.Members() {
+		if m.Name == name && m.Server == node.Server && m.State == gossipAlive {
+			return fmt.Errorf("%w: a node named %q is running at %s: give the new one another name with --node, or stop that one first", fsm.ErrConflict, name, node.Address)
+		}
+	}
+	return nil
+}
+
+// Join makes this node, which waits for it, part of a cluster. It returns once
+// the node is in the Raft group and has caught up.
+func (n *Node) Join(ctx context.Context, j api.Join, step func(string)) (*api.Joined, error) {
+	if n.groupNow() != nil || n.isMember.Load() {
+		return nil, fmt.Errorf("%w: this node belongs to cluster %q already: to move it, stop it and start it with an empty data directory", fsm.ErrConflict, n.clusterName())
+	}
+	if err := checkAddress("address", j.Address); err != nil {
+		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
+	}
+	token, err := pki.ParseToken(j.Token)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
+	}
+	if !n.joining.TryLock() {
+		return nil, fmt.Errorf("%w: this node is joining a cluster already", fsm.ErrConflict)
+	}
+	defer n.joining.Unlock()
+	step("enrolling at " + j.Address)
+	m, err := n.askEnrolment(ctx, token, j.Address)
+	if err != nil {
+		return nil, err
+	}
+	step(fmt.Sprintf("let in to cluster %q; starting", m.Cluster))
+	select {
+	case n.joined <- m:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	return n.awaitJoined(ctx, step)
+}
+
+// askEnrolment gets certificate and keys and puts them into the data directory.
+func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string) (*membership, error) {
+	e := enrolment{Node: n.opts.Name, Token: token.Reveal()}
+	var key crypto.Signer
+	if !n.opts.Insecure && n.opts.TLSCert == "" {
+		var err error
+		if key, err = pki.NewKey(); err != nil {
+			return nil, err
+		}
+		if e.Request, err = pki.NewRequest(n.opts.Name, key); err != nil {
+			return nil, err
+		}
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return mux.DialEnrol(ctx, n.opts.Network.Dial, address, token.Fingerprint)
+		},
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/enrol", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("enrol at %s: %w", address, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		var e remoteError
+		if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxErrorBody)).Decode(&e); err != nil || e.Detail == "" {
+			return nil, fmt.Errorf("enrol at %s: it answered %s: is this the cluster port?", address, resp.Status)
+		}
+		return nil, fmt.Errorf("%s does not let this node in: %s", address, e.Detail)
+	}
+	var got enrolled
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxEnrolment*16)).Decode(&got); err != nil {
+		return nil, fmt.Errorf("enrol at %s: %w", address, err)
+	}
+	return n.keepEnrolment(&got, key)
+}
+
+func (n *Node) keepEnrolment(got *enrolled, key crypto.Signer) (*membership, error) {
+	m := &membership{Cluster: got.Cluster, Insecure: got.Insecure, Peers: got.Peers, Keys: got.GossipKeys, dir: n.opts.DataDir}
+	if got.Insecure != n.opts.Insecure {
+		return nil, errors.New("the cluster and this node do not agree on --insecure: start both with it, or neither")
+	}
+	if len(got.SealingKey) != secrets.KeySize {
+		return nil, errors.New("the cluster has sent no sealing key")
+	}
+	if err := secrets.SaveKey(m.dir, secrets.Key(got.SealingKey)); err != nil {
+		return nil, err
+	}
+	if key != nil {
+		keyPEM, err := pki.EncodeKey(key)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.saveCertificates(got.CA, got.Cert, keyPEM, nil); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.write()
+}
+
+// awaitJoined waits until Start is done.
+func (n *Node) awaitJoined(ctx context.Context, step func(string)) (*api.Joined, error) {
+	step("waiting to be part of the Raft group and to catch up")
+	select {
+	case <-n.ready:
+	case err := <-n.fatal:
+		n.die(err)
+		return nil, err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("not in the Raft group yet: %w; the node goes on trying, see `ozmo status`", context.Cause(ctx))
+	}
+	out := &api.Joined{Cluster: n.clusterName(), Node: n.opts.Name, Raft: api.RaftNone, Index: n.group.Applied()}
+	peers, err := n.group.Peers()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range peers {
+		if p.ID == serverID(n.opts.Name, n.instance) {
+			out.Raft = api.RaftNonvoter
+			if p.Voter {
+				out.Raft = api.RaftVoter
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,500 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/gossip"
+	"github.com/ozmo-dev/ozmo/node/mux"
+	"github.com/ozmo-dev/ozmo/node/secrets"
+)
+
+const gossipAlive = gossip.Alive
+
+// enter opens the cluster port and takes up this node's part in the cluster.
+func (n *Node) enter(ctx context.Context) error {
+	key, err := secrets.LoadKey(n.opts.DataDir)
+	if err != nil {
+		return err
+	}
+	n.keeper = secrets.New(key)
+	if err := n.openCache(); err != nil {
+		return err
+	}
+	packets, err := n.openMux()
+	if err != nil {
+		return err
+	}
+	n.peers = rpcTransport(n.mux)
+	n.clean.push(func() error { n.peers.CloseIdleConnections(); return nil })
+	n.serveRPC(n.mux.Listener(mux.RPC), n.rpcHandler())
+	n.serveEnrolment(n.mux.Listener(mux.Enrol))
+
+	dir := filepath.Join(n.opts.DataDir, "raft")
+	has, err := consensus.HasState(dir)
+	if n.opts.Stores != nil {
+		has, err = false, nil // Bootstrap tells
+	}
+	if err != nil {
+		return err
+	}
+	together := false
+	if len(n.opts.Founders) > 0 && !has {
+		if together, err = n.foundTogether(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.instantiate(); err != nil {
+		return err
+	}
+	if err := n.openGossip(packets); err != nil {
+		return err
+	}
+	if err := n.openGroup(dir); err != nil {
+		return err
+	}
+	n.contact = newContact(n.ttl(), n.group.Applied)
+	n.entered.Store(true)
+	switch {
+	case has:
+		return nil
+	case together:
+		err = n.group.Bootstrap(n.founderServers())
+	case n.opts.Bootstrap && len(n.opts.Founders) == 0:
+		err = n.group.Bootstrap([]consensus.Server{{ID: serverID(n.opts.Name, n.instance), Address: n.address}})
+	}
+	if errors.Is(err, consensus.ErrBootstrapped) {
+		return nil
+	}
+	return err
+}
+
+// openMux opens the cluster port.
+func (n *Node) openMux() (net.PacketConn, error) {
+	listener, packets, err := listenCluster(n.opts.Network, n.opts.ClusterListen)
+	if err != nil {
+		return nil, err
+	}
+	n.clean.push(func() error { return ignoreClosed(packets.Close()) })
+	if n.address, err = advertised(n.opts.Advertise, listener.Addr()); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	o := mux.Options{Listener: listener, Cluster: n.membership.Cluster, Dial: n.opts.Network.Dial, Logger: n.log, Registerer: n.opts.Registry}
+	if !n.membership.Insecure {
+		if n.credentials, err = n.membership.credentials(&n.opts); err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+		o.Server, o.Client = n.credentials.ServerConfig(), n.credentials.ClientConfig()
+	}
+	if n.mux, err = mux.New(o); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := n.mux.Serve(); err != nil && !errors.Is(err, net.ErrClosed) {
+			n.die(fmt.Errorf("cluster port: %w", err))
+		}
+	}()
+	n.clean.push(func() error {
+		err := n.mux.Close()
+		<-served
+		return ignoreClosed(err)
+	})
+	return packets, nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (n *Node) openGroup(dir string) (err error) {
+	n.group, err = consensus.Open(consensus.Options{
+		Dir: dir, Server: serverID(n.opts.Name, n.instance), Address: n.address, State: n.state, Logger: n.log,
+		Registerer: n.opts.Registry, Multiplier: n.opts.RaftMultiplier, Fatal: n.die, Stores: n.opts.Stores,
+		Layer: raftLayer{n.mux.Listener(mux.Raft), n.mux}, Locate: n.locate, Forward: n.forward, ReadIndex: n.readIndex, Gate: n.gate,
+	})
+	if err != nil {
+		return err
+	}
+	n.clean.push(n.group.Close)
+	return nil
+}
+
+// raftLayer carries Raft over the cluster port.
+type raftLayer struct {
+	net.Listener
+	mux *mux.Mux
+}
+
+// Dial connects to another node's Raft.
+func (l raftLayer) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return l.mux.Dial(ctx, mux.Raft, address)
+}
+
+// gossipStreams carries gossip's streams over the cluster port.
+type gossipStreams struct {
+	listener net.Listener
+	mux      *mux.Mux
+}
+
+// Listener accepts gossip's streams.
+func (s gossipStreams) Listener() net.Listener { return s.listener }
+
+// Dial connects to another node's gossip.
+func (s gossipStreams) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return s.mux.Dial(ctx, mux.Gossip, address)
+}
+
+func (n *Node) openGossip(packets net.PacketConn) (err error) {
+	_, highest := fsm.CommandRange()
+	n.gossip, err = gossip.New(gossip.Options{
+		Name: n.opts.Name, Cluster: n.membership.Cluster, Advertise: n.address,
+		Meta: gossip.Meta{
+			Server: serverID(n.opts.Name, n.instance), Version: n.opts.Version, Commands: uint8(highest),
+			Roles: uint8(n.opts.roles), HTTP: n.opts.Listen,
+		},
+		Streams: gossipStreams{n.mux.Listener(mux.Gossip), n.mux}, Packets: packets, Keys: n.membership.Keys,
+		Profile: n.opts.Profile, Multiplier: n.opts.RaftMultiplier, Known: n.knownPeers, Logger: n.log, Registerer: n.opts.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.clean.push(n.gossip.Close)
+	// The loop that looks for missing peers comes later; who starts wants to be
+	// seen at once.
+	n.loops.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if known := n.knownPeers(); len(known) > 0 {
+			_ = n.gossip.Join(ctx, known) // those that are not there yet join in turn
+		}
+	})
+	return nil
+}
+
+// knownPeers are the addresses where other nodes should be.
+func (n *Node) knownPeers() []string {
+	var out []string
+	for node := range n.state.View().Nodes() {
+		if node.Name != n.opts.Name {
+			out = append(out, node.Address)
+		}
+	}
+	for name, address := range n.membership.Peers {
+		if name != n.opts.Name {
+			out = append(out, address)
+		}
+	}
+	for _, address := range n.opts.Join {
+		if address != n.address {
+			out = append(out, address)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// locate is where a server is now, as gossip, or else the state, knows.
+func (n *Node) locate(server string) (string, bool) {
+	if n.gossip != nil {
+		for _, m := range n.gossip.Members() {
+			if m.Server == server && m.Address != "" {
+				return m.Address, true
+			}
+		}
+	}
+	if node, ok := n.state.View().Node(nameOf(server)); ok && node.Server == server {
+		return node.Address, true
+	}
+	return "", false
+}
+
+// gate refuses commands that some living node would not understand.
+func (n *Node) gate(t fsm.Type) error {
+	if n.restoring.Load() {
+		return errRestoring
+	}
+	if t&fsm.Ignorable != 0 {
+		return nil
+	}
+	for _, m := range n.gossip.Members() {
+		if m.State == gossip.Alive && m.Commands < uint8(t) {
+			return fmt.Errorf("node %q (version %s) does not know this command yet: upgrade it first", m.Name, m.Version)
+		}
+	}
+	return nil
+}
+
+// registration is what a node says of itself to be registered.
+type registration struct {
+	fsm.RegisterNode
+	SealingKey string // its id
+}
+
+// registerPause is how long a node waits before it asks again to be registered.
+const registerPause = 200 * time.Millisecond
+
+// register makes this run of the node known, and returns when the node is in the
+// Raft group and has applied its own registration.
+func (n *Node) register(ctx context.Context) error {
+	c := registration{SealingKey: n.keeper.ID(), RegisterNode: fsm.RegisterNode{
+		Name: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Address: n.address, Version: n.opts.Version,
+		Roles: n.opts.roles, Weight: n.opts.Weight,
+	}}
+	said := ""
+	for {
+		boot, err := n.askRegistration(ctx, c)
+		if err == nil {
+			n.boot.Store(boot)
+			break
+		}
+		if errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrRemoved) {
+			return err
+		}
+		if text := err.Error(); text != said {
+			said = text
+			n.log.Info("not registered yet", "reason", text)
+		}
+		if err := n.pause(ctx, registerPause); err != nil {
+			return err
+		}
+	}
+	for n.group.Applied() < n.boot.Load() {
+		if err := n.pause(ctx, recheck); err != nil {
+			return err
+		}
+	}
+	n.begun.Store(true)
+	return nil
+}
+
+// pause waits a while, with some jitter, unless the node has to end.
+func (n *Node) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case err := <-n.fatal:
+		n.die(err)
+		return err
+	case <-time.After(d + time.Duration(rand.Int64N(int64(d)/2+1))):
+		return nil
+	}
+}
+
+// askRegistration has the leader register this node; while it is not known
+// here who that is, any node may pass the question on.
+func (n *Node) askRegistration(ctx context.Context, c registration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if leads, _ := n.group.Leads(); leads {
+		return n.acceptRegistration(ctx, c)
+	}
+	body, err := json.Marshal(c)
+	if err != nil {
+		return 0, err
+	}
+	var addresses []string
+	if leader, ok := n.group.Leader(); ok {
+		addresses = append(addresses, n.addressOf(leader))
+	}
+	addresses = append(addresses, n.knownPeers()...)
+	failed := consensus.ErrNoLeader
+	for _, address := range addresses {
+		if address == n.address {
+			continue
+		}
+		var answer indexAnswer
+		err := n.call(ctx, address, http.MethodPost, "/rpc/register", nil, body, &answer)
+		if err == nil || errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrRemoved) {
+			return answer.Index, err
+		}
+		failed = err
+	}
+	return 0, failed
+}
+
+func (n *Node) serveRegister(w http.ResponseWriter, r *http.Request) {
+	if n.toLeader(w, r) {
+		return
+	}
+	var c registration
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&c); err != nil {
+		fail(w, err)
+		return
+	}
+	index, err := n.acceptRegistration(r.Context(), c)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, indexAnswer{index})
+}
+
+// acceptRegistration registers a node, on the leader.
+func (n *Node) acceptRegistration(ctx context.Context, c registration) (uint64, error) {
+	if c.SealingKey != n.keeper.ID() {
+		return 0, fmt.Errorf("%w: node %q has sealing key %s, the cluster has %s: it could open no secret; give it the cluster's, by joining with a token or with its bundle",
+			fsm.ErrConflict, c.Name, c.SealingKey, n.keeper.ID())
+	}
+	v := n.state.View()
+	if old, ok := v.Node(c.Name); ok && old.Server != c.Server {
+		known, _ := n.contacts.all()
+		if h, ok := known[c.Name]; ok && h.Server == old.Server && time.Since(h.at) < n.ttl() {
+			return 0, fmt.Errorf("%w: a node named %q is running at %s: give this one another name with --node, or stop that one first", fsm.ErrConflict, c.Name, old.Address)
+		}
+	}
+	boot, err := n.group.Propose(ctx, &c.RegisterNode)
+	if err != nil {
+		return 0, err
+	}
+	return boot.(uint64), nil
+}
+
+// beat sends heartbeats to the leader for as long as the node runs.
+func (n *Node) beat(ctx context.Context) {
+	ticker := time.NewTicker(n.ttl() / 5)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		leader, ok := n.group.Leader()
+		if !ok || n.boot.Load() == 0 {
+			continue
+		}
+		n.beatOnce(ctx, leader)
+	}
+}
+
+func (n *Node) beatOnce(ctx context.Context, leader consensus.Server) {
+	ctx, cancel := context.WithTimeout(ctx, n.ttl()/2)
+	defer cancel()
+	h := n.heartbeat()
+	sent := time.Now()
+	var answer heartbeatAnswer
+	var err error
+	if leader.ID == serverID(n.opts.Name, n.instance) {
+		answer, err = n.acceptHeartbeat(h)
+	} else {
+		var body []byte
+		if body, err = json.Marshal(h); err == nil {
+			err = n.call(ctx, n.addressOf(leader), http.MethodPost, "/rpc/heartbeat", nil, body, &answer)
+		}
+	}
+	switch {
+	case errors.Is(err, errSuperseded), errors.Is(err, fsm.ErrRemoved):
+		n.die(err)
+	case err == nil:
+		n.contact.note(sent, answer.Commit)
+	}
+}
+
+func (n *Node) heartbeat() heartbeat {
+	_, highest := fsm.CommandRange()
+	h := heartbeat{
+		Node: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Boot: n.boot.Load(), Applied: n.group.Applied(),
+		Calls: n.watch.allCalls(), Commands: uint8(highest), Version: n.opts.Version, Keys: n.gossip.KeyIDs(),
+	}
+	if w := n.worker.Load(); w != nil {
+		h.Load = w.Load()
+	}
+	return h
+}
+
+func (n *Node) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
+	var h heartbeat
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxEntry)).Decode(&h); err != nil {
+		fail(w, err)
+		return
+	}
+	if n.groupNow() == nil {
+		fail(w, consensus.ErrNotLeader)
+		return
+	}
+	answer, err := n.acceptHeartbeat(h)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, answer)
+}
+
+// acceptHeartbeat answers while this node leads.
+func (n *Node) acceptHeartbeat(h heartbeat) (heartbeatAnswer, error) {
+	leads, _ := n.group.Leads()
+	if !leads {
+		return heartbeatAnswer{}, consensus.ErrNotLeader
+	}
+	switch node, ok := n.state.View().Node(h.Node); {
+	case !ok:
+		return heartbeatAnswer{}, fsm.ErrRemoved
+	case node.Boot > h.Boot:
+		return heartbeatAnswer{}, errSuperseded
+	}
+	commit := n.group.Committed()
+	n.contacts.note(h, commit, time.Now(), n.ttl())
+	return heartbeatAnswer{Commit: commit}, nil
+}
+
+// keepUp keeps what the data directory says of the cluster in line with the
+// state: the peers to look for after a restart, and the gossip keys.
+func (n *Node) keepUp(ctx context.Context) {
+	for {
+		leases, cluster := n.state.Changed(fsm.TopicLeases), n.state.Changed(fsm.TopicCluster)
+		if err := n.takeOverRecord(n.state.View()); err != nil {
+			n.log.Error("what the cluster says of itself could not be kept", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-leases:
+		case <-cluster:
+		}
+	}
+}
+
+func (n *Node) takeOverRecord(v *fsm.View) error {
+	next := *n.membership
+	next.Peers = map[string]string{}
+	for node := range v.Nodes() {
+		next.Peers[node.Name] = node.Address
+	}
+	if len(next.Peers) == 0 {
+		return nil
+	}
+	keys, err := openKeys(v.Cluster(), n.keeper)
+	if err != nil {
+		return err
+	}
+	if len(keys) > 0 {
+		next.Keys = keys
+	}
+	if err := n.gossip.SetKeys(next.Keys); err != nil {
+		return err
+	}
+	if n.kept != nil && reflect.DeepEqual(*n.kept, next) {
+		return nil
+	}
+	if err := next.write(); err != nil {
+		return err
+	}
+	n.kept = &next
+	return nil
+}

@@ -1,0 +1,211 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/node/consensus"
+)
+
+// Nodes that found a cluster together must all begin with the same Raft
+// configuration, and none of them may do so twice: a node that lost its disk
+// would vote again. So each puts a pledge into its data directory (its identity,
+// with the instance that founders have) before it tells the others that it is
+// new, and begins only once all have told it so. A node without a pledge that
+// finds the cluster begun, or itself pledged already, comes as another instance.
+
+// foundingState is how far a node is with it.
+type foundingState string
+
+const (
+	foundingNew foundingState = "new"   // pledged
+	foundingSet foundingState = "set"   // has the first configuration
+	foundingEnd foundingState = "begun" // the cluster has had a leader
+)
+
+// foundingAnswer is what founders tell each other.
+type foundingAnswer struct {
+	Node     string        `json:"node"`
+	Cluster  string        `json:"cluster"`
+	State    foundingState `json:"state"`
+	Founders []string      `json:"founders,omitempty"` // sorted; empty: started without such a list
+	Pledged  []string      `json:"pledged,omitempty"`  // whose pledges this process has seen
+}
+
+// founders is what this node knows of a founding.
+type founders struct {
+	mu      sync.Mutex
+	pledged map[string]bool
+}
+
+func (f *founders) note(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pledged == nil {
+		f.pledged = map[string]bool{}
+	}
+	f.pledged[name] = true
+}
+
+func (f *founders) list() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for name := range f.pledged {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (n *Node) serveFounding(w http.ResponseWriter, _ *http.Request) {
+	state := foundingNew
+	switch {
+	case n.state.View().Index() > 0 || n.begun.Load():
+		state = foundingEnd
+	case n.groupNow() != nil:
+		state = foundingSet
+	}
+	a := foundingAnswer{Node: n.opts.Name, Cluster: n.clusterName(), State: state, Pledged: n.founders.list()}
+	if n.pledged.Load() {
+		a.Founders = n.opts.Founders
+	}
+	reply(w, a)
+}
+
+// foundingPause is how often founders ask each other.
+const foundingPause = 200 * time.Millisecond
+
+// findTogether waits for the other founders and tells whether this node begins
+// with them; otherwise it comes later, as another instance. address of a founder
+// gives where it is.
+func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
+	if !slices.Contains(n.opts.Founders, n.opts.Name) {
+		return false, nil
+	}
+	id, err := n.opts.readIdentity()
+	if err != nil {
+		return false, err
+	}
+	pledged := id.Instance == founding
+	n.pledged.Store(pledged)
+	if id.Instance != "" && !pledged {
+		return false, nil
+	}
+	said := ""
+	for {
+		answers, missing, err := n.askFounders(ctx)
+		if err != nil {
+			return false, err
+		}
+		begun := slices.ContainsFunc(answers, func(a foundingAnswer) bool { return a.State == foundingEnd })
+		known := slices.ContainsFunc(answers, func(a foundingAnswer) bool { return slices.Contains(a.Pledged, n.opts.Name) })
+		switch {
+		case pledged && (begun || len(missing) == 0):
+			return true, nil
+		case !pledged && begun:
+			return false, nil
+		case !pledged && known:
+			// It has pledged and lost its disk since: it waits until the others have
+			// begun, which they can without it.
+		case !pledged:
+			if err := n.opts.writeIdentity(identity{Name: n.opts.Name, Instance: founding}); err != nil {
+				return false, err
+			}
+			pledged = true
+			n.pledged.Store(true)
+			continue
+		}
+		if text := strings.Join(missing, ", "); text != said {
+			said = text
+			n.log.Info("waiting for the other founders of the cluster", "missing", text)
+		}
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-time.After(foundingPause):
+		}
+	}
+}
+
+// askFounders asks all others; missing are those that did not answer, or have
+// not pledged.
+func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, missing []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for _, name := range n.opts.Founders {
+		if name == n.opts.Name {
+			continue
+		}
+		address, ok := n.membership.Peers[name]
+		if !ok {
+			return nil, nil, fmt.Errorf("--bootstrap names %q, whose address is not known: the bundle has %s", name, strings.Join(slices.Sorted(maps.Keys(n.membership.Peers)), ", "))
+		}
+		var a foundingAnswer
+		if err := n.call(ctx, address, http.MethodGet, "/rpc/founding", nil, nil, &a); err != nil {
+			missing = append(missing, name)
+			continue
+		}
+		if err := n.checkFounder(name, a); err != nil {
+			return nil, nil, err
+		}
+		if a.State == foundingNew && len(a.Founders) == 0 {
+			missing = append(missing, name)
+			continue
+		}
+		n.founders.note(name)
+		answers = append(answers, a)
+	}
+	return answers, missing, nil
+}
+
+func (n *Node) checkFounder(name string, a foundingAnswer) error {
+	switch {
+	case a.Node != name:
+		return fmt.Errorf("at the address of node %q is node %q: the bundles' addresses are mixed up", name, a.Node)
+	case a.State != foundingEnd && len(a.Founders) > 0 && !slices.Equal(a.Founders, n.opts.Founders):
+		return fmt.Errorf("the --bootstrap lists differ: this node has %s, node %q has %s: give all founders the same list",
+			strings.Join(n.opts.Founders, ","), name, strings.Join(a.Founders, ","))
+	}
+	return nil
+}
+
+// instantiate makes the data directory an instance of the node, unless it is
+// one already.
+func (n *Node) instantiate() error {
+	id, err := n.opts.readIdentity()
+	if err != nil {
+		return err
+	}
+	if id.Instance == "" {
+		b := make([]byte, 4)
+		_, _ = rand.Read(b) // never fails
+		id = identity{Name: n.opts.Name, Instance: hex.EncodeToString(b)}
+		if err := n.opts.writeIdentity(id); err != nil {
+			return err
+		}
+	}
+	n.instance = id.Instance
+	return nil
+}
+
+// founderServers is the first Raft configuration of nodes that begin together.
+func (n *Node) founderServers() []consensus.Server {
+	out := make([]consensus.Server, len(n.opts.Founders))
+	for i, name := range n.opts.Founders {
+		address := n.membership.Peers[name]
+		if name == n.opts.Name && address == "" {
+			address = n.address
+		}
+		out[i] = consensus.Server{ID: serverID(name, founding), Address: address}
+	}
+	return out
+}

@@ -1,0 +1,237 @@
+package testcluster
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The bounds of virtual time that failures may cost.
+const (
+	leaseTTL     = time.Second // contact
+	gapKilled    = 2500 * time.Millisecond
+	gapSilent    = 3 * time.Second
+	gapLeader    = 3 * time.Second
+	gapStopped   = 300 * time.Millisecond
+	judgedWithin = 4 * time.Second
+)
+
+// failover lets something happen to a node while blocks come, and measures.
+func failover(t *testing.T, c *Cluster, m *Member, gap time.Duration, fault func()) {
+	t.Helper()
+	c.Traffic()
+	c.Sleep(3 * time.Second)
+	owned := c.Owned(c.View(), m.Name)
+	if len(owned) == 0 {
+		t.Fatalf("%s has no tenants to lose", m.Name)
+	}
+	at := time.Now()
+	fault()
+	c.Sleep(10 * time.Second)
+	worst := c.Gap("net", at)
+	judged := judgedAgain(t, c, owned, at)
+	t.Logf("gap %v, tenants judged again after %v", worst, judged)
+	if worst > gap {
+		t.Errorf("nothing was announced for %v, want at most %v", worst, gap)
+	}
+	if judged > judgedWithin {
+		t.Errorf("tenants were not judged for %v, want at most %v", judged, judgedWithin)
+	}
+}
+
+// judgedAgain is how long after a moment the last of some tenants heard of a
+// block that was not there before.
+func judgedAgain(t *testing.T, c *Cluster, tenants []string, at time.Time) time.Duration {
+	t.Helper()
+	s := c.chains["net"]
+	fresh := map[string]bool{}
+	for _, ref := range s.chain.Refs() {
+		s.mu.Lock()
+		if made, ok := s.made[ref.Hash]; ok && !made.Before(at) {
+			fresh[ref.Hash.String()] = true
+		}
+		s.mu.Unlock()
+	}
+	first := map[string]time.Time{}
+	for _, d := range c.Receiver.Deliveries() {
+		if _, ok := first[d.Tenant]; !ok && fresh[d.Block] {
+			first[d.Tenant] = d.At
+		}
+	}
+	var longest time.Duration
+	for _, tenant := range tenants {
+		if first[tenant].IsZero() {
+			t.Errorf("tenant %s is not judged any more", tenant)
+			continue
+		}
+		longest = max(longest, first[tenant].Sub(at))
+	}
+	return longest
+}
+
+func TestWatcherKilled(t *testing.T) {
+	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+		m := c.Follower("net")
+		c.MoveLease("net", m)
+		failover(t, c, m, gapKilled, m.Kill)
+		m.Restart()
+		m.AwaitReady()
+		t.Logf("%+v", c.Check())
+		c.AwaitVoters(3)
+	})
+}
+
+func TestLeaderKilled(t *testing.T) {
+	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+		m := c.Leader()
+		c.MoveLease("net", c.Follower("net"))
+		failover(t, c, m, gapLeader, m.Kill)
+		m.Restart()
+		t.Logf("%+v", c.Check())
+		c.AwaitVoters(3)
+	})
+}
+
+func TestLeaderThatWatchesKilled(t *testing.T) {
+	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+		m := c.Leader()
+		c.MoveLease("net", m)
+		failover(t, c, m, gapLeader, m.Kill)
+		m.Restart()
+		t.Logf("%+v", c.Check())
+	})
+}
+
+func TestWatcherPaused(t *testing.T) {
+	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+		m := c.Follower("net")
+		c.MoveLease("net", m)
+		failover(t, c, m, gapSilent, m.Pause) // for 10 s
+		m.Resume()
+		c.Eventually(10*time.Second, m.Contact)
+		t.Logf("%+v", c.Check())
+		c.wantLog("node="+m.Name, "watching ended")
+	})
+}
+
+// wantLog fails unless some line of the logs has all of these parts.
+func (c *Cluster) wantLog(parts ...string) {
+	c.t.Helper()
+	for line := range strings.Lines(c.log.String()) {
+		found := true
+		for _, part := range parts {
+			found = found && strings.Contains(line, part)
+		}
+		if found {
+			return
+		}
+	}
+	c.t.Errorf("no line of the log has %q", parts)
+}
+
+// The leader and the watcher are cut off from the others, but not from chain
+// and receivers: the most tempting way to do harm.
+func TestLeaderAndWatcherPartitioned(t *testing.T) {
+	run(t, Options{Nodes: 5, Voters: 5, Tenants: 10}, func(t *testing.T, c *Cluster) {
+		leader, watcher := c.Leader(), c.Follower("net")
+		c.MoveLease("net", watcher)
+		minority := []string{leader.Name, watcher.Name}
+		c.Traffic()
+		c.Sleep(3 * time.Second)
+		at := time.Now()
+		c.Partition(minority)
+		c.Sleep(leaseTTL + 100*time.Millisecond)
+		next := func(m *Member) uint64 {
+			n, _ := m.Node().View().Network("net")
+			return n.Next
+		}
+		before, epoch := next(watcher), c.seen.epoch("net")
+		c.Sleep(8 * time.Second)
+		if after := next(watcher); after != before {
+			t.Errorf("the minority went on announcing: position %d, then %d", before, after)
+		}
+		for _, m := range []*Member{leader, watcher} {
+			if m.Contact() == nil {
+				t.Errorf("%s thinks that it is in contact", m.Name)
+			}
+		}
+		healed := time.Now()
+		if sent := c.Receiver.From(minority, at.Add(leaseTTL+10*Delay), healed); len(sent) > 0 {
+			t.Errorf("the minority began %d sends without contact, the first %v after the partition: %+v", len(sent), sent[0].Begun.Sub(at), sent[0])
+		}
+		if gap := c.Gap("net", at); gap > gapLeader {
+			t.Errorf("nothing was announced for %v", gap)
+		}
+		c.Heal()
+		for _, m := range []*Member{leader, watcher} {
+			c.Eventually(10*time.Second, m.Contact)
+		}
+		if now := c.seen.epoch("net"); now <= epoch {
+			t.Errorf("the network has epoch %d, before the partition it had %d", now, epoch)
+		}
+		c.wantLog("node="+watcher.Name, "watching ended")
+		t.Logf("%+v", c.Check())
+	})
+}
+
+// A node that reaches receivers and chain, but no other node, begins no send.
+func TestNoSendWithoutContact(t *testing.T) {
+	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+		m := c.Follower("net")
+		c.Traffic()
+		c.Sleep(3 * time.Second)
+		owned := c.Owned(c.View(), m.Name)
+		at := time.Now()
+		c.Partition([]string{m.Name})
+		c.Sleep(8 * time.Second)
+		if sent := c.Receiver.From([]string{m.Name}, at.Add(leaseTTL+10*Delay), time.Now()); len(sent) > 0 {
+			t.Errorf("%d sends began without contact, the first %v after it was lost", len(sent), sent[0].Begun.Sub(at))
+		}
+		if judged := judgedAgain(t, c, owned, at); judged > judgedWithin {
+			t.Errorf("its tenants were judged again after %v", judged)
+		}
+		c.Heal()
+		c.Eventually(5*time.Second, m.Contact)
+		t.Logf("%+v", c.Check())
+	})
+}
+
+func TestStoppedNodeHandsOver(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		t.Run(fmt.Sprintf("leads=%v", leads), func(t *testing.T) {
+			run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+				m := c.Leader()
+				if !leads {
+					m = c.Follower("net")
+				}
+				c.MoveLease("net", m)
+				failover(t, c, m, gapStopped, m.Stop)
+				m.Restart()
+				m.AwaitReady()
+				c.CheckOnce()
+			})
+		})
+	}
+}
+
+// The node is killed after the receiver has taken what it sent, and before it
+// could record that: the other sends it once more, with the same key.
+func TestKilledBetweenSendingAndRecording(t *testing.T) {
+	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+		m := c.Follower("net")
+		c.Traffic()
+		c.Sleep(2 * time.Second)
+		release := c.Receiver.Hold()
+		c.Sleep(600 * time.Millisecond)
+		m.Kill()
+		release()
+		c.Sleep(5 * time.Second)
+		m.Restart()
+		r := c.Check()
+		t.Logf("%+v", r)
+		if r.Duplicates == 0 {
+			t.Error("nothing was sent again: the test tests nothing")
+		}
+	})
+}

@@ -1,0 +1,201 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+)
+
+// process judges steps side by side, delivers in order and records all of it
+// in one command; in more than one where a block keeps the others waiting. What
+// was delivered before a step failed, of that step as well, is recorded, so that
+// it is not delivered again each time the step is tried.
+func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
+	judging, stop := context.WithCancel(ctx)
+	results := make([]chan judged, len(steps))
+	for i := range steps {
+		results[i] = make(chan judged, 1)
+	}
+	var judges errgroup.Group
+	judges.SetLimit(parallelBlocks)
+	begun := make(chan struct{})
+	go func() {
+		defer close(begun)
+		for i := range steps {
+			judges.Go(func() error {
+				results[i] <- p.judgeStep(judging, b, &steps[i])
+				return nil
+			})
+		}
+	}()
+	var apart sync.WaitGroup
+	defer func() { // nothing reads the book any more when the next batch changes it
+		stop()
+		<-begun
+		_ = judges.Wait() // never fails: errors are among the results
+		apart.Wait()
+	}()
+	r, first := &round{pipeline: p}, 0
+	defer func() { r.land(false) }()
+	record := func(next int) error {
+		if next == first && len(r.fired) == 0 {
+			return nil
+		}
+		done, passed := r, steps[first:next]
+		r, first = &round{pipeline: p}, next
+		return done.record(ctx, passed)
+	}
+	// wait waits for a result; what was fired before is recorded meanwhile.
+	wait := func(result <-chan judged, next int) (j judged, err error) {
+		select {
+		case j = <-result:
+		case <-time.After(p.opts.Patience):
+			if err := record(next); err != nil {
+				return judged{}, err
+			}
+			j = <-result
+		}
+		return j, j.err
+	}
+	for i := range steps {
+		j, err := wait(results[i], i)
+		if err == nil {
+			err = r.fire(ctx, &steps[i], j)
+		}
+		for _, l := range j.late {
+			for _, tenant := range l.tenants {
+				if err != nil {
+					break
+				}
+				result := make(chan judged, 1)
+				apart.Go(func() { result <- p.judgeLate(&steps[i], l, tenant) })
+				var late judged
+				if late, err = wait(result, i); err == nil {
+					err = r.fire(ctx, &steps[i], late)
+				}
+			}
+		}
+		if err != nil {
+			return errors.Join(err, record(i))
+		}
+		p.noteLate(j)
+	}
+	return record(len(steps))
+}
+
+// judged is what a step's blocks gave.
+type judged struct {
+	hits       []hitAt
+	blocks     []fsm.BlockRef // that were judged
+	superseded bool
+	late       []late
+	err        error
+}
+
+// late is the part of a judgement that is left for after everybody else: the
+// tenants that it costs more than their budget.
+type late struct {
+	judgement
+	block   timedBlock
+	tenants []string
+}
+
+type hitAt struct {
+	hit
+	ref  fsm.BlockRef
+	time time.Time // the block's own
+}
+
+// contain turns a panic while judging a step into its error.
+func (p *pipeline) contain(s *step, j *judged) {
+	if r := recover(); r != nil {
+		p.metrics.panics.Inc()
+		p.log.Error("panic while judging a block", "position", s.entry.Position, "panic", r, "stack", string(debug.Stack()))
+		*j = judged{err: fmt.Errorf("position %d: panic: %v", s.entry.Position, r)}
+	}
+}
+
+// judgeLate judges, without a budget, for a tenant that exceeded its own.
+func (p *pipeline) judgeLate(s *step, l late, tenant string) (j judged) {
+	defer p.contain(s, &j)
+	if t, ok := p.opts.Log.View().Tenant(tenant); !ok || t.Cohort != p.cohort {
+		return judged{} // whoever has it now judges it
+	}
+	start := time.Now()
+	hits, _ := l.engine.judge(l.block.block, s.entry.Position, 0, func(t string) bool { return t == tenant })
+	took := time.Since(start)
+	p.activity.late(took, tenant)
+	if took > laggardTime {
+		p.split(tenant, fmt.Sprintf("one block took %v", took))
+	}
+	j.add(hits, l.judgement, l.block)
+	return j
+}
+
+// noteLate counts a step's blocks, and has those judged apart who were late often.
+func (p *pipeline) noteLate(j judged) {
+	over := map[fsm.BlockRef][]string{}
+	for _, l := range j.late {
+		over[l.ref] = append(over[l.ref], l.tenants...)
+	}
+	for _, ref := range j.blocks {
+		late := over[ref]
+		slices.Sort(late)
+		for _, tenant := range p.lateness.note(slices.Compact(late)) {
+			p.split(tenant, fmt.Sprintf("over its budget in %d of %d blocks", laggardBlocks, laggardWindow))
+		}
+	}
+}
+
+// add keeps those hits of a judgement that it asks for.
+func (j *judged) add(hits []hit, task judgement, blk timedBlock) {
+	for _, h := range hits {
+		if task.only == nil || task.only[h.Key] {
+			j.hits = append(j.hits, hitAt{h, task.ref, blk.time})
+		}
+	}
+}
+
+// judgeStep judges every block of a step. Tenants that a block costs more than
+// their budget are left for judgeLate.
+func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
+	defer p.contain(s, &j)
+	j.superseded = s.superseded
+	decoded := map[fsm.BlockRef]timedBlock{}
+	for _, task := range s.judgements {
+		blk, ok := decoded[task.ref]
+		if !ok {
+			var superseded bool
+			var err error
+			if blk, superseded, err = p.fetch(ctx, s.entry, task.ref, b.chain); err != nil {
+				return judged{err: err}
+			}
+			if superseded {
+				j.superseded = true
+				continue
+			}
+			decoded[task.ref] = blk
+			j.blocks = append(j.blocks, task.ref)
+		}
+		start := time.Now()
+		hits, over := task.engine.judge(blk.block, s.entry.Position, p.budget(), nil)
+		took := time.Since(start)
+		if len(over) > 0 {
+			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(over)))
+			j.late = append(j.late, late{task, blk, over})
+		}
+		p.activity.judged(took, hits)
+		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())
+		p.metrics.blocks.WithLabelValues(p.network).Inc()
+		j.add(hits, task, blk)
+	}
+	return j
+}
