@@ -187,7 +187,7 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	}
 	if meta.SealingKey != n.keeper.ID() {
 		return api.Restored{}, fmt.Errorf("%w: the archive's secrets are sealed with key %s, this cluster has %s: start it with the sealing.key of the cluster that the archive is of",
-			fsm.ErrConflict, meta.SealingKey, n.keeper.ID())
+			api.ErrRefused, meta.SealingKey, n.keeper.ID())
 	}
 	if !n.restoring.CompareAndSwap(false, true) {
 		return api.Restored{}, fmt.Errorf("%w: %w", api.ErrUnavailable, errRestoring)

@@ -74,7 +74,7 @@ func (n *Node) serveEnrolment(l net.Listener) {
 func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 	group := n.groupNow()
 	if group == nil {
-		return nil, errNotMember
+		return nil, fmt.Errorf("%w: %w", api.ErrUnavailable, errNotMember)
 	}
 	if !nodeName.MatchString(e.Node) {
 		return nil, fmt.Errorf("%w: node name %q", api.ErrBadRequest, e.Node)
@@ -138,7 +138,7 @@ func (n *Node) nameFree(v *fsm.View, name, server string) error {
 	}
 	for _, m := range n.gossip.Members() {
 		if m.Name == name && m.Server == node.Server && m.State == gossipAlive {
-			return fmt.Errorf("%w: a node named %q is running at %s: give the new one another name with --node, or stop that one first", fsm.ErrConflict, name, node.Address)
+			return fmt.Errorf("%w: a node named %q is running at %s: give the new one another name with --node, or stop that one first", api.ErrRefused, name, node.Address)
 		}
 	}
 	return nil
@@ -148,7 +148,7 @@ func (n *Node) nameFree(v *fsm.View, name, server string) error {
 // the node is in the Raft group and has caught up.
 func (n *Node) Join(ctx context.Context, j api.Join, step func(string)) (*api.Joined, error) {
 	if n.groupNow() != nil || n.isMember.Load() {
-		return nil, fmt.Errorf("%w: this node belongs to cluster %q already: to move it, stop it and start it with an empty data directory", fsm.ErrConflict, n.clusterName())
+		return nil, fmt.Errorf("%w: this node belongs to cluster %q already: to move it, stop it and start it with an empty data directory", api.ErrRefused, n.clusterName())
 	}
 	if err := checkAddress("address", j.Address); err != nil {
 		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
@@ -158,7 +158,7 @@ func (n *Node) Join(ctx context.Context, j api.Join, step func(string)) (*api.Jo
 		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
 	if !n.joining.TryLock() {
-		return nil, fmt.Errorf("%w: this node is joining a cluster already", fsm.ErrConflict)
+		return nil, fmt.Errorf("%w: this node is joining a cluster already", api.ErrRefused)
 	}
 	defer n.joining.Unlock()
 	step("enrolling at " + j.Address)
@@ -244,7 +244,10 @@ func (n *Node) keepEnrolment(got *enrolled, key crypto.Signer) (*membership, err
 			return nil, err
 		}
 	}
-	return m, m.write()
+	if err := m.write(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // awaitJoined waits until Start is done.

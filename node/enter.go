@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
 	"github.com/ozmo-dev/ozmo/node/mux"
@@ -44,11 +45,12 @@ func (n *Node) enter(ctx context.Context) error {
 	dir := filepath.Join(n.opts.DataDir, "raft")
 	has, err := consensus.HasState(dir)
 	if n.opts.Stores != nil {
-		has, err = false, nil // Bootstrap tells
+		has, err = holdsLog(n.opts.Stores)
 	}
 	if err != nil {
 		return err
 	}
+	n.begun.Store(has)
 	together := false
 	if len(n.opts.Founders) > 0 && !has {
 		if together, err = n.foundTogether(ctx); err != nil {
@@ -78,6 +80,16 @@ func (n *Node) enter(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// holdsLog is HasState for the stores of a test.
+func holdsLog(open func() (consensus.Stores, error)) (bool, error) {
+	stores, err := open()
+	if err != nil {
+		return false, err
+	}
+	last, err := stores.Log.LastIndex()
+	return last > 0, err
 }
 
 // openMux opens the cluster port.
@@ -256,14 +268,16 @@ func (n *Node) register(ctx context.Context) error {
 		Name: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Address: n.address, Version: n.opts.Version,
 		Roles: n.opts.roles, Weight: n.opts.Weight,
 	}}
-	said := ""
+	said, began := "", time.Now()
 	for {
 		boot, err := n.askRegistration(ctx, c)
 		if err == nil {
 			n.boot.Store(boot)
 			break
 		}
-		if errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrRemoved) {
+		// Whoever had the name may have ended a moment ago: the leader knows only
+		// when it heard of it last.
+		if errors.Is(err, api.ErrRefused) && time.Since(began) > 2*n.ttl() || errors.Is(err, fsm.ErrRemoved) {
 			return err
 		}
 		if text := err.Error(); text != said {
@@ -320,7 +334,7 @@ func (n *Node) askRegistration(ctx context.Context, c registration) (uint64, err
 		}
 		var answer indexAnswer
 		err := n.call(ctx, address, http.MethodPost, "/rpc/register", nil, body, &answer)
-		if err == nil || errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrRemoved) {
+		if err == nil || errors.Is(err, api.ErrRefused) || errors.Is(err, fsm.ErrRemoved) {
 			return answer.Index, err
 		}
 		failed = err
@@ -349,13 +363,13 @@ func (n *Node) serveRegister(w http.ResponseWriter, r *http.Request) {
 func (n *Node) acceptRegistration(ctx context.Context, c registration) (uint64, error) {
 	if c.SealingKey != n.keeper.ID() {
 		return 0, fmt.Errorf("%w: node %q has sealing key %s, the cluster has %s: it could open no secret; give it the cluster's, by joining with a token or with its bundle",
-			fsm.ErrConflict, c.Name, c.SealingKey, n.keeper.ID())
+			api.ErrRefused, c.Name, c.SealingKey, n.keeper.ID())
 	}
 	v := n.state.View()
 	if old, ok := v.Node(c.Name); ok && old.Server != c.Server {
 		known, _ := n.contacts.all()
 		if h, ok := known[c.Name]; ok && h.Server == old.Server && time.Since(h.at) < n.ttl() {
-			return 0, fmt.Errorf("%w: a node named %q is running at %s: give this one another name with --node, or stop that one first", fsm.ErrConflict, c.Name, old.Address)
+			return 0, fmt.Errorf("%w: a node named %q is running at %s: give this one another name with --node, or stop that one first", api.ErrRefused, c.Name, old.Address)
 		}
 	}
 	boot, err := n.group.Propose(ctx, &c.RegisterNode)

@@ -19,8 +19,9 @@ import (
 // configuration, and none of them may do so twice: a node that lost its disk
 // would vote again. So each puts a pledge into its data directory (its identity,
 // with the instance that founders have) before it tells the others that it is
-// new, and begins only once all have told it so. A node without a pledge that
-// finds the cluster begun, or itself pledged already, comes as another instance.
+// new, and pledges only while all of them answer and none has begun. It begins
+// once all have pledged. A node without a pledge that finds the cluster begun, or
+// itself known to have pledged, comes as another instance.
 
 // foundingState is how far a node is with it.
 type foundingState string
@@ -84,9 +85,8 @@ func (n *Node) serveFounding(w http.ResponseWriter, _ *http.Request) {
 // foundingPause is how often founders ask each other.
 const foundingPause = 200 * time.Millisecond
 
-// findTogether waits for the other founders and tells whether this node begins
-// with them; otherwise it comes later, as another instance. address of a founder
-// gives where it is.
+// foundTogether waits for the other founders and tells whether this node begins
+// with them; otherwise it comes later, as another instance.
 func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 	if !slices.Contains(n.opts.Founders, n.opts.Name) {
 		return false, nil
@@ -102,9 +102,15 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 	}
 	said := ""
 	for {
-		answers, missing, err := n.askFounders(ctx)
+		answers, silent, err := n.askFounders(ctx)
 		if err != nil {
 			return false, err
+		}
+		missing := slices.Clone(silent)
+		for _, a := range answers {
+			if a.State == foundingNew && len(a.Founders) == 0 {
+				missing = append(missing, a.Node) // it is there, and has not pledged yet
+			}
 		}
 		begun := slices.ContainsFunc(answers, func(a foundingAnswer) bool { return a.State == foundingEnd })
 		known := slices.ContainsFunc(answers, func(a foundingAnswer) bool { return slices.Contains(a.Pledged, n.opts.Name) })
@@ -113,9 +119,10 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 			return true, nil
 		case !pledged && begun:
 			return false, nil
-		case !pledged && known:
-			// It has pledged and lost its disk since: it waits until the others have
-			// begun, which they can without it.
+		case !pledged && (known || len(silent) > 0):
+			// Known: it has pledged and lost its disk since, so it waits until the
+			// others have begun, which they can without it. Silent: whoever does not
+			// answer may know of that, or have begun.
 		case !pledged:
 			if err := n.opts.writeIdentity(identity{Name: n.opts.Name, Instance: founding}); err != nil {
 				return false, err
@@ -136,35 +143,47 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 	}
 }
 
-// askFounders asks all others; missing are those that did not answer, or have
-// not pledged.
-func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, missing []string, err error) {
+// askFounders asks all others; silent are those that did not answer.
+func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silent []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	for _, name := range n.opts.Founders {
-		if name == n.opts.Name {
-			continue
-		}
+	var (
+		mu    sync.Mutex
+		all   sync.WaitGroup
+		given = map[string]foundingAnswer{}
+	)
+	others := slices.DeleteFunc(slices.Clone(n.opts.Founders), func(name string) bool { return name == n.opts.Name })
+	for _, name := range others {
 		address, ok := n.membership.Peers[name]
 		if !ok {
 			return nil, nil, fmt.Errorf("--bootstrap names %q, whose address is not known: the bundle has %s", name, strings.Join(slices.Sorted(maps.Keys(n.membership.Peers)), ", "))
 		}
-		var a foundingAnswer
-		if err := n.call(ctx, address, http.MethodGet, "/rpc/founding", nil, nil, &a); err != nil {
-			missing = append(missing, name)
+		// Side by side: one that hangs must not use up the time of the others.
+		all.Go(func() {
+			var a foundingAnswer
+			if n.call(ctx, address, http.MethodGet, "/rpc/founding", nil, nil, &a) == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				given[name] = a
+			}
+		})
+	}
+	all.Wait()
+	for _, name := range others {
+		a, ok := given[name]
+		if !ok {
+			silent = append(silent, name)
 			continue
 		}
 		if err := n.checkFounder(name, a); err != nil {
 			return nil, nil, err
 		}
-		if a.State == foundingNew && len(a.Founders) == 0 {
-			missing = append(missing, name)
-			continue
+		if a.State != foundingNew || len(a.Founders) > 0 {
+			n.founders.note(name)
 		}
-		n.founders.note(name)
 		answers = append(answers, a)
 	}
-	return answers, missing, nil
+	return answers, silent, nil
 }
 
 func (n *Node) checkFounder(name string, a foundingAnswer) error {

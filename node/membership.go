@@ -97,7 +97,10 @@ func found(o *Options) (*membership, error) {
 			return nil, err
 		}
 	}
-	return m, m.write()
+	if err := m.write(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func (m *membership) saveCertificates(ca, cert, key, caKey []byte) error {
@@ -133,7 +136,10 @@ func fromBundle(o *Options) (*membership, error) {
 			return nil, err
 		}
 	}
-	return m, m.write()
+	if err := m.write(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // credentials are the certificates that a node presents and trusts.

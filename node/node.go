@@ -28,8 +28,6 @@ import (
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
 	"github.com/ozmo-dev/ozmo/worker"
 	"github.com/ozmo-dev/ozmo/worker/notify"
-	"github.com/ozmo-dev/ozmo/worker/notify/console"
-	"github.com/ozmo-dev/ozmo/worker/notify/webhook"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
@@ -280,11 +278,7 @@ func (n *Node) importAtStart(ctx context.Context) error {
 // begin starts judging and watching.
 func (n *Node) begin(ctx context.Context) {
 	sender := notify.NewSender(notify.SenderOptions{
-		Channels: notify.Channels{
-			"webhook": webhook.New(notify.NewHTTP(notify.NewHTTPClient(n.opts.Network.Dial, nil))),
-			"console": console.New(n.opts.Console),
-		},
-		Logger: n.log, Registerer: n.opts.Registry,
+		Channels: n.channels(), Logger: n.log, Registerer: n.opts.Registry,
 	})
 	triggers := store.NewTriggers(n.keeper)
 	box := outbox.New(outbox.Options{

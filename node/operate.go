@@ -57,7 +57,7 @@ func (n *Node) DrainNode(ctx context.Context, name string, drain bool) error {
 		if others := slices.DeleteFunc(slices.Collect(v.Nodes()), func(o *fsm.Node) bool {
 			return o.Name == name || o.Drain != fsm.DrainNone || !o.Roles.Has(fsm.RoleWorker)
 		}); len(others) == 0 {
-			return fmt.Errorf("%w: node %q is the only one that takes tenants: add or undrain another first", fsm.ErrConflict, name)
+			return fmt.Errorf("%w: node %q is the only one that takes tenants: add or undrain another first", api.ErrRefused, name)
 		}
 	}
 	_, err := n.group.Propose(ctx, &fsm.DrainNode{Name: name, Drain: mode})
@@ -79,11 +79,11 @@ func (n *Node) RemoveNode(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("node %q: %w", name, fsm.ErrNotFound)
 	}
-	if name == n.opts.Name {
-		return n.removeSelf(ctx)
-	}
 	if err := n.DrainNode(ctx, name, true); err != nil {
 		return err
+	}
+	if name == n.opts.Name {
+		return n.removeSelf(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, removePatience)
 	defer cancel()
@@ -117,7 +117,7 @@ func (n *Node) removeSelf(ctx context.Context) error {
 		return err
 	}
 	if len(peers) < 2 {
-		return fmt.Errorf("%w: node %q is the only one of the cluster", fsm.ErrConflict, n.opts.Name)
+		return fmt.Errorf("%w: node %q is the only one of the cluster", api.ErrRefused, n.opts.Name)
 	}
 	if err := n.group.Transfer(ctx, n.livingVoter()); err != nil {
 		return fmt.Errorf("%w: node %q leads and could not pass the leadership on: %w", api.ErrUnavailable, n.opts.Name, err)
@@ -141,7 +141,7 @@ func (n *Node) letGo(p consensus.Peer, peers []consensus.Peer) error {
 			}
 		}
 		if living <= voters/2 {
-			return fmt.Errorf("%w: without %s, only %d of %d voters would be in contact: mend or replace the others first", fsm.ErrConflict, p.ID, living, voters)
+			return fmt.Errorf("%w: without %s, only %d of %d voters would be in contact: mend or replace the others first", api.ErrRefused, p.ID, living, voters)
 		}
 	}
 	return n.group.Remove(p.ID)
@@ -182,7 +182,8 @@ func (n *Node) await(ctx context.Context, check func() error) error {
 	}
 }
 
-// MoveLease gives a network to a node, where it stays.
+// MoveLease gives a network to a node, where it stays; with no node named, it is
+// free to move again.
 func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	if err := n.mustBeMember(); err != nil {
 		return err
@@ -192,14 +193,21 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	if !ok {
 		return fmt.Errorf("network %q: %w", m.Network, fsm.ErrNotFound)
 	}
+	if m.To == "" {
+		// Where it is, but free to move from now on.
+		_, err := n.group.Propose(ctx, &fsm.GrantLease{
+			Network: m.Network, Holder: network.Lease.Holder, IfEpoch: network.Lease.Epoch, Window: network.Lease.Window,
+		})
+		return err
+	}
 	node, ok := v.Node(m.To)
 	switch {
 	case !ok:
 		return fmt.Errorf("node %q: %w", m.To, fsm.ErrNotFound)
 	case !node.Roles.Has(fsm.RoleWatcher):
-		return fmt.Errorf("%w: node %q does not watch: its roles are %v", fsm.ErrConflict, m.To, node.Roles)
+		return fmt.Errorf("%w: node %q does not watch: its roles are %v", api.ErrRefused, m.To, node.Roles)
 	case node.Drain != fsm.DrainNone:
-		return fmt.Errorf("%w: node %q is draining", fsm.ErrConflict, m.To)
+		return fmt.Errorf("%w: node %q is draining", api.ErrRefused, m.To)
 	}
 	_, err := n.group.Propose(ctx, &fsm.GrantLease{
 		Network: m.Network, Holder: m.To, IfEpoch: network.Lease.Epoch, Window: max(windowFor(v, network), network.Lease.Window), Pin: true,
@@ -233,7 +241,7 @@ func (n *Node) PlaceTenant(ctx context.Context, p api.Placement) error {
 		case !ok:
 			return fmt.Errorf("node %q: %w", c.Pin, fsm.ErrNotFound)
 		case !node.Roles.Has(fsm.RoleWorker):
-			return fmt.Errorf("%w: node %q takes no tenants: its roles are %v", fsm.ErrConflict, c.Pin, node.Roles)
+			return fmt.Errorf("%w: node %q takes no tenants: its roles are %v", api.ErrRefused, c.Pin, node.Roles)
 		}
 	}
 	_, err := n.group.Propose(ctx, c)
@@ -278,7 +286,7 @@ func (n *Node) ChangeKeyring(ctx context.Context, change, id string) (api.Keyrin
 	v := n.state.View()
 	c := v.Cluster()
 	if len(c.Keys) == 0 && change != "install" || n.opts.Insecure {
-		return ring, fmt.Errorf("%w: this cluster's gossip is not encrypted", fsm.ErrConflict)
+		return ring, fmt.Errorf("%w: this cluster's gossip is not encrypted", api.ErrRefused)
 	}
 	i := slices.IndexFunc(ring.Keys, func(k api.KeyStatus) bool { return k.ID == id })
 	if change != "install" && i < 0 {
@@ -293,13 +301,13 @@ func (n *Node) ChangeKeyring(ctx context.Context, change, id string) (api.Keyrin
 		next.Keys = append(next.Keys, sealKey(n.keeper, key))
 	case "use":
 		if missing := ring.Keys[i].Missing; len(missing) > 0 {
-			return ring, fmt.Errorf("%w: nodes %v do not have key %s yet: wait, or remove those that are gone", fsm.ErrConflict, missing, id)
+			return ring, fmt.Errorf("%w: nodes %v do not have key %s yet: wait, or remove those that are gone", api.ErrRefused, missing, id)
 		}
 		sealed := next.Keys[i]
 		next.Keys = slices.Insert(slices.Delete(next.Keys, i, i+1), 0, sealed)
 	case "remove":
 		if i == 0 {
-			return ring, fmt.Errorf("%w: key %s is in use: use another one first", fsm.ErrConflict, id)
+			return ring, fmt.Errorf("%w: key %s is in use: use another one first", api.ErrRefused, id)
 		}
 		next.Keys = slices.Delete(next.Keys, i, i+1)
 	default:

@@ -19,6 +19,7 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/pki"
 	"github.com/ozmo-dev/ozmo/ring"
 	"github.com/ozmo-dev/ozmo/watcher/chain"
 )
@@ -238,6 +239,13 @@ func (o *Options) identify() error {
 		}
 		o.Name = id.Name
 		return nil
+	}
+	if o.Name == "" && o.Bundle != "" {
+		b, _, err := pki.ReadBundle(o.Bundle)
+		if err != nil {
+			return err
+		}
+		o.Name = b.Node
 	}
 	if o.Name == "" {
 		if o.Name, err = os.Hostname(); err != nil || !nodeName.MatchString(o.Name) {

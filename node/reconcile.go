@@ -117,15 +117,17 @@ func (r *reconciler) reconcilePeers(nodes map[string]*member) {
 	in.Replaced = r.replaced
 	plan := consensus.PlanPeers(in)
 	r.pending.Store(&plan)
-	for _, change := range plan {
-		r.log.Info("raft group", "change", change.String(), "reason", change.Reason)
-		if err := r.group.Change(change); err != nil {
-			r.peerChange = time.Now()
-			r.log.Warn("the raft group could not be changed", "change", change.String(), "error", err)
-		} else if change.Kind == consensus.DemotePeer && !in.Members[change.Server.ID].Alive {
-			r.replaced[change.Server.ID] = true
-		}
+	if len(plan) == 0 {
 		return
+	}
+	change := plan[0]
+	r.log.Info("raft group", "change", change.String(), "reason", change.Reason)
+	switch err := r.group.Change(change); {
+	case err != nil:
+		r.peerChange = time.Now()
+		r.log.Warn("the raft group could not be changed", "change", change.String(), "error", err)
+	case change.Kind == consensus.DemotePeer && !in.Members[change.Server.ID].Alive:
+		r.replaced[change.Server.ID] = true
 	}
 }
 

@@ -38,6 +38,7 @@ var remoteErrors = map[string]error{
 	"token-expired": fsm.ErrTokenExpired,
 	"token-used":    fsm.ErrTokenUsed,
 	"bad-request":   api.ErrBadRequest,
+	"refused":       api.ErrRefused,
 }
 
 type remoteError struct {
@@ -286,13 +287,13 @@ func (n *Node) serveActivity(w http.ResponseWriter, _ *http.Request) {
 const hopHeader = "Ozmo-Passed-On"
 
 // errNoWay: nobody can be asked who could answer.
-var errNoWay = errors.New("there is no leader now: try again")
+var errNoWay = fmt.Errorf("%w: there is no leader: try again", api.ErrUnavailable)
 
 // toLeader has the leader answer; the leader itself goes on.
 func (n *Node) toLeader(w http.ResponseWriter, r *http.Request) (passed bool) {
 	group := n.groupNow()
 	if group == nil {
-		api.Refuse(w, errNotMember)
+		api.Refuse(w, fmt.Errorf("%w: %w", api.ErrUnavailable, errNotMember))
 		return true
 	}
 	if leads, _ := group.Leads(); leads {

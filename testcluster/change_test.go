@@ -39,6 +39,37 @@ func TestPinnedTenantMovesOnce(t *testing.T) {
 	})
 }
 
+// Much waits for a slow receiver when the tenant moves: some is under way, the
+// rest is in the queue.
+func TestPinnedTenantWithSlowReceiver(t *testing.T) {
+	for _, hold := range []time.Duration{time.Second, 5 * time.Second} {
+		t.Run(hold.String(), func(t *testing.T) {
+			run(t, Options{Tenants: 3}, func(t *testing.T, c *Cluster) {
+				from := c.Owners()[TenantName(0)]
+				release := c.Receiver.Hold()
+				c.Extend("net", 30)
+				c.Extend("net", 1)
+				c.Sleep(300 * time.Millisecond)
+				to := "a"
+				if from == "a" {
+					to = "b"
+				}
+				c.Pin(TenantName(0), to)
+				c.Sleep(hold)
+				c.Extend("net", 5)
+				release()
+				c.Eventually(time.Minute, func() error {
+					if on := c.Owners()[TenantName(0)]; on != to {
+						return fmt.Errorf("the tenant is with %q, not %s", on, to)
+					}
+					return nil
+				})
+				c.CheckOnce()
+			})
+		})
+	}
+}
+
 func TestJoin(t *testing.T) {
 	const tenants = 40
 	run(t, Options{Tenants: tenants, BlockTime: 2 * time.Second}, func(t *testing.T, c *Cluster) {

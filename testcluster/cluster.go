@@ -36,7 +36,7 @@ type Cluster struct {
 	members []*Member // in the order they were made
 	// restored: an archive has taken the place of what was announced.
 	restored bool
-	closing sync.Once
+	closing  sync.Once
 }
 
 // settleWithin is how long, in virtual time, a cluster may take to begin or to

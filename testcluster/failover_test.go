@@ -139,14 +139,14 @@ func TestLeaderAndWatcherPartitioned(t *testing.T) {
 		minority := []string{leader.Name, watcher.Name}
 		c.Traffic()
 		c.Sleep(3 * time.Second)
-		at := time.Now()
+		at, epoch := time.Now(), c.seen.epoch("net")
 		c.Partition(minority)
 		c.Sleep(leaseTTL + 100*time.Millisecond)
 		next := func(m *Member) uint64 {
 			n, _ := m.Node().View().Network("net")
 			return n.Next
 		}
-		before, epoch := next(watcher), c.seen.epoch("net")
+		before := next(watcher)
 		c.Sleep(8 * time.Second)
 		if after := next(watcher); after != before {
 			t.Errorf("the minority went on announcing: position %d, then %d", before, after)
@@ -175,25 +175,64 @@ func TestLeaderAndWatcherPartitioned(t *testing.T) {
 	})
 }
 
-// A node that reaches receivers and chain, but no other node, begins no send.
+// A node that reaches receivers and chain, but no other node, begins no send:
+// not of what it has in its outbox, and not of what waits for slow receivers.
 func TestNoSendWithoutContact(t *testing.T) {
-	run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+	lose := func(t *testing.T, c *Cluster, meanwhile func()) {
 		m := c.Follower("net")
-		c.Traffic()
-		c.Sleep(3 * time.Second)
 		owned := c.Owned(c.View(), m.Name)
-		at := time.Now()
-		c.Partition([]string{m.Name})
-		c.Sleep(8 * time.Second)
-		if sent := c.Receiver.From([]string{m.Name}, at.Add(leaseTTL+10*Delay), time.Now()); len(sent) > 0 {
-			t.Errorf("%d sends began without contact, the first %v after it was lost", len(sent), sent[0].Begun.Sub(at))
+		if len(owned) == 0 {
+			t.Fatalf("%s has no tenants", m.Name)
 		}
-		if judged := judgedAgain(t, c, owned, at); judged > judgedWithin {
-			t.Errorf("its tenants were judged again after %v", judged)
+		at := time.Now()
+		if sent := c.Receiver.From([]string{m.Name}, time.Time{}, at); len(sent) == 0 {
+			t.Fatalf("%s has never sent anything", m.Name)
+		}
+		c.Partition([]string{m.Name})
+		meanwhile()
+		c.Sleep(10 * time.Second)
+		sent := c.Receiver.From([]string{m.Name}, at.Add(leaseTTL+10*Delay), time.Now())
+		if len(sent) > 0 {
+			t.Errorf("%d sends began without contact, the first %v after it was lost", len(sent), sent[0].Begun.Sub(at))
 		}
 		c.Heal()
 		c.Eventually(5*time.Second, m.Contact)
 		t.Logf("%+v", c.Check())
+	}
+	t.Run("blocks", func(t *testing.T) {
+		run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+			c.Traffic()
+			c.Sleep(3 * time.Second)
+			owned, at := c.Owned(c.View(), c.Follower("net").Name), time.Now()
+			lose(t, c, func() {})
+			if judged := judgedAgain(t, c, owned, at); judged > judgedWithin {
+				t.Errorf("its tenants were judged again after %v", judged)
+			}
+		})
+	})
+	t.Run("outbox", func(t *testing.T) {
+		run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+			c.Receiver.Refuse(503)
+			c.Extend("net", 1)
+			c.Extend("net", 1)
+			c.Sleep(2 * time.Second)
+			if n := c.View().OutboxLen(); n != 9 {
+				t.Fatalf("%d deliveries are in the outbox, want 9", n)
+			}
+			lose(t, c, func() { c.Receiver.Refuse(0) })
+		})
+	})
+	t.Run("queue", func(t *testing.T) {
+		run(t, Options{Tenants: 9}, func(t *testing.T, c *Cluster) {
+			release := c.Receiver.Hold()
+			c.Extend("net", 30)
+			c.Extend("net", 1)
+			c.Sleep(500 * time.Millisecond)
+			lose(t, c, func() {
+				c.Sleep(leaseTTL + 500*time.Millisecond)
+				release()
+			})
+		})
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node"
@@ -216,6 +217,7 @@ func (m *Member) Resume() {
 type site interface {
 	CutOff()
 	Stall()
+	Slow(d time.Duration)
 	Heal()
 }
 

@@ -38,10 +38,12 @@ type Receiver struct {
 	server *http.Server
 	served chan struct{}
 
-	mu    sync.Mutex
-	taken []Delivery
-	errs  []error
-	hold  <-chan struct{} // answers wait for it; nil: they do not
+	mu     sync.Mutex
+	begun  []Delivery // whatever became of them
+	taken  []Delivery
+	errs   []error
+	status int             // to refuse with; 0: nothing is refused
+	hold   <-chan struct{} // answers wait for it; nil: they do not
 }
 
 func newReceiver(t testing.TB, h *memnet.Host) *Receiver {
@@ -98,8 +100,13 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	d.Begun = begun
 	d.From, _, _ = net.SplitHostPort(req.RemoteAddr)
 	r.mu.Lock()
-	hold := r.hold
+	hold, status := r.hold, r.status
+	r.begun = append(r.begun, d)
 	r.mu.Unlock()
+	if status != 0 {
+		w.WriteHeader(status)
+		return
+	}
 	if hold != nil {
 		select {
 		case <-hold:
@@ -152,11 +159,20 @@ func (r *Receiver) Deliveries() []Delivery {
 	return slices.Clone(r.taken)
 }
 
-// From is what one of some nodes began to send between two moments.
+// From is what one of some nodes began to send between two moments, taken or not.
 func (r *Receiver) From(nodes []string, from, to time.Time) []Delivery {
-	return slices.DeleteFunc(r.Deliveries(), func(d Delivery) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(r.begun), func(d Delivery) bool {
 		return !slices.Contains(nodes, d.From) || d.Begun.Before(from) || d.Begun.After(to)
 	})
+}
+
+// Refuse has every delivery refused with a status, for now; 0 ends it.
+func (r *Receiver) Refuse(status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status = status
 }
 
 func (r *Receiver) errors() []error {

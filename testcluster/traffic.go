@@ -52,14 +52,20 @@ func (s *source) note(b *fakechain.Block) {
 	}
 }
 
-func (s *source) extend() *fakechain.Block {
-	b := s.chain.ExtendWith(s.transfer()...)
+func (s *source) extend(transfers int) *fakechain.Block {
+	var txs []fakechain.Tx
+	for range transfers {
+		txs = append(txs, s.transfer()...)
+	}
+	b := s.chain.ExtendWith(txs...)
 	s.note(b)
 	return b
 }
 
-// Extend adds a block with one transfer to a network's chain.
-func (c *Cluster) Extend(network string) *fakechain.Block { return c.chains[network].extend() }
+// Extend adds a block with so many transfers to a network's chain.
+func (c *Cluster) Extend(network string, transfers int) *fakechain.Block {
+	return c.chains[network].extend(transfers)
+}
 
 // Reorg replaces the newest depth blocks of a network's chain by n others, with
 // other transfers.
@@ -105,7 +111,7 @@ func (s *source) start() {
 			case <-time.After(wait):
 			}
 			wait = s.every
-			s.extend()
+			s.extend(1)
 		}
 	})
 }
@@ -128,7 +134,7 @@ func (c *Cluster) Rest() {
 	c.StopTraffic()
 	for _, s := range c.chains {
 		for range Depth {
-			s.extend() // so that the blocks before lie deep enough
+			s.extend(1) // so that the blocks before lie deep enough
 		}
 	}
 	c.Eventually(settleWithin, c.atRest)

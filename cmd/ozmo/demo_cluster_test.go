@@ -68,7 +68,10 @@ func TestGapMeter(t *testing.T) {
 		go func() {
 			for n := uint64(1); ctx.Err() == nil; n++ {
 				log.add(head{number: n, at: time.Now()})
-				<-time.After(250 * time.Millisecond)
+				select {
+				case <-ctx.Done():
+				case <-time.After(250 * time.Millisecond):
+				}
 			}
 		}()
 		g := gapMeter{killed: began.Add(-time.Millisecond)}

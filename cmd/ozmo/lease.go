@@ -13,7 +13,8 @@ import (
 
 func newLease(*app) *cobra.Command {
 	cmd := group("lease", "See and move the right to watch a network",
-		"  ozmo lease list\n  ozmo lease move ethereum_mainnet b", newLeaseList(), newLeaseMove())
+		"  ozmo lease list\n  ozmo lease move ethereum_mainnet b\n  ozmo lease unpin ethereum_mainnet",
+		newLeaseList(), newLeaseMove(), newLeaseUnpin())
 	cmd.Long = `Each network is watched by one node at a time: the holder of its lease. The leader
 spreads the networks over the nodes and gives those of a node that fails to
 others at once.`
@@ -67,6 +68,29 @@ node lives and is not drained: it is pinned. Blocks are announced without a gap.
 			return err
 		}
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "node %s watches %s from now on, and is pinned to it\n", m.To, m.Network)
+		return err
+	}
+	return cmd
+}
+
+func newLeaseUnpin() *cobra.Command {
+	var node reach
+	cmd := &cobra.Command{
+		Use:   "unpin NETWORK",
+		Short: "Let a network move again that was pinned to a node",
+		Long: `Let a network move again that ` + "`ozmo lease move`" + ` has pinned to a node. It stays where
+it is until the leader spreads the networks anew.`,
+		Example: "  ozmo lease unpin ethereum_mainnet",
+		Args:    exactArgs("NETWORK"),
+	}
+	node.register(cmd)
+	completeArgs(cmd, &node, networkKeys)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		m := api.LeaseMove{Network: args[0]}
+		if err := tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error { return c.MoveLease(ctx, m) }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s may move again\n", m.Network)
 		return err
 	}
 	return cmd

@@ -17,6 +17,7 @@ import (
 const (
 	emptyPatience = 5 * time.Minute // for a node to give all its work away
 	lookAgain     = 300 * time.Millisecond
+	askAgain      = 5 * time.Second // for a removal that was not possible yet
 )
 
 func newNodeDrain() *cobra.Command {
@@ -173,9 +174,14 @@ func (e *emptying) poll(ctx context.Context, c *client.Client, done func(*api.St
 	}
 }
 
-// remove asks for the removal until it is done, refused or too late, and shows
-// meanwhile how the node gets empty.
+// remove drains the node and asks for its removal until it is done, refused or
+// too late, and shows meanwhile how the node gets empty. Drained first, a node
+// that leads or alone votes gets a voter beside it that can take over.
 func (e *emptying) remove(ctx context.Context, c *client.Client) error {
+	if err := c.DrainNode(ctx, e.name, true); err != nil {
+		return err
+	}
+	refused := "" // why, as told last
 	for {
 		done := make(chan error, 1)
 		asking, stop := context.WithCancel(ctx)
@@ -191,10 +197,17 @@ func (e *emptying) remove(ctx context.Context, c *client.Client) error {
 		if ctx.Err() != nil || !errors.Is(err, api.ErrUnavailable) {
 			return err
 		}
-		e.left = ""
-		e.say(err.Error())
-		if err := e.poll(ctx, c, e.settled); err != nil {
-			return err
+		e.end()
+		e.left = err.Error()
+		if e.left != refused {
+			refused = e.left
+			e.say(refused)
+		}
+		settling, enough := context.WithTimeout(ctx, askAgain)
+		_ = e.poll(settling, c, e.settled) // the next answer tells
+		enough()
+		if ctx.Err() != nil {
+			return errTooLate
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestOrders(t *testing.T) {
 	}{
 		{"node drain a --no-wait", "drain a true", "node a gives its work away"},
 		{"node undrain a", "drain a false", "node a takes work again"},
-		{"node remove c", "remove c", "node c is removed"},
+		{"node remove c", "drain c true; remove c", "node c is removed"},
 		{"node token create", "token for 1h0m0s", "ozmo1.id.secret.print\n\nIt lets one node join"},
 		{"node token create --ttl 5m", "token for 5m0s", "  ozmo node join --token ozmo1.id.secret.print a.example.net:7000\n"},
 		{"node token create -o json", "token for 1h0m0s", `"token": "ozmo1.id.secret.print"`},
@@ -161,7 +161,7 @@ func TestNodeRemoveOfTheLeader(t *testing.T) {
 	dir := listenAs(t, o)
 	r := ozmo(t, "node", "remove", "a", "--data", dir)
 	r.want(t, exitOK, "node a is removed", "the leadership has passed on")
-	if got := o.said(); got != "remove a; remove a" {
+	if got := o.said(); got != "drain a true; remove a; remove a" {
 		t.Errorf("the node was asked to %q", got)
 	}
 	o.mu.Lock()
@@ -174,7 +174,7 @@ func TestNodeRemoveOfTheLeader(t *testing.T) {
 	o.removals = []error{fmt.Errorf("%w: not empty yet", api.ErrUnavailable)}
 	o.mu.Unlock()
 	r = ozmo(t, "node", "remove", "a", "--data", dir, "--timeout", "400ms")
-	r.want(t, exitFailure, "", "repeat the command, or take it back with `ozmo node undrain`")
+	r.want(t, exitFailure, "", "ozmo: after 400ms not possible now: not empty yet: it takes no work and is still a member; repeat the command, or take it back with `ozmo node undrain`")
 }
 
 func TestTokenSources(t *testing.T) {

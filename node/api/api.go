@@ -52,6 +52,8 @@ type Cluster interface {
 var (
 	// ErrBadRequest marks what the caller has to mend.
 	ErrBadRequest = errors.New("bad request")
+	// ErrRefused marks what the cluster's present state does not allow.
+	ErrRefused = errors.New("refused")
 	// ErrUnavailable marks what may work later.
 	ErrUnavailable = errors.New("not possible now")
 )
@@ -178,6 +180,8 @@ var statuses = []struct {
 	{ErrBadRequest, http.StatusBadRequest},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{fsm.ErrConflict, http.StatusConflict},
+	{ErrRefused, http.StatusConflict},
+	{fsm.ErrRemoved, http.StatusForbidden},
 	{ErrUnavailable, http.StatusServiceUnavailable},
 	{fsm.ErrTokenUnknown, http.StatusForbidden},
 	{fsm.ErrTokenExpired, http.StatusForbidden},

@@ -115,7 +115,7 @@ type Restored struct {
 // LeaseMove asks to give a network to a node.
 type LeaseMove struct {
 	Network string `json:"network"`
-	To      string `json:"to"`
+	To      string `json:"to"` // empty: it stays where it is, and may move again
 }
 
 // Placement is a tenant's place as the operator wants it.

@@ -42,6 +42,9 @@ func TestFailover(t *testing.T) {
 	for _, r := range rows {
 		f := figures{name: r.name, target: r.target}
 		for range trials {
+			if f.killed() { // its tenant's turn is measured too
+				b.home(t)
+			}
 			b.trial(t, &f, r.victim(t), r.act, r.frozen)
 		}
 		b.table = append(b.table, f)
@@ -69,6 +72,8 @@ type figures struct {
 	ms     []float64
 	late   time.Duration // the scheduler's worst delay
 }
+
+func (f *figures) killed() bool { return strings.Contains(f.name, "killed") }
 
 func (f *figures) add(d time.Duration) { f.ms = append(f.ms, float64(d.Microseconds())/1000) }
 
@@ -132,12 +137,12 @@ func newBench(t *testing.T) *bench {
 		}
 	}
 	b.meter = NewMeter(t, b.cluster, b.chain, benchNetwork)
-	b.settle(t)
 	return b
 }
 
-// settle waits until everything is as it was before any trial.
-func (b *bench) settle(t *testing.T) {
+// home waits until all tenants are where they are pinned to: a node that was down
+// takes tenants only after it has been there for a while.
+func (b *bench) home(t *testing.T) {
 	t.Helper()
 	b.cluster.AwaitHealthy(t)
 	Eventually(t, "tenants at home", func(ctx context.Context) error {
@@ -220,6 +225,7 @@ func (b *bench) passes(t *testing.T, height uint64, blocks int) {
 // trial does something to a node, measures, and undoes it.
 func (b *bench) trial(t *testing.T, f *figures, victim *Member, act func(*testing.T, *Member), frozen bool) {
 	t.Helper()
+	tenant, killed := "at-"+victim.Name, f.killed()
 	b.passes(t, b.meter.Head(), calmBlocks)
 	var survivors []*Member
 	for _, m := range b.cluster.Members {
@@ -227,7 +233,6 @@ func (b *bench) trial(t *testing.T, f *figures, victim *Member, act func(*testin
 			survivors = append(survivors, m)
 		}
 	}
-	tenant := "at-" + victim.Name
 	b.meter.Late()
 	from := b.meter.Head()
 	mark, began := victim.Log.Mark(), time.Now()
@@ -247,13 +252,13 @@ func (b *bench) trial(t *testing.T, f *figures, victim *Member, act func(*testin
 		<-time.After(time.Until(began.Add(frozenFor)))
 		b.resume(t, victim, mark)
 	default:
-		if strings.Contains(f.name, "killed") {
+		if killed {
 			b.judged.add(b.firstAfter(t, tenant, from, began))
 			b.judged.late = max(b.judged.late, late)
 		}
 		victim.Start(t)
 	}
-	b.settle(t)
+	b.cluster.AwaitHealthy(t)
 }
 
 // firstAfter is how long after a moment the first alert of a tenant came that is
@@ -295,6 +300,7 @@ func (b *bench) resume(t *testing.T, m *Member, mark int64) {
 // plannedMoves moves a tenant from node to node: nothing may come twice.
 func (b *bench) plannedMoves(t *testing.T, moves int) {
 	t.Helper()
+	b.home(t)
 	before := checkIdentity(t, b.receiver.Deliveries(t))
 	nodes := []string{"a", "b", "c"}
 	for i := range moves {
@@ -302,7 +308,7 @@ func (b *bench) plannedMoves(t *testing.T, moves int) {
 		if err := b.cluster.Members[0].client.PlaceTenant(t.Context(), api.Placement{Tenant: "at-a", Pin: &to}); err != nil {
 			t.Fatal(err)
 		}
-		b.settle(t)
+		b.home(t)
 		b.passes(t, b.meter.Head(), 4)
 	}
 	after := checkIdentity(t, b.receiver.Deliveries(t))

@@ -26,8 +26,9 @@ func TestFetchCalls(t *testing.T) {
 }
 
 const (
-	fetchBlocks = 60 // announced while calls are counted
-	fetchTarget = 2.0
+	fetchBlocks    = 60 // announced while calls are counted
+	fetchTarget    = 2.0
+	importPatience = 100 * time.Millisecond // for each tenant
 )
 
 func fetchCalls(t *testing.T, nodes, tenants int) {
@@ -37,7 +38,8 @@ func fetchCalls(t *testing.T, nodes, tenants int) {
 	idlers(t, c.Folder, chain, tenants)
 	began := time.Now()
 	c.Start(t)
-	Eventually(t, "all tenants", func(ctx context.Context) error {
+	// Reading a folder takes its time with thousands of tenants; how much is printed.
+	within(t, Patience+time.Duration(tenants)*importPatience, "all tenants", func(ctx context.Context) error {
 		if err := c.Healthy(ctx); err != nil {
 			return err
 		}

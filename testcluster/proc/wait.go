@@ -20,7 +20,13 @@ var ErrInVain = errors.New("waiting is in vain")
 // error when that takes longer than Patience.
 func Eventually(t testing.TB, what string, check func(ctx context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	within(t, Patience, what, check)
+}
+
+// within is Eventually with a limit of its own.
+func within(t testing.TB, limit time.Duration, what string, check func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -37,7 +43,7 @@ func Eventually(t testing.TB, what string, check func(ctx context.Context) error
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %v, last: %v", what, Patience, last)
+			t.Fatalf("%s: not within %v, last: %v", what, limit, last)
 		case <-ticker.C:
 		}
 	}
