@@ -26,6 +26,7 @@ BENCH_TIME   ?= 100ms
 BENCH_OUT    ?= $(BIN)/bench.txt
 FUZZTIME     ?= 60s
 RESTARTS     ?= 50
+FROM         ?= HEAD~1
 FAULTS       ?= 200
 SEED         ?=
 TRIALS       ?= 20
@@ -90,6 +91,10 @@ soak: ## run three real nodes through FAULTS (200) random faults; SEED=N repeats
 bench-failover: ## measure what failures cost, TRIALS (20) times each, and calls per block with up to TENANTS (10000)
 	OZMO_FAILOVER_TRIALS=$(TRIALS) OZMO_FETCH_TENANTS=$(TENANTS) go test -count=1 -run '^(TestFailover|TestJoinMoves|TestFetchCalls)$$' -v -timeout 8h ./testcluster/proc/...
 	go test -run '^$$' -bench '^BenchmarkFollowerApply$$' -benchtime 2000x ./node/consensus
+
+.PHONY: upgrade-test
+upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back
+	OZMO_UPGRADE_FROM='$(FROM)' go test -count=1 -run '^TestUpgrade$$' -v -timeout 20m ./testcluster/proc/...
 
 .PHONY: vectors
 vectors: ## run the conformance vectors of OZMO_VECTORS=DIR

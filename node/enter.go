@@ -376,6 +376,8 @@ func (n *Node) acceptRegistration(ctx context.Context, c registration) (uint64, 
 	if err != nil {
 		return 0, err
 	}
+	// Registering is a sign of life; what it has applied, its heartbeats tell.
+	n.contacts.note(heartbeat{Node: c.Name, Server: c.Server, Boot: boot.(uint64), Version: c.Version}, boot.(uint64), time.Now(), n.ttl())
 	return boot.(uint64), nil
 }
 

@@ -205,7 +205,7 @@ func stateOf(m *member, raft api.RaftRole, leads bool, ttl time.Duration) api.No
 		return api.NodeLost
 	case m.Drain != fsm.DrainNone:
 		return api.NodeDraining
-	case raft == api.RaftNone || leads && !m.Heard:
+	case raft == api.RaftNone || leads && (!m.Heard || m.Said.Applied < m.Boot):
 		return api.NodeJoining
 	default:
 		return api.NodeReady
