@@ -27,6 +27,7 @@ BENCH_OUT    ?= $(BIN)/bench.txt
 FUZZTIME     ?= 60s
 RESTARTS     ?= 50
 FROM         ?= HEAD~1
+NODES        ?= 100
 FAULTS       ?= 200
 SEED         ?=
 TRIALS       ?= 20
@@ -91,6 +92,10 @@ soak: ## run three real nodes through FAULTS (200) random faults; SEED=N repeats
 bench-failover: ## measure what failures cost, TRIALS (20) times each, and calls per block with up to TENANTS (10000)
 	OZMO_FAILOVER_TRIALS=$(TRIALS) OZMO_FETCH_TENANTS=$(TENANTS) go test -count=1 -run '^(TestFailover|TestJoinMoves|TestFetchCalls)$$' -v -timeout 8h ./testcluster/proc/...
 	go test -run '^$$' -bench '^BenchmarkFollowerApply$$' -benchtime 2000x ./node/consensus
+
+.PHONY: soak-nodes
+soak-nodes: ## NODES (100) nodes with 5 voters in virtual time, 20 of them killed
+	OZMO_SOAK_NODES=$(NODES) go test -count=1 -run '^TestSoak$$' -v -timeout 60m ./testcluster
 
 .PHONY: upgrade-test
 upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back

@@ -82,6 +82,12 @@ func (r *reconciler) planMoves(ctx context.Context, v *fsm.View, nodes map[strin
 	if !homeless && !pinned && !rebalance || !slices.ContainsFunc(byName(nodes), func(m *member) bool { return m.mayWork(r.ttl) }) {
 		return nil
 	}
+	// One at a time at once; many that come together, together: each command
+	// makes cohorts, which have to be merged again.
+	if !pinned && !rebalance && now.Sub(r.placed) < r.ttl/4 && onlyNew(v, places) {
+		return nil
+	}
+	r.placed = now
 	result := r.place(ctx, v, places, nodes, rebalance)
 	if rebalance {
 		r.rebalanced = now
@@ -90,6 +96,16 @@ func (r *reconciler) planMoves(ctx context.Context, v *fsm.View, nodes map[strin
 		r.log.Warn("no node has room for a tenant", "tenant", t)
 	}
 	return r.moves(v, places, nodes, result.Moves, now)
+}
+
+// onlyNew reports whether all tenants without a node have never had one.
+func onlyNew(v *fsm.View, places map[string]seat) bool {
+	for id, s := range places {
+		if id != "" && s.node == "" && v.TenantCount(id) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // pinsMissed looks at what changed since the last pass: it is where operators

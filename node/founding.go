@@ -106,7 +106,10 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		missing := slices.Clone(silent)
+		var missing []string
+		for _, name := range slices.Sorted(maps.Keys(silent)) {
+			missing = append(missing, fmt.Sprintf("%s (%v)", name, silent[name]))
+		}
 		for _, a := range answers {
 			if a.State == foundingNew && len(a.Founders) == 0 {
 				missing = append(missing, a.Node) // it is there, and has not pledged yet
@@ -143,8 +146,8 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 	}
 }
 
-// askFounders asks all others; silent are those that did not answer.
-func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silent []string, err error) {
+// askFounders asks all others; silent are those that did not answer, and why.
+func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silent map[string]error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var (
@@ -152,6 +155,7 @@ func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silen
 		all   sync.WaitGroup
 		given = map[string]foundingAnswer{}
 	)
+	silent = map[string]error{}
 	others := slices.DeleteFunc(slices.Clone(n.opts.Founders), func(name string) bool { return name == n.opts.Name })
 	for _, name := range others {
 		address, ok := n.membership.Peers[name]
@@ -161,18 +165,20 @@ func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silen
 		// Side by side: one that hangs must not use up the time of the others.
 		all.Go(func() {
 			var a foundingAnswer
-			if n.call(ctx, address, http.MethodGet, "/rpc/founding", nil, nil, &a) == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				given[name] = a
+			err := n.call(ctx, address, http.MethodGet, "/rpc/founding", nil, nil, &a)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				silent[name] = err
+				return
 			}
+			given[name] = a
 		})
 	}
 	all.Wait()
 	for _, name := range others {
 		a, ok := given[name]
 		if !ok {
-			silent = append(silent, name)
 			continue
 		}
 		if err := n.checkFounder(name, a); err != nil {

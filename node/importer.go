@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/secrets"
@@ -65,21 +67,8 @@ func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 	if _, err := n.put(ctx, fsm.Shared, shared); err != nil {
 		return report, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(tree.Tenants)) {
-		changed, err := n.importTenant(ctx, name, tree, broken[name], sealer)
-		switch {
-		case errors.Is(err, errRefused):
-			n.log.Error("this tenant's configuration was not taken over", "tenant", name, "error", err)
-			report.Refused = append(report.Refused, name)
-			n.metrics.imports.WithLabelValues("refused").Inc()
-		case err != nil:
-			return report, err
-		case changed:
-			report.Changed = append(report.Changed, name)
-			n.metrics.imports.WithLabelValues("changed").Inc()
-		default:
-			n.metrics.imports.WithLabelValues("unchanged").Inc()
-		}
+	if err := n.importTenants(ctx, tree, broken, sealer, report); err != nil {
+		return report, err
 	}
 	if err := n.removeOthers(ctx, tree, broken, report); err != nil {
 		return report, err
@@ -99,6 +88,43 @@ func (n *Node) hasTenants() bool {
 		}
 	}
 	return false
+}
+
+// importParallel is how many tenants are taken over at a time: their proposals
+// share commits.
+const importParallel = 64
+
+// importTenants takes over each tenant entirely, or not at all.
+func (n *Node) importTenants(ctx context.Context, tree *spec.Tree, broken map[string]bool, sealer store.Sealer, report *ImportReport) error {
+	names := slices.Sorted(maps.Keys(tree.Tenants))
+	changed, refused := make([]bool, len(names)), make([]error, len(names))
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(importParallel)
+	for i, name := range names {
+		work.Go(func() (err error) {
+			changed[i], err = n.importTenant(ctx, name, tree, broken[name], sealer)
+			if errors.Is(err, errRefused) {
+				refused[i] = err
+				return nil
+			}
+			return err
+		})
+	}
+	err := work.Wait()
+	for i, name := range names {
+		switch {
+		case refused[i] != nil:
+			n.log.Error("this tenant's configuration was not taken over", "tenant", name, "error", refused[i])
+			report.Refused = append(report.Refused, name)
+			n.metrics.imports.WithLabelValues("refused").Inc()
+		case changed[i]:
+			report.Changed = append(report.Changed, name)
+			n.metrics.imports.WithLabelValues("changed").Inc()
+		case err == nil:
+			n.metrics.imports.WithLabelValues("unchanged").Inc()
+		}
+	}
+	return err
 }
 
 func (n *Node) importTenant(ctx context.Context, name string, tree *spec.Tree, broken bool, sealer store.Sealer) (changed bool, err error) {

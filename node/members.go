@@ -54,9 +54,11 @@ func (m *member) lost(ttl time.Duration) bool {
 }
 
 // mayWatch reports whether a network may be with a node. Two watchers at once
-// do no harm, so the first sign of its death is enough.
+// do no harm, so an early sign of its death is enough: gossip's word, unless a
+// heartbeat has just come. Gossip repeats old words after a partition.
 func (m *member) mayWatch(ttl time.Duration) bool {
-	return m.Roles.Has(fsm.RoleWatcher) && m.Drain == fsm.DrainNone && m.Gossip != gossip.Dead && m.Gossip != gossip.Left && !m.lost(ttl)
+	gone := m.Gossip == gossip.Left || m.Gossip == gossip.Dead && (!m.Heard || m.Silent > 2*ttl/5)
+	return m.Roles.Has(fsm.RoleWatcher) && m.Drain == fsm.DrainNone && !gone && !m.lost(ttl)
 }
 
 // mayWork reports whether new tenants may be given to a node: it is there, and

@@ -363,7 +363,12 @@ func (n *Node) handOver() {
 	if n.others() {
 		_, err := group.Propose(ctx, &fsm.DrainNode{Name: n.opts.Name, Drain: fsm.DrainLeaving})
 		if err == nil {
-			err = n.await(ctx, func() error { return n.empty(n.opts.Name) })
+			err = n.await(ctx, func() error {
+				if !n.others() {
+					return nil // they stop as well: nobody is left to take anything
+				}
+				return n.empty(n.opts.Name)
+			})
 		}
 		if err != nil {
 			n.log.Warn("not everything could be handed over; the others take it when this node is gone", "error", err)
@@ -396,10 +401,15 @@ func (n *Node) livingVoter() string {
 	return best
 }
 
-// others reports whether there is a living node to hand work over to.
+// others reports whether there is a node to hand work over to: one that lives
+// and is not about to stop itself.
 func (n *Node) others() bool {
+	v := n.state.View()
 	for _, m := range n.gossip.Members() {
-		if m.Name != n.opts.Name && m.State == gossipAlive {
+		if m.Name == n.opts.Name || m.State != gossipAlive {
+			continue
+		}
+		if node, ok := v.Node(m.Name); ok && node.Drain == fsm.DrainNone {
 			return true
 		}
 	}

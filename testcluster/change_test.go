@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node"
 	"github.com/ozmo-dev/ozmo/node/api"
 )
@@ -310,7 +309,7 @@ func TestRoles(t *testing.T) {
 		}
 		c.MoveLease("net", c.Member("e"))
 		look(time.Second)
-		if err := c.Leader().Node().MoveLease(t.Context(), api.LeaseMove{Network: "net", To: "d"}); !errors.Is(err, fsm.ErrConflict) {
+		if err := c.Leader().Node().MoveLease(t.Context(), api.LeaseMove{Network: "net", To: "d"}); !errors.Is(err, api.ErrRefused) {
 			t.Errorf("a lease for a node that only works: %v", err)
 		}
 		if !sawWatcher {

@@ -294,6 +294,10 @@ func (c *Cluster) Fatalf(format string, args ...any) {
 // logTail is how many lines of the nodes' logs a failed test shows.
 const logTail = 150
 
+// lingering is how long what a node had under way may take to notice that it is
+// over, such as a probe of gossip. Time stands still once the test returns.
+const lingering = 30 * time.Second
+
 // Close ends all nodes and whatever else runs. It may be called again.
 func (c *Cluster) Close() {
 	c.closing.Do(func() {
@@ -312,6 +316,7 @@ func (c *Cluster) Close() {
 		}
 		all.Wait()
 		c.Receiver.close()
+		<-time.After(lingering)
 		c.showLog()
 	})
 }

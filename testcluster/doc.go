@@ -11,4 +11,8 @@
 // the test's cleanup, ends all goroutines, and the bubble fails the test over
 // any that is left. Virtual time stands still while anything can run: what a
 // test asserts of time does not depend on the machine.
+//
+// A failed test shows the end of the nodes' logs; OZMO_TEST_LOG=FILE keeps all
+// of them. OZMO_CHAOS_FAULTS and OZMO_SOAK_NODES make the tests that let
+// anything happen longer, or larger.
 package testcluster

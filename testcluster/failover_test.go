@@ -1,6 +1,7 @@
 package testcluster
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -272,5 +273,42 @@ func TestKilledBetweenSendingAndRecording(t *testing.T) {
 		if r.Duplicates == 0 {
 			t.Error("nothing was sent again: the test tests nothing")
 		}
+	})
+}
+
+// The watcher is cut off with an announcement in its hands, and comes back when
+// another has the lease and has announced nothing: only the epoch tells that it
+// comes too late.
+func TestLateAnnouncementIsRefused(t *testing.T) {
+	run(t, Options{}, func(t *testing.T, c *Cluster) {
+		for range 5 {
+			m := c.Follower("net")
+			c.MoveLease("net", m)
+			c.Extend("net", 1)
+			c.Eventually(10*time.Second, c.atRest)
+			for _, o := range c.Members() {
+				if o != m {
+					o.eachChain(func(s site) { s.Stall() })
+				}
+			}
+			c.Partition([]string{m.Name})
+			c.Sleep(50 * time.Millisecond)
+			block := c.Extend("net", 1)
+			c.Eventually(10*time.Second, func() error {
+				if h := c.Holder("net"); h == nil || h == m {
+					return errors.New("nobody else has the lease")
+				}
+				return nil
+			})
+			epoch := c.seen.epoch("net")
+			c.Net.HealAll() // not the chains
+			c.Sleep(3 * time.Second)
+			if at, ok := c.seen.appliedAt(block.Hash); ok && c.seen.epoch("net") == epoch {
+				t.Errorf("block %v was announced by a watcher whose lease had gone, %v ago", block.Ref(), time.Since(at))
+			}
+			c.Heal()
+			c.Eventually(10*time.Second, c.atRest)
+		}
+		t.Logf("%+v", c.Check())
 	})
 }

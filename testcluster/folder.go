@@ -68,7 +68,8 @@ func (c *Cluster) WriteTenant(tenant string) {
 		"addresses": []doc{{"address": fmt.Sprintf("0x%x", fakechain.Token[:]), "contract_spec": []doc{{
 			"type": "event", "name": "Transfer", "anonymous": false,
 			"inputs": []doc{
-				{"name": "from", "type": "address", "indexed": true}, {"name": "to", "type": "address", "indexed": true},
+				{"name": "from", "type": "address", "indexed": true},
+				{"name": "to", "type": "address", "indexed": true},
 				{"name": "value", "type": "uint256", "indexed": false},
 			},
 		}}}},

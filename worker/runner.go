@@ -76,7 +76,11 @@ func (r *runner) follow(network string) {
 			pause = firstPause
 		}
 		r.metrics.restarts.WithLabelValues(network).Inc()
-		log.Error("judging stopped and begins again at the cursor", "error", err, "pause", pause)
+		level := slog.LevelError
+		if errors.Is(err, fsm.ErrConflict) {
+			level = slog.LevelInfo // the cursor went on without it: after a pause, say
+		}
+		log.Log(r.ctx, level, "judging stopped and begins again at the cursor", "error", err, "pause", pause)
 		select {
 		case <-r.ctx.Done():
 			return

@@ -124,9 +124,7 @@ func (s *Site) pass(ctx context.Context, closed <-chan struct{}) error {
 		case !stalled && (delay == 0 || waited):
 			return ctx.Err()
 		case !stalled && slow == nil:
-			timer := time.NewTimer(delay)
-			defer timer.Stop()
-			slow = timer.C
+			slow = time.After(delay)
 		}
 		select {
 		case <-ctx.Done():

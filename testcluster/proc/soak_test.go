@@ -28,7 +28,7 @@ func TestSoak(t *testing.T) {
 	seed := setting(t, "OZMO_SOAK_SEED", uint64(time.Now().UnixNano()))
 	longest := 10 * time.Second
 	if faults < longRun {
-		longest = 4 * time.Second
+		longest = 3 * time.Second
 	}
 	s := newSoak(t, seed)
 	plan := PlanFaults(seed, faults, []string{"a", "b", "c"}, longest)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package testcluster
+
+// raceDetector tells how tests are built.
+const raceDetector = false
