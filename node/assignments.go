@@ -84,7 +84,7 @@ func (r *reconciler) planMoves(ctx context.Context, v *fsm.View, nodes map[strin
 	}
 	// One at a time at once; many that come together, together: each command
 	// makes cohorts, which have to be merged again.
-	if !pinned && !rebalance && now.Sub(r.placed) < r.ttl/4 && onlyNew(v, places) {
+	if !pinned && !rebalance && (now.Sub(r.placed) < r.ttl/4 && onlyNew(v, places) || now.Sub(r.placed) < r.ttl && len(r.unplaced) > 0) {
 		return nil
 	}
 	r.placed = now
@@ -92,8 +92,9 @@ func (r *reconciler) planMoves(ctx context.Context, v *fsm.View, nodes map[strin
 	if rebalance {
 		r.rebalanced = now
 	}
-	for _, t := range result.Unplaced {
-		r.log.Warn("no node has room for a tenant", "tenant", t)
+	if !slices.Equal(result.Unplaced, r.unplaced) {
+		r.unplaced = result.Unplaced
+		r.log.Warn("no node has room for some tenants", "tenants", len(r.unplaced), "first", strings.Join(r.unplaced[:min(len(r.unplaced), 10)], ", "))
 	}
 	return r.moves(v, places, nodes, result.Moves, now)
 }
@@ -111,16 +112,19 @@ func onlyNew(v *fsm.View, places map[string]seat) bool {
 // pinsMissed looks at what changed since the last pass: it is where operators
 // pin tenants.
 func (r *reconciler) pinsMissed(v *fsm.View, places map[string]seat, nodes map[string]*member) bool {
-	missed := false
+	missed, waiting := false, false
 	for id := range v.TenantsSince(r.examined) {
 		t, ok := v.Tenant(id)
-		if !ok || t.Pin == "" {
+		if !ok || t.Pin == "" || places[t.Cohort].node == t.Pin {
 			continue
 		}
-		m := nodes[t.Pin]
-		missed = missed || places[t.Cohort].node != t.Pin && m != nil && m.mayWork(r.ttl)
+		if m := nodes[t.Pin]; m != nil && m.mayWork(r.ttl) {
+			missed = true
+		} else {
+			waiting = true // for its node
+		}
 	}
-	if !missed {
+	if !missed && !waiting {
 		r.examined = v.Index()
 	}
 	return missed

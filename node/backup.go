@@ -181,6 +181,10 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	if err := n.mustBeMember(); err != nil {
 		return api.Restored{}, err
 	}
+	if !n.reading.TryLock() {
+		return api.Restored{}, fmt.Errorf("%w: %w", api.ErrUnavailable, errRestoring)
+	}
+	defer n.reading.Unlock()
 	meta, restored, err := readArchive(n.opts.DataDir, r)
 	if err != nil {
 		return api.Restored{}, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
@@ -189,9 +193,7 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 		return api.Restored{}, fmt.Errorf("%w: the archive's secrets are sealed with key %s, this cluster has %s: start it with the sealing.key of the cluster that the archive is of",
 			api.ErrRefused, meta.SealingKey, n.keeper.ID())
 	}
-	if !n.restoring.CompareAndSwap(false, true) {
-		return api.Restored{}, fmt.Errorf("%w: %w", api.ErrUnavailable, errRestoring)
-	}
+	n.restoring.Store(true)
 	defer n.restoring.Store(false)
 	if err := n.group.Barrier(ctx); err != nil {
 		return api.Restored{}, err

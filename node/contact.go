@@ -129,8 +129,18 @@ type heard struct {
 	heartbeat
 	at    time.Time
 	first time.Time // since when without a break
-	// behind is since when it has been behind what it was told was committed.
-	behind time.Time
+	// told is a commit index that it was told at toldAt and has not said to have
+	// applied since.
+	told   uint64
+	toldAt time.Time
+}
+
+// behind is for how long it has not applied what it was told was committed.
+func (h heard) behind(now time.Time) time.Duration {
+	if h.Applied >= h.told {
+		return 0
+	}
+	return now.Sub(h.toldAt)
 }
 
 func (c *contacts) reset(now time.Time) {
@@ -159,16 +169,20 @@ func (c *contacts) note(h heartbeat, commit uint64, now time.Time, ttl time.Dura
 		if now.Sub(old.at) < ttl {
 			next.first = old.first
 		}
-		next.behind = old.behind
+		next.told, next.toldAt = old.told, old.toldAt
 	}
-	const near = 250 // entries: what a busy log may have under way
-	switch {
-	case h.Applied+near >= commit:
-		next.behind = time.Time{}
-	case next.behind.IsZero():
-		next.behind = now
+	if h.Applied >= next.told {
+		next.told, next.toldAt = commit, now
 	}
 	c.heard[h.Node] = next
+}
+
+// established reports whether this node knows that it leads, and has applied all
+// that was committed before.
+func (c *contacts) established() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard != nil
 }
 
 // all is what was heard of each node, and since when this node leads.

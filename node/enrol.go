@@ -11,6 +11,9 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/net/netutil"
+	"golang.org/x/time/rate"
+
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/mux"
@@ -40,12 +43,14 @@ const (
 	// maxEnrolment bounds what an unknown peer may send, enrolTimeout how long it
 	// may take.
 	maxEnrolment = 64 << 10
+	maxEnrolling = 64 // connections of those who have no certificate
 	enrolTimeout = 30 * time.Second
 )
 
 // serveEnrolment answers on streams that need no certificate: nothing else is
 // reachable there.
 func (n *Node) serveEnrolment(l net.Listener) {
+	refusals := rate.NewLimiter(1, 5) // anybody may be refused as often as they like
 	routes := http.NewServeMux()
 	routes.HandleFunc("POST /enrol", func(w http.ResponseWriter, r *http.Request) {
 		var e enrolment
@@ -57,14 +62,16 @@ func (n *Node) serveEnrolment(l net.Listener) {
 		defer cancel()
 		answer, err := n.enrol(ctx, e)
 		if err != nil {
-			n.log.Warn("a node was not let in", "name", e.Node, "address", r.RemoteAddr, "error", err)
+			if refusals.Allow() {
+				n.log.Warn("a node was not let in", "name", e.Node, "address", r.RemoteAddr, "error", err)
+			}
 			fail(w, err)
 			return
 		}
 		n.log.Info("a node was let in", "name", e.Node, "address", r.RemoteAddr)
 		reply(w, answer)
 	})
-	n.serve(l, &http.Server{
+	n.serve(netutil.LimitListener(l, maxEnrolling), &http.Server{
 		Handler: routes, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: enrolTimeout, WriteTimeout: 2 * enrolTimeout,
 		MaxHeaderBytes: 8 << 10,
 	})
@@ -87,6 +94,11 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 		return nil, err
 	}
 	v := n.state.View()
+	// Whoever comes without a good token is told nothing, and costs no entry of
+	// the log.
+	if err := checkToken(v, token, time.Now()); err != nil {
+		return nil, err
+	}
 	if err := n.nameFree(v, e.Node, ""); err != nil {
 		return nil, err
 	}
@@ -114,6 +126,22 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 		return nil, err
 	}
 	return answer, nil
+}
+
+// checkToken is what UseToken checks, without using it.
+func checkToken(v *fsm.View, token pki.Token, now time.Time) error {
+	for t := range v.Tokens() {
+		switch {
+		case t.ID != token.ID || t.Hash != fsm.Hash(token.Hash()):
+		case t.UsedAt != 0:
+			return fsm.ErrTokenUsed
+		case now.UnixMilli() >= t.Expires:
+			return fsm.ErrTokenExpired
+		default:
+			return nil
+		}
+	}
+	return fsm.ErrTokenUnknown
 }
 
 // certify issues the certificate of a new node.

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -51,6 +53,9 @@ func (n *Node) enter(ctx context.Context) error {
 		return err
 	}
 	n.begun.Store(has)
+	if err := n.disown(has); err != nil {
+		return err
+	}
 	together := false
 	if len(n.opts.Founders) > 0 && !has {
 		if together, err = n.foundTogether(ctx); err != nil {
@@ -73,7 +78,8 @@ func (n *Node) enter(ctx context.Context) error {
 		return nil
 	case together:
 		err = n.group.Bootstrap(n.founderServers())
-	case n.opts.Bootstrap && len(n.opts.Founders) == 0:
+	case n.opts.Bootstrap && len(n.opts.Founders) == 0 && len(n.knownPeers()) == 0:
+		// With peers it had a cluster before: that one it joins again.
 		err = n.group.Bootstrap([]consensus.Server{{ID: serverID(n.opts.Name, n.instance), Address: n.address}})
 	}
 	if errors.Is(err, consensus.ErrBootstrapped) {
@@ -90,6 +96,18 @@ func holdsLog(open func() (consensus.Stores, error)) (bool, error) {
 	}
 	last, err := stores.Log.LastIndex()
 	return last > 0, err
+}
+
+// disown gives up an instance whose log is gone: it may have voted.
+func (n *Node) disown(has bool) error {
+	id, err := n.opts.readIdentity()
+	if err != nil || has || !id.Begun {
+		return err
+	}
+	n.log.Warn("the log of this node is gone: it comes back as another instance", "was", serverID(id.Name, id.Instance))
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // never fails
+	return n.opts.writeIdentity(identity{Name: id.Name, Instance: hex.EncodeToString(b)})
 }
 
 // openMux opens the cluster port.
@@ -256,6 +274,7 @@ func (n *Node) gate(t fsm.Type) error {
 type registration struct {
 	fsm.RegisterNode
 	SealingKey string // its id
+	Multiplier float64
 }
 
 // registerPause is how long a node waits before it asks again to be registered.
@@ -264,7 +283,7 @@ const registerPause = 200 * time.Millisecond
 // register makes this run of the node known, and returns when the node is in the
 // Raft group and has applied its own registration.
 func (n *Node) register(ctx context.Context) error {
-	c := registration{SealingKey: n.keeper.ID(), RegisterNode: fsm.RegisterNode{
+	c := registration{SealingKey: n.keeper.ID(), Multiplier: n.opts.RaftMultiplier, RegisterNode: fsm.RegisterNode{
 		Name: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Address: n.address, Version: n.opts.Version,
 		Roles: n.opts.roles, Weight: n.opts.Weight,
 	}}
@@ -277,7 +296,7 @@ func (n *Node) register(ctx context.Context) error {
 		}
 		// Whoever had the name may have ended a moment ago: the leader knows only
 		// when it heard of it last.
-		if errors.Is(err, api.ErrRefused) && time.Since(began) > 2*n.ttl() || errors.Is(err, fsm.ErrRemoved) {
+		if errors.Is(err, api.ErrRefused) && time.Since(began) > 3*n.ttl() || errors.Is(err, fsm.ErrRemoved) {
 			return err
 		}
 		if text := err.Error(); text != said {
@@ -294,7 +313,7 @@ func (n *Node) register(ctx context.Context) error {
 		}
 	}
 	n.begun.Store(true)
-	return nil
+	return n.opts.writeIdentity(identity{Name: n.opts.Name, Instance: n.instance, Begun: true})
 }
 
 // pause waits a while, with some jitter, unless the node has to end.
@@ -305,7 +324,7 @@ func (n *Node) pause(ctx context.Context, d time.Duration) error {
 	case err := <-n.fatal:
 		n.die(err)
 		return err
-	case <-time.After(d + time.Duration(rand.Int64N(int64(d)/2+1))):
+	case <-time.After(d + time.Duration(mathrand.Int64N(int64(d)/2+1))):
 		return nil
 	}
 }
@@ -365,10 +384,20 @@ func (n *Node) acceptRegistration(ctx context.Context, c registration) (uint64, 
 		return 0, fmt.Errorf("%w: node %q has sealing key %s, the cluster has %s: it could open no secret; give it the cluster's, by joining with a token or with its bundle",
 			api.ErrRefused, c.Name, c.SealingKey, n.keeper.ID())
 	}
+	if c.Multiplier != n.opts.RaftMultiplier {
+		return 0, fmt.Errorf("%w: node %q has --raft-multiplier %v, the cluster %v: give all nodes the same", api.ErrRefused, c.Name, c.Multiplier, n.opts.RaftMultiplier)
+	}
+	if !n.contacts.established() {
+		return 0, consensus.ErrNotLeader
+	}
 	v := n.state.View()
 	if old, ok := v.Node(c.Name); ok && old.Server != c.Server {
-		known, _ := n.contacts.all()
-		if h, ok := known[c.Name]; ok && h.Server == old.Server && time.Since(h.at) < n.ttl() {
+		known, since := n.contacts.all()
+		at := since // a new leader treats every node as just heard
+		if h, ok := known[c.Name]; ok && h.Server == old.Server {
+			at = h.at
+		}
+		if time.Since(at) < n.ttl()+n.ttl()/4 {
 			return 0, fmt.Errorf("%w: a node named %q is running at %s: give this one another name with --node, or stop that one first", api.ErrRefused, c.Name, old.Address)
 		}
 	}
@@ -454,8 +483,7 @@ func (n *Node) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
 
 // acceptHeartbeat answers while this node leads.
 func (n *Node) acceptHeartbeat(h heartbeat) (heartbeatAnswer, error) {
-	leads, _ := n.group.Leads()
-	if !leads {
+	if leads, _ := n.group.Leads(); !leads || !n.contacts.established() {
 		return heartbeatAnswer{}, consensus.ErrNotLeader
 	}
 	switch node, ok := n.state.View().Node(h.Node); {

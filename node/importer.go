@@ -2,8 +2,12 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,49 +37,128 @@ type ImportReport struct {
 // ErrSharedNetworks refuses a whole folder: every tenant depends on these.
 var ErrSharedNetworks = errors.New("the shared networks are refused; nothing was changed")
 
+// folder is a folder of documents that was read, checked and packed.
+type folder struct {
+	dir     string
+	tree    *spec.Tree
+	broken  map[string]bool // tenants whose documents have errors
+	shared  *store.Packed
+	tenants map[string]*store.Packed
+	refused map[string]error // tenants that cannot be taken over
+	report  *ImportReport
+	digest  string // of all of it, secrets included
+}
+
 // Import takes over a folder of documents: each tenant entirely, or not at all
 // where it has errors. Tenants that are no longer in the folder are deleted.
 func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 	n.importing.Lock()
 	defer n.importing.Unlock()
+	f, err := n.readFolder(ctx, dir)
+	if err != nil {
+		return f.report, err
+	}
+	return f.report, n.takeOver(ctx, f)
+}
+
+// readFolder changes nothing. The folder's report is there also with an error.
+func (n *Node) readFolder(ctx context.Context, dir string) (*folder, error) {
+	f := &folder{dir: dir, tenants: map[string]*store.Packed{}, refused: map[string]error{}, report: &ImportReport{}}
 	resolver, err := secrets.NewResolver(dir, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: configuration folder %s: %w", errRefused, dir, err)
+		return f, fmt.Errorf("%w: configuration folder %s: %w", errRefused, dir, err)
 	}
 	defer resolver.Close()
 	tree, problems := spec.ReadTree(os.DirFS(dir), spec.WithResolver(ctx, resolver), spec.WithTime(time.Now()))
 	problems = append(problems, match.CheckTree(tree)...)
-	report := &ImportReport{Problems: problems, Tenants: len(tree.Tenants)}
+	f.tree, f.broken = tree, brokenTenants(problems)
+	f.report.Problems, f.report.Tenants = problems, len(tree.Tenants)
 	n.logProblems(problems)
-	broken := brokenTenants(problems)
-	sealer := sealer{n.keeper, resolver}
-	if broken[fsm.Shared] {
-		return report, fmt.Errorf("%w:\n%w", ErrSharedNetworks, problems.Err())
+	if f.broken[fsm.Shared] {
+		return f, fmt.Errorf("%w:\n%w", ErrSharedNetworks, problems.Err())
 	}
 	if len(tree.Tenants) == 0 && n.hasTenants() {
-		return report, fmt.Errorf("%w: the folder %s holds no tenant at all: nothing was deleted (is it mounted? to end the last tenant, leave its monitors/ empty)", errRefused, dir)
+		return f, fmt.Errorf("%w: the folder %s holds no tenant at all: nothing was deleted (is it mounted? to end the last tenant, leave its monitors/ empty)", errRefused, dir)
 	}
-	shared, err := store.PackShared(ctx, tree.Networks, sealer)
-	if err != nil {
-		return report, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
+	sealer := sealer{n.keeper, resolver}
+	if f.shared, err = store.PackShared(ctx, tree.Networks, sealer); err != nil {
+		return f, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
 	}
-	if err := n.checkNetworks(fsm.Shared, tree.Networks); err != nil {
-		return report, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
+	digest := sha256.New()
+	fmt.Fprintf(digest, "%+v\n", f.shared.Manifest)
+	for _, name := range slices.Sorted(maps.Keys(tree.Tenants)) {
+		if f.broken[name] {
+			f.refused[name] = fmt.Errorf("its documents have errors: %w", errRefused)
+		} else if f.tenants[name], err = store.Pack(ctx, name, tree.Tenants[name], tree.Networks, sealer); err != nil {
+			f.refused[name] = fmt.Errorf("%w: %w", err, errRefused)
+			delete(f.tenants, name)
+		}
+		fmt.Fprintf(digest, "%s %v\n", name, f.refused[name])
+		if packed := f.tenants[name]; packed != nil {
+			fmt.Fprintf(digest, "%+v\n", packed.Manifest)
+		}
+	}
+	f.digest = hex.EncodeToString(digest.Sum(nil))
+	return f, nil
+}
+
+// takeOver puts a folder in force.
+func (n *Node) takeOver(ctx context.Context, f *folder) error {
+	if err := n.checkNetworks(fsm.Shared, f.tree.Networks); err != nil {
+		return fmt.Errorf("%w: %w", ErrSharedNetworks, err)
+	}
+	if err := n.noteFolder(f, false); err != nil {
+		return err
 	}
 	// What a refused tenant still uses must not vanish under it.
-	n.keepUsed(&shared.Manifest, broken)
-	if _, err := n.put(ctx, fsm.Shared, shared); err != nil {
-		return report, err
+	n.keepUsed(&f.shared.Manifest, f.refused)
+	if _, err := n.put(ctx, fsm.Shared, f.shared); err != nil {
+		return err
 	}
-	if err := n.importTenants(ctx, tree, broken, sealer, report); err != nil {
-		return report, err
+	if err := n.takeOverTenants(ctx, f); err != nil {
+		return err
 	}
-	if err := n.removeOthers(ctx, tree, broken, report); err != nil {
-		return report, err
+	if err := n.removeOthers(ctx, f); err != nil {
+		return err
 	}
-	n.log.Info("configuration read", "folder", dir, "tenants", report.Tenants,
-		"changed", len(report.Changed), "removed", len(report.Removed), "refused", len(report.Refused))
-	return report, nil
+	r := f.report
+	n.log.Info("configuration read", "folder", f.dir, "tenants", r.Tenants,
+		"changed", len(r.Changed), "removed", len(r.Removed), "refused", len(r.Refused))
+	return n.noteFolder(f, true)
+}
+
+// folderNote is what a node remembers of the folder it read last.
+type folderNote struct {
+	Digest string `json:"digest"`
+	Done   bool   `json:"done"` // it was taken over, or found to be another node's matter
+}
+
+const folderNoteFile = "folder.json"
+
+func (n *Node) noteFolder(f *folder, done bool) error {
+	data, err := json.Marshal(folderNote{Digest: f.digest, Done: done})
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(n.opts.DataDir, folderNoteFile), data)
+}
+
+// isNews reports whether a folder is to be taken over when the node starts: if it
+// has changed since this node read it last, or if nobody has any tenants yet. A
+// node that was away, or that is new, must not put an older copy in force, nor
+// delete what the others have: that takes a SIGHUP.
+func (n *Node) isNews(f *folder) (bool, error) {
+	data, err := os.ReadFile(filepath.Join(n.opts.DataDir, folderNoteFile))
+	var last folderNote
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return !n.hasTenants(), nil
+	case err != nil:
+		return false, err
+	case json.Unmarshal(data, &last) != nil:
+		return true, nil // torn by a crash: the folder was being read
+	}
+	return last.Digest != f.digest || !last.Done, nil
 }
 
 var errRefused = errors.New("refused, what was there stays")
@@ -94,52 +177,40 @@ func (n *Node) hasTenants() bool {
 // share commits.
 const importParallel = 64
 
-// importTenants takes over each tenant entirely, or not at all.
-func (n *Node) importTenants(ctx context.Context, tree *spec.Tree, broken map[string]bool, sealer store.Sealer, report *ImportReport) error {
-	names := slices.Sorted(maps.Keys(tree.Tenants))
-	changed, refused := make([]bool, len(names)), make([]error, len(names))
+// takeOverTenants takes over each tenant entirely, or not at all.
+func (n *Node) takeOverTenants(ctx context.Context, f *folder) error {
+	names := slices.Sorted(maps.Keys(f.tree.Tenants))
+	changed := make([]bool, len(names))
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(importParallel)
 	for i, name := range names {
+		if f.tenants[name] == nil {
+			continue
+		}
+		if err := n.checkNetworks(name, f.tree.Tenants[name].Networks); err != nil {
+			f.refused[name] = fmt.Errorf("%w: %w", err, errRefused)
+			continue
+		}
 		work.Go(func() (err error) {
-			changed[i], err = n.importTenant(ctx, name, tree, broken[name], sealer)
-			if errors.Is(err, errRefused) {
-				refused[i] = err
-				return nil
-			}
+			changed[i], err = n.put(ctx, name, f.tenants[name])
 			return err
 		})
 	}
 	err := work.Wait()
 	for i, name := range names {
-		switch {
-		case refused[i] != nil:
-			n.log.Error("this tenant's configuration was not taken over", "tenant", name, "error", refused[i])
-			report.Refused = append(report.Refused, name)
+		switch why := f.refused[name]; {
+		case why != nil:
+			n.log.Error("this tenant's configuration was not taken over", "tenant", name, "error", why)
+			f.report.Refused = append(f.report.Refused, name)
 			n.metrics.imports.WithLabelValues("refused").Inc()
 		case changed[i]:
-			report.Changed = append(report.Changed, name)
+			f.report.Changed = append(f.report.Changed, name)
 			n.metrics.imports.WithLabelValues("changed").Inc()
 		case err == nil:
 			n.metrics.imports.WithLabelValues("unchanged").Inc()
 		}
 	}
 	return err
-}
-
-func (n *Node) importTenant(ctx context.Context, name string, tree *spec.Tree, broken bool, sealer store.Sealer) (changed bool, err error) {
-	if broken {
-		return false, fmt.Errorf("its documents have errors: %w", errRefused)
-	}
-	folder := tree.Tenants[name]
-	if err := n.checkNetworks(name, folder.Networks); err != nil {
-		return false, fmt.Errorf("%w: %w", err, errRefused)
-	}
-	packed, err := store.Pack(ctx, name, folder, tree.Networks, sealer)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", err, errRefused)
-	}
-	return n.put(ctx, name, packed)
 }
 
 // checkNetworks refuses what would turn a network into another one: its past
@@ -159,13 +230,13 @@ func (n *Node) checkNetworks(tenant string, networks map[string]*spec.Network) e
 
 // keepUsed carries over shared networks that are gone from the folder, but used
 // by tenants that keep their old configuration.
-func (n *Node) keepUsed(m *fsm.Manifest, broken map[string]bool) {
+func (n *Node) keepUsed(m *fsm.Manifest, refused map[string]error) {
 	v := n.state.View()
 	old, ok := v.Tenant(fsm.Shared)
 	if !ok {
 		return
 	}
-	for name := range broken {
+	for name := range refused {
 		t, ok := v.Tenant(name)
 		if !ok {
 			continue
@@ -238,9 +309,10 @@ func chunks(blobs [][]byte, v *fsm.View) [][][]byte {
 	return out
 }
 
-func (n *Node) removeOthers(ctx context.Context, tree *spec.Tree, broken map[string]bool, report *ImportReport) error {
+// removeOthers deletes the tenants that are gone from the folder.
+func (n *Node) removeOthers(ctx context.Context, f *folder) error {
 	for t := range n.state.View().Tenants() {
-		if t.ID == fsm.Shared || tree.Tenants[t.ID] != nil || broken[t.ID] {
+		if t.ID == fsm.Shared || f.tree.Tenants[t.ID] != nil || f.broken[t.ID] {
 			continue
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: time.Now().UnixMilli()}
@@ -251,7 +323,8 @@ func (n *Node) removeOthers(ctx context.Context, tree *spec.Tree, broken map[str
 		if err != nil {
 			return fmt.Errorf("tenant %q is gone from the folder: %w", t.ID, err)
 		}
-		report.Removed = append(report.Removed, t.ID)
+		n.log.Warn("a tenant is gone from the folder and was deleted", "tenant", t.ID, "folder", f.dir)
+		f.report.Removed = append(f.report.Removed, t.ID)
 	}
 	return nil
 }

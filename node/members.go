@@ -17,7 +17,7 @@ type member struct {
 	Silent time.Duration
 	Heard  bool          // in this leadership
 	Steady time.Duration // without a break in contact
-	Behind time.Duration // for how long it has been far behind the log
+	Behind time.Duration // for how long it has not applied what it was told was committed
 	Said   heartbeat     // the last one
 }
 
@@ -34,17 +34,15 @@ func members(v *fsm.View, known []gossip.Member, contacts map[string]heard, sinc
 		if h, ok := contacts[n.Name]; ok && h.Server == n.Server {
 			m.Said, m.Heard = h.heartbeat, true
 			m.Silent, m.Steady = now.Sub(h.at), h.at.Sub(h.first)
-			if !h.behind.IsZero() {
-				m.Behind = now.Sub(h.behind)
-			}
+			m.Behind = h.behind(now)
 		}
 		out[n.Name] = m
 	}
 	return out
 }
 
-// tooFarBehind is how long a node may be far behind the log before its tenants
-// go to others. It has stopped acting long before.
+// tooFarBehind is how long a node may not apply what it was told before its
+// tenants go to others. It has stopped acting long before.
 const tooFarBehind = 10 * time.Second
 
 // lost reports whether a node can be taken to have stopped acting: it has had no
@@ -64,7 +62,7 @@ func (m *member) mayWatch(ttl time.Duration) bool {
 // mayWork reports whether new tenants may be given to a node: it is there, and
 // has the state.
 func (m *member) mayWork(ttl time.Duration) bool {
-	return m.Roles.Has(fsm.RoleWorker) && m.Drain == fsm.DrainNone && m.Heard && m.Silent < ttl && m.Behind == 0 && m.Said.Applied >= m.Boot
+	return m.Roles.Has(fsm.RoleWorker) && m.Drain == fsm.DrainNone && m.Heard && m.Silent < ttl && m.Behind < ttl && m.Said.Applied >= m.Boot
 }
 
 // keepsWork reports whether the tenants a node has may stay.

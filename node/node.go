@@ -65,6 +65,7 @@ type Node struct {
 
 	joined    chan *membership // hands over what Join has got
 	joining   sync.Mutex
+	reading   sync.Mutex // of an archive
 	isMember  atomic.Bool
 	entered   atomic.Bool // group and gossip are there
 	begun     atomic.Bool // the cluster has had a leader
@@ -258,12 +259,26 @@ func (n *Node) become(ctx context.Context) error {
 	return nil
 }
 
-// importAtStart reads the folder. One that is refused stops a node that has
-// nothing to go on with; any other goes on with what it had.
+// importAtStart reads the folder, and takes it over if it is news. One that is
+// refused stops a node whose cluster has nothing to go on with; any other goes on
+// with what there was.
 func (n *Node) importAtStart(ctx context.Context) error {
-	report, err := n.Import(ctx, n.opts.Config)
-	if err == nil && len(report.Refused) > 0 && len(report.Refused) == report.Tenants {
-		err = fmt.Errorf("no tenant's configuration is valid: %w:\n%w", errRefused, report.Problems.Err())
+	n.importing.Lock()
+	defer n.importing.Unlock()
+	f, err := n.readFolder(ctx, n.opts.Config)
+	if err == nil {
+		var news bool
+		if news, err = n.isNews(f); err == nil && !news {
+			n.log.Info("the folder is not taken over: it has not changed since this node read it last, or the cluster has its tenants already; SIGHUP takes it over",
+				"folder", n.opts.Config)
+			return n.noteFolder(f, true)
+		}
+		if err == nil {
+			err = n.takeOver(ctx, f)
+		}
+	}
+	if err == nil && len(f.report.Refused) > 0 && len(f.report.Refused) == f.report.Tenants {
+		err = fmt.Errorf("no tenant's configuration is valid: %w:\n%w", errRefused, f.report.Problems.Err())
 	}
 	if err == nil || !errors.Is(err, errRefused) && !errors.Is(err, ErrSharedNetworks) {
 		return err

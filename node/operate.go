@@ -208,11 +208,20 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 		return fmt.Errorf("%w: node %q does not watch: its roles are %v", api.ErrRefused, m.To, node.Roles)
 	case node.Drain != fsm.DrainNone:
 		return fmt.Errorf("%w: node %q is draining", api.ErrRefused, m.To)
+	case !n.lives(node):
+		return fmt.Errorf("%w: node %q does not answer", api.ErrRefused, m.To)
 	}
 	_, err := n.group.Propose(ctx, &fsm.GrantLease{
 		Network: m.Network, Holder: m.To, IfEpoch: network.Lease.Epoch, Window: max(windowFor(v, network), network.Lease.Window), Pin: true,
 	})
 	return err
+}
+
+// lives reports whether gossip hears a node.
+func (n *Node) lives(node *fsm.Node) bool {
+	return slices.ContainsFunc(n.gossip.Members(), func(m gossip.Member) bool {
+		return m.Name == node.Name && m.Server == node.Server && m.State == gossipAlive
+	})
 }
 
 // PlaceTenant says where a tenant should be, or what it counts.
@@ -373,8 +382,11 @@ func (n *Node) handOver() {
 		if err != nil {
 			n.log.Warn("not everything could be handed over; the others take it when this node is gone", "error", err)
 		}
+	}
+	// Nodes that take no work may lead all the same.
+	if to := n.livingVoter(); to != "" {
 		if leads, _ := group.Leads(); leads {
-			if err := group.Transfer(ctx, n.livingVoter()); err != nil {
+			if err := group.Transfer(ctx, to); err != nil {
 				n.log.Warn("the leadership could not be passed on; the others elect a leader", "error", err)
 			}
 		}

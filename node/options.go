@@ -181,6 +181,9 @@ func (o *Options) check() error {
 	if len(o.Founders) > 0 && o.Bundle == "" {
 		wrong("--bootstrap %s: nodes that found a cluster together need keys in common: make them with `ozmo cluster init` and give each node its --bundle", strings.Join(o.Founders, ","))
 	}
+	if len(o.Founders) == 1 {
+		wrong("--bootstrap %s: one node alone does not need a list, and nodes with bundles found a cluster together: list them all, or give --bootstrap without a list and no bundle", o.Founders[0])
+	}
 	if slices.Sort(o.Founders); len(slices.Compact(slices.Clone(o.Founders))) != len(o.Founders) {
 		wrong("--bootstrap %s: a node is named twice", strings.Join(o.Founders, ","))
 	}
@@ -209,6 +212,9 @@ type identity struct {
 	// Instance tells this data directory from one that the node had before. A
 	// node that lost its disk must not pass for the voter it was.
 	Instance string `json:"instance,omitempty"`
+	// Begun is set once the instance is part of a group: without its log, which
+	// somebody has deleted, it must not pass for itself any more.
+	Begun bool `json:"begun,omitempty"`
 }
 
 // founding is the instance of nodes that found a cluster together: each must

@@ -27,7 +27,7 @@ func peersInput(nodes map[string]*member, peers []consensus.Peer, self string, t
 			in.Known = append(in.Known, consensus.Server{ID: m.Server, Address: m.Address})
 		}
 		h := consensus.Health{Alive: true, Leaving: m.Drain == fsm.DrainOperator}
-		if m.Heard && !m.lost(ttl) && m.Behind == 0 {
+		if m.Heard && !m.lost(ttl) && m.Behind < ttl {
 			h.Stable = m.Steady
 			h.Behind = commit - min(commit, m.Said.Applied)
 		}

@@ -27,6 +27,7 @@ type reconciler struct {
 	settled    map[string]time.Time
 	peerChange time.Time       // the last change of the Raft group that failed
 	replaced   map[string]bool // servers that lost their vote because they were dead
+	unplaced   []string        // tenants that found no node then
 	placed     time.Time       // the last time that tenants were placed
 	examined   uint64          // log index up to which tenants were looked at for pins
 }

@@ -144,11 +144,13 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("POST /rpc/propose", n.servePropose)
 	nodes.HandleFunc("GET /rpc/index", n.serveIndex)
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
-	nodes.HandleFunc("POST /rpc/register", n.serveRegister)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
 	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
-	nodes.HandleFunc("GET /rpc/founding", n.serveFounding)
+	// What a node asks before it is registered.
+	for path, h := range map[string]http.HandlerFunc{"POST /rpc/register": n.serveRegister, "GET /rpc/founding": n.serveFounding} {
+		nodes.HandleFunc(path, h)
+	}
 	all := http.NewServeMux()
 	all.HandleFunc("/rpc/", func(w http.ResponseWriter, r *http.Request) {
 		if p, _ := r.Context().Value(peerKey{}).(pki.Identity); !n.opts.Insecure && p.Role != pki.RoleNode {
@@ -158,7 +160,21 @@ func (n *Node) rpcHandler() http.Handler {
 		nodes.ServeHTTP(w, r)
 	})
 	all.Handle("/v1/", n.operatorHandler())
-	return all
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, _ := r.Context().Value(peerKey{}).(pki.Identity); p.Role == pki.RoleNode && !n.knows(p.Name) &&
+			r.URL.Path != "/rpc/register" && r.URL.Path != "/rpc/founding" {
+			http.Error(w, "this node is not part of the cluster, or no longer", http.StatusForbidden)
+			return
+		}
+		all.ServeHTTP(w, r)
+	})
+}
+
+// knows reports whether a node is registered: a certificate outlives the
+// removal of its node.
+func (n *Node) knows(name string) bool {
+	_, ok := n.state.View().Node(name)
+	return ok
 }
 
 // serveRPC answers on the cluster port.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,7 +63,10 @@ func (m *Member) options() node.Options {
 	if m.bundle != "" {
 		for _, f := range m.founders {
 			if f == m.Name {
-				o.Bootstrap, o.Founders = true, append([]string(nil), m.founders...)
+				o.Bootstrap = true
+				if len(m.founders) > 1 {
+					o.Founders = slices.Clone(m.founders)
+				}
 			}
 		}
 	}

@@ -76,11 +76,22 @@ func (c *Cluster) Remove(name string) {
 func (c *Cluster) Restore(archive io.Reader) api.Restored {
 	c.t.Helper()
 	c.restored = true
-	c.seen.forget()
-	done, err := c.Leader().Node().Restore(c.t.Context(), archive)
+	leader := c.Leader().Node()
+	done, err := leader.Restore(c.t.Context(), archive)
 	if err != nil {
 		c.Fatalf("restore: %v", err)
 	}
+	// What was seen before is of another sequence, once nobody shows it any more.
+	installed := leader.View().Index()
+	c.Eventually(settleWithin, func() error {
+		for _, m := range c.Running() {
+			if at := m.Node().View().Index(); at < installed {
+				return fmt.Errorf("node %s is at log index %d, the archive is installed at %d", m.Name, at, installed)
+			}
+		}
+		return nil
+	})
+	c.seen.forget()
 	return done
 }
 

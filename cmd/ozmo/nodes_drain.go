@@ -118,11 +118,12 @@ func (e *emptying) look(s *api.Status) (empty bool, err error) {
 	}
 	n := s.Nodes[i]
 	left := fmt.Sprintf("node %s still has %s and %s", e.name, count(n.Tenants, "tenant"), count(n.Leases, "lease"))
-	if left != e.left {
+	empty = n.Tenants == 0 && n.Leases == 0
+	if left != e.left && !empty {
 		e.say(left)
 		e.left = left
 	}
-	return n.Tenants == 0 && n.Leases == 0, nil
+	return empty, nil
 }
 
 // say writes a line; on a terminal the next one takes its place.

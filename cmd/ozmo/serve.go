@@ -103,7 +103,7 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.StringVar(&opts.TLSCA, "tls-ca", "", "CA of all nodes' certificates (PEM `FILE`)")
 	f.BoolVar(&opts.Insecure, "insecure", false, "no TLS and no encryption between the nodes; on loopback only")
 	f.StringVar(&opts.Profile, "profile", "lan", "how soon a silent node counts as dead: lan, or mesh where networks are slow")
-	f.Float64Var(&opts.RaftMultiplier, "raft-multiplier", 1, "scales the timeouts of Raft, gossip and leases, for slow machines")
+	f.Float64Var(&opts.RaftMultiplier, "raft-multiplier", 1, "scales the timeouts of Raft, gossip and leases, for slow machines; the same on all nodes")
 	f.StringVar(&opts.Checkpoints, "checkpoints", "", "state folder of OpenZeppelin Monitor whose checkpoints new networks start from")
 	for flag, words := range map[string][]string{
 		"profile":   {"lan", "mesh"},

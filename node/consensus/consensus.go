@@ -41,8 +41,9 @@ type Options struct {
 
 	// Multiplier scales Raft's timeouts for slow machines; 0 means 1.
 	Multiplier float64
-	// Fatal is called once when this node cannot go on: its disk failed or its
-	// log holds what it does not understand. The process should end.
+	// Fatal is called once when this node cannot go on: its disk failed or
+	// hangs, its log holds what it does not understand, or a restore set it
+	// apart from the others. The process should end.
 	Fatal func(error)
 	// Stores gives a test's stores instead of files in Dir.
 	Stores func() (Stores, error)
@@ -61,6 +62,7 @@ type Group struct {
 	metrics   *metrics
 	watchdog  *watchdog
 	opts      Options
+	fatal     func(error)
 
 	pending  *pending
 	commands atomic.Int64  // appended here as the leader and not applied yet
@@ -83,7 +85,8 @@ type Group struct {
 const drainFor = 2 * time.Second
 
 // Open starts the node's part of the group. A node without a log waits: until
-// Bootstrap begins a group with it, or the leader of one adds it.
+// Bootstrap begins a group with it, or the leader of one adds it. ErrDiverged
+// says that the log in Dir cannot be used any more.
 func Open(opts Options) (*Group, error) {
 	if opts.Multiplier == 0 {
 		opts.Multiplier = 1
@@ -105,7 +108,7 @@ func Open(opts Options) (*Group, error) {
 	}
 	g.metrics = newMetrics(opts.Registerer, g)
 	var once sync.Once
-	fatal := func(err error) {
+	g.fatal = func(err error) {
 		once.Do(func() {
 			opts.Logger.Error("this node cannot go on", "error", err)
 			opts.Fatal(err)
@@ -113,11 +116,11 @@ func Open(opts Options) (*Group, error) {
 	}
 	logger := raftLogger(opts.Logger, g.hasPeers)
 	var err error
-	if g.store, err = openStores(opts, logger, fatal); err != nil {
+	if g.store, err = openStores(opts, logger, g.fatal); err != nil {
 		return nil, err
 	}
-	g.machine = &machine{state: opts.State, answers: g.answers, fatal: fatal, persisted: g.persisted}
-	g.watchdog = newWatchdog(opts.Multiplier, g.probe, fatal)
+	g.machine = &machine{state: opts.State, answers: g.answers, fatal: g.fatal, persisted: g.persisted}
+	g.watchdog = newWatchdog(opts.Multiplier, g.probe, g.fatal)
 	if err := g.start(logger); err != nil {
 		return nil, errors.Join(err, g.store.Close())
 	}
@@ -153,6 +156,7 @@ func (g *Group) start(logger hclogLogger) error {
 	g.watching.Go(func() { g.watchLeadership(leaders) })
 	g.watching.Go(g.announceCommits)
 	g.watching.Go(func() { g.watchdog.run(g.closed) })
+	g.watching.Go(func() { g.store.watch(g.closed, g.opts.Multiplier) })
 	return nil
 }
 
@@ -212,7 +216,8 @@ func (g *Group) persisted(took time.Duration, size int64) {
 }
 
 // Close leaves the group's work to the others and releases the files. It does
-// not leave the group: the others go on counting on this server.
+// not leave the group: the others go on counting on this server. It fails
+// without releasing the files when the disk hangs.
 func (g *Group) Close() error {
 	var err error
 	g.closeOnce.Do(func() {
@@ -221,10 +226,19 @@ func (g *Group) Close() error {
 		if g.transport != nil {
 			err = g.transport.cut()
 		}
-		err = errors.Join(err, down.Error())
-		close(g.closed)
-		g.watching.Wait()
-		err = errors.Join(err, g.store.Close())
+		ended := make(chan error, 1)
+		go func() {
+			err := down.Error()
+			close(g.closed)
+			g.watching.Wait()
+			ended <- errors.Join(err, g.store.Close())
+		}()
+		select {
+		case end := <-ended:
+			err = errors.Join(err, end)
+		case <-g.store.hung:
+			err = errors.Join(err, fmt.Errorf("close %s: the disk hangs", g.store.path))
+		}
 	})
 	return err
 }

@@ -19,6 +19,10 @@ var (
 	ErrGated = errors.New("the cluster does not take this command now")
 	// ErrBootstrapped: this node's log is not empty; a group begins only once.
 	ErrBootstrapped = errors.New("this node already has a log: it belongs to a group")
+	// ErrDiverged: Open found that a restore did not end on this node, whose
+	// log may hold what the others' do not. Its data directory is of no more
+	// use; the node comes back with an empty one, as a new server.
+	ErrDiverged = errors.New("an interrupted restore left this node's log apart from the others'")
 )
 
 // notAppended reports whether an error says for certain that an entry did not

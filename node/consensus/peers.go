@@ -85,7 +85,7 @@ func (c PeerChange) String() string { return c.Kind.String() + " " + c.Server.ID
 func PlanPeers(in PeersInput) []PeerChange {
 	p := newPlanner(in)
 	for _, rule := range []func() (PeerChange, bool){
-		p.superseded, p.removed, p.add, p.handOver, p.demote, p.promote, p.forget,
+		p.superseded, p.displaced, p.removed, p.add, p.handOver, p.demote, p.promote, p.forget,
 	} {
 		if c, ok := rule(); ok {
 			return []PeerChange{c}
@@ -175,6 +175,29 @@ func (p *planner) superseded() (PeerChange, bool) {
 		}
 		reason := fmt.Sprintf("node %s is now server %s: its disk was lost", p.Names(peer.ID), p.current[p.Names(peer.ID)])
 		return PeerChange{RemovePeer, peer.Server, reason}, true
+	}
+	return PeerChange{}, false
+}
+
+// displaced makes room for a node whose address a dead server still has in the
+// configuration, under the name of another node: Raft takes no two servers at
+// one address. The dead one may have its disk and come back elsewhere, so it
+// loses its vote before its place.
+func (p *planner) displaced() (PeerChange, bool) {
+	for _, peer := range p.Peers {
+		i := slices.IndexFunc(p.Known, func(s Server) bool {
+			return s.Address == peer.Address && p.alive(s.ID) && !p.remove[p.Names(s.ID)]
+		})
+		if i < 0 || p.alive(peer.ID) {
+			continue
+		}
+		reason := fmt.Sprintf("it is dead, and server %s is at its address now", p.Known[i].ID)
+		switch {
+		case peer.Voter && p.without(peer.ID):
+			return PeerChange{DemotePeer, peer.Server, reason}, true
+		case !peer.Voter && quorate(p.live, p.voters):
+			return PeerChange{RemovePeer, peer.Server, reason}, true
+		}
 	}
 	return PeerChange{}, false
 }

@@ -51,6 +51,11 @@ func scene(words string, target int) PeersInput {
 	return in
 }
 
+// at puts the last known server where another node was.
+func at(name string) func(*PeersInput) {
+	return func(in *PeersInput) { in.Known[len(in.Known)-1].Address = name + ":7000" }
+}
+
 func TestPlanPeers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -103,6 +108,14 @@ func TestPlanPeers(t *testing.T) {
 		{"a lost disk while another voter is away", "a:V b:V c:V d:Vd e@1:Vd e@2:K", 5, nil, "remove e@1"},
 		{"a lost non-voter", "a:V c@1:Nd c@2:K", 3, nil, "remove c@1"},
 		{"the same disk elsewhere is no loss", "a:V b:V c:V", 3, func(in *PeersInput) { in.Known = []Server{{"c@1", "elsewhere:7000"}} }, ""},
+		{"another node at a dead voter's address", "a:V b:V c:Vd d:K", 3, at("c"), "demote c@1"},
+		{"then the dead one makes room", "a:V b:V c:Nd d:K", 3, at("c"), "remove c@1"},
+		{"then the new one joins", "a:V b:V d:K", 3, at("c"), "add d@1"},
+		{"another node at an address, majority lost", "a:V b:Vd c:Vd d:K", 3, at("c"), ""},
+		{"the same for a dead non-voter", "a:V b:Vd c:Nd d:K", 3, at("c"), ""},
+		{"another node at a live server's address", "a:V b:V c:V d:K", 3, at("c"), ""},
+		{"what is to be removed displaces nobody", "a:V b:V c:Vd d:K", 3, func(in *PeersInput) { at("c")(in); in.Remove = []string{"d"} }, ""},
+		{"a dead node displaces nobody", "a:V b:V c:Vd d:Kd", 3, at("c"), ""},
 		{"remove a non-voter", "a:V b:N", 3, func(in *PeersInput) { in.Remove = []string{"b"} }, "remove b@1"},
 		{"remove a voter", "a:V b:V c:V", 3, func(in *PeersInput) { in.Remove = []string{"c"} }, "demote c@1"},
 		{"remove a voter that can be replaced", "a:V b:V c:V d:N", 3, func(in *PeersInput) { in.Remove = []string{"c"} }, "promote d@1"},
@@ -171,6 +184,11 @@ func drawPeers(rt *rapid.T) PeersInput {
 			again := Server{name + "@2", name + ":7000"}
 			in.Known = append(in.Known, again)
 			in.Members[again.ID] = Health{Alive: true, Stable: time.Hour}
+		}
+		if !h.Alive && rapid.Float64().Draw(rt, label("displaced")) < 0.3 {
+			other := Server{label("m") + "@1", name + ":7000"}
+			in.Known = append(in.Known, other)
+			in.Members[other.ID] = Health{Alive: true, Stable: time.Hour}
 		}
 		if rapid.Float64().Draw(rt, label("remove")) < 0.1 {
 			in.Remove = append(in.Remove, name)
@@ -306,6 +324,15 @@ func TestPlanPeersConverges(t *testing.T) {
 				rt.Fatalf("no end: %v", made)
 			}
 			in = in.make(plan[0])
+		}
+		// Who is left out is in a live server's way.
+		for _, s := range in.Known {
+			taken := slices.ContainsFunc(in.Peers, func(p Peer) bool {
+				return p.Address == s.Address && (p.ID == in.Self || in.Members[p.ID].Alive)
+			})
+			if !taken && !slices.Contains(in.Remove, NameOf(s.ID)) {
+				rt.Fatalf("%s is not in the group, after %v", s.ID, made)
+			}
 		}
 		_, voters := count(in)
 		healthy := true

@@ -54,6 +54,17 @@ func Recover(dir string, keep func([]Peer) ([]Server, error), logger *slog.Logge
 	if err := checkRemaining(peers, remain); err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
+	voted, err := interrupted(dir)
+	if err == nil && voted > 1 && len(remain) > 1 {
+		err = fmt.Errorf("%w: if this node is to be recovered, it must remain alone; the others join it with empty data directories", ErrDiverged)
+	}
+	if err == nil {
+		// From here on this log is the truth.
+		err = removeRestoring(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
 	var broken error
 	throwAway := &machine{
 		state: fsm.New(), answers: newAnswers(1), persisted: func(time.Duration, int64) {},

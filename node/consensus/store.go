@@ -35,6 +35,12 @@ type store struct {
 	stable    raft.StableStore
 	snapshots raft.SnapshotStore
 	close     func() error
+
+	dir    string        // of the files; empty for a test's stores
+	path   string        // of the log, for messages
+	writes *writes       // under way
+	hung   chan struct{} // closed once a write is taken for lost
+	fatal  func(error)
 }
 
 const (
@@ -43,25 +49,33 @@ const (
 	keptSnapshots = 3
 )
 
-// openStores opens the node's stores; the first write that fails is fatal.
+// openStores opens the node's stores; the first write that fails is fatal, and
+// so is one that hangs while somebody watches.
 func openStores(opts Options, logger hclogLogger, fatal func(error)) (*store, error) {
-	s := &store{close: func() error { return nil }}
+	s := &store{
+		close: func() error { return nil }, path: "the test's log",
+		writes: newWrites(), hung: make(chan struct{}), fatal: fatal,
+	}
 	var raw Stores
 	var err error
-	path := "the test's log"
 	if opts.Stores != nil {
 		raw, err = opts.Stores()
 	} else {
-		path = filepath.Join(opts.Dir, logFile)
+		s.dir, s.path = opts.Dir, filepath.Join(opts.Dir, logFile)
 		raw, s.close, err = openFiles(opts.Dir, logger)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if s.dir != "" {
+		if err := checkRestored(s.dir, raw); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
 	if opts.WrapLog != nil {
 		raw.Log = opts.WrapLog(raw.Log)
 	}
-	stop := failStop{LogStore: raw.Log, StableStore: raw.Stable, path: path, fatal: fatal}
+	stop := failStop{LogStore: raw.Log, StableStore: raw.Stable, path: s.path, writes: s.writes, fatal: fatal}
 	s.log, err = raft.NewLogCache(cachedEntries, stop)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
@@ -124,11 +138,15 @@ func (s *store) Close() error { return s.close() }
 type failStop struct {
 	raft.LogStore
 	raft.StableStore
-	path  string
-	fatal func(error)
+	path   string
+	writes *writes
+	fatal  func(error)
 }
 
-func (f failStop) check(err error) error {
+func (f failStop) write(what func() error) error {
+	id := f.writes.begin()
+	err := what()
+	f.writes.end(id)
 	if err != nil {
 		err = fmt.Errorf("write %s: %w (is the disk full or failing? the node stops rather than lose what it promised)", f.path, err)
 		f.fatal(err)
@@ -137,16 +155,26 @@ func (f failStop) check(err error) error {
 }
 
 // StoreLog writes one entry.
-func (f failStop) StoreLog(l *raft.Log) error { return f.check(f.LogStore.StoreLog(l)) }
+func (f failStop) StoreLog(l *raft.Log) error {
+	return f.write(func() error { return f.LogStore.StoreLog(l) })
+}
 
 // StoreLogs writes entries.
-func (f failStop) StoreLogs(l []*raft.Log) error { return f.check(f.LogStore.StoreLogs(l)) }
+func (f failStop) StoreLogs(l []*raft.Log) error {
+	return f.write(func() error { return f.LogStore.StoreLogs(l) })
+}
 
 // DeleteRange removes entries.
-func (f failStop) DeleteRange(lo, hi uint64) error { return f.check(f.LogStore.DeleteRange(lo, hi)) }
+func (f failStop) DeleteRange(lo, hi uint64) error {
+	return f.write(func() error { return f.LogStore.DeleteRange(lo, hi) })
+}
 
 // Set writes a value.
-func (f failStop) Set(k, v []byte) error { return f.check(f.StableStore.Set(k, v)) }
+func (f failStop) Set(k, v []byte) error {
+	return f.write(func() error { return f.StableStore.Set(k, v) })
+}
 
 // SetUint64 writes a number.
-func (f failStop) SetUint64(k []byte, v uint64) error { return f.check(f.StableStore.SetUint64(k, v)) }
+func (f failStop) SetUint64(k []byte, v uint64) error {
+	return f.write(func() error { return f.StableStore.SetUint64(k, v) })
+}

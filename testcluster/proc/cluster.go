@@ -136,7 +136,10 @@ func (m *Member) Start(t testing.TB, more ...string) {
 		"serve", "--node", m.Name, "--data", m.Data, "--config", m.Folder.Dir, "--listen", "",
 		"--cluster-listen", m.Cluster, "--advertise", m.Address,
 	}
-	if m.Bundle != "" {
+	switch {
+	case m.Bundle != "" && m.cluster.founders == m.Name:
+		args = append(args, "--bootstrap") // alone, it needs no bundle
+	case m.Bundle != "":
 		args = append(args, "--bundle", m.Bundle, "--bootstrap", m.cluster.founders)
 	}
 	args = append(args, m.cluster.args...)
