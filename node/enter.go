@@ -10,6 +10,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -68,7 +69,9 @@ func (n *Node) enter(ctx context.Context) error {
 	if err := n.openGossip(packets); err != nil {
 		return err
 	}
-	if err := n.openGroup(dir); err != nil {
+	if err := n.openGroup(dir); errors.Is(err, consensus.ErrDiverged) {
+		return n.startAnew(dir, err)
+	} else if err != nil {
 		return err
 	}
 	n.contact = newContact(n.ttl(), n.group.Applied)
@@ -96,6 +99,19 @@ func holdsLog(open func() (consensus.Stores, error)) (bool, error) {
 	}
 	last, err := stores.Log.LastIndex()
 	return last > 0, err
+}
+
+// startAnew gives up a log that has come apart from the others'. The node ends,
+// and comes back as another instance that gets everything from them.
+func (n *Node) startAnew(dir string, why error) error {
+	aside := dir + time.Now().UTC().Format(".diverged-20060102T150405")
+	if err := os.Rename(dir, aside); err != nil {
+		return errors.Join(why, err)
+	}
+	if err := n.disown(false); err != nil {
+		return errors.Join(why, err)
+	}
+	return fmt.Errorf("%w: its log was put aside as %s; start the node again, and it gets everything from the others", why, aside)
 }
 
 // disown gives up an instance whose log is gone: it may have voted.

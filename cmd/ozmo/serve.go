@@ -40,9 +40,10 @@ together: --bundle FILE --bootstrap a,b,c. Later starts need neither.
 The folder given with --config is OpenZeppelin Monitor's: networks/, monitors/,
 triggers/ and filters/ are one tenant called "default". With tenants/NAME/ in it,
 each of those is a tenant with the same layout, and networks/ is shared by all.
-The folder is read at the start and again on SIGHUP; a tenant whose documents
-have errors keeps what it had. Nodes that are given a folder should all be given
-the same.
+SIGHUP takes the folder over. At the start a node takes it over if it has changed
+since that node read it last, or if the cluster has no tenants yet: a node that
+comes back with an older copy changes nothing. A tenant whose documents have
+errors keeps what it had.
 
 What the node must not forget is in the data directory. After a crash it goes on
 where it stopped: no block is skipped, no alert lost. On SIGTERM it hands its

@@ -82,7 +82,9 @@ func TestHungDiskStopsTheNode(t *testing.T) {
 						t.Errorf("fatal: %v", err)
 					}
 				case <-time.After(time.Minute):
-					t.Error("the node goes on with a disk that does not answer")
+					close(d.free)
+					_ = g.Close()
+					t.Fatal("the node goes on with a disk that does not answer")
 				}
 				// Neither does the disk hold the node's end up.
 				if err := g.Close(); err == nil || !strings.Contains(err.Error(), "hangs") {
@@ -110,10 +112,19 @@ func TestCloseNoticesAHungDisk(t *testing.T) {
 		d.hangs.Store(true)
 		go func() { _ = g.Bootstrap([]Server{{alone, alone}}) }()
 		synctest.Wait()
-		if err := g.Close(); err == nil {
-			t.Error("closed files that are written to")
+		closed := make(chan error, 1)
+		go func() { closed <- g.Close() }()
+		select {
+		case err := <-closed:
+			if err == nil {
+				t.Error("closed files that are written to")
+			}
+			if err := <-fatal; !strings.Contains(err.Error(), "hangs") {
+				t.Errorf("fatal: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it waits for the disk")
 		}
-		<-fatal
 		close(d.free)
 	})
 }
