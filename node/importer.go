@@ -387,8 +387,8 @@ func (s sealer) SealAll(ctx context.Context, tenant string, list []*spec.Secret)
 
 // importCheckpoints gives networks that have not begun the place where
 // OpenZeppelin Monitor left off.
-func (n *Node) importCheckpoints(ctx context.Context, dir string) error {
-	checkpoints, problems := spec.ReadCheckpoints(os.DirFS(dir))
+func (n *Node) importCheckpoints(ctx context.Context, keysOf func(slug string) []string) error {
+	checkpoints, problems := spec.ReadCheckpoints(os.DirFS(n.opts.Checkpoints))
 	n.logProblems(problems)
 	if err := problems.Err(); err != nil {
 		return fmt.Errorf("checkpoints: %w", err)
@@ -399,7 +399,7 @@ func (n *Node) importCheckpoints(ctx context.Context, dir string) error {
 			continue
 		}
 		missed := slices.DeleteFunc(slices.Clone(c.Missed), func(h uint64) bool { return h > c.LastBlock })
-		keys := n.networksCalled(slug)
+		keys := keysOf(slug)
 		if len(keys) == 0 {
 			n.log.Warn("checkpoint ignored: there is no network of that slug", "slug", slug)
 		}
@@ -416,6 +416,21 @@ func (n *Node) importCheckpoints(ctx context.Context, dir string) error {
 		}
 	}
 	return nil
+}
+
+// networksCalled are the keys of the folder's networks, shared or private, of a
+// slug.
+func (f *folder) networksCalled(slug string) []string {
+	var keys []string
+	if f.tree.Networks[slug] != nil {
+		keys = append(keys, store.Key(fsm.Shared, slug))
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(f.tenants)) {
+		if f.tree.Tenants[tenant].Networks[slug] != nil {
+			keys = append(keys, store.Key(tenant, slug))
+		}
+	}
+	return keys
 }
 
 // networksCalled are the keys of the networks, shared or private, of a slug.

@@ -16,7 +16,7 @@ func lockDir(dir string) (unlock func() error, err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = fmt.Errorf("the data directory %s is in use: another ozmo runs on it", dir)
+			err = fmt.Errorf("%s is in use: another ozmo runs on this data directory", dir)
 		}
 		return nil, errors.Join(err, f.Close())
 	}

@@ -214,8 +214,8 @@ func (n *Node) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	if n.opts.Checkpoints != "" {
-		if err := n.importCheckpoints(ctx, n.opts.Checkpoints); err != nil {
+	if n.opts.Config == "" && n.opts.Checkpoints != "" {
+		if err := n.importCheckpoints(ctx, n.networksCalled); err != nil {
 			return err
 		}
 	}
@@ -272,6 +272,10 @@ func (n *Node) importAtStart(ctx context.Context) error {
 			n.log.Info("the folder is not taken over: it has not changed since this node read it last, or the cluster has its tenants already; SIGHUP takes it over",
 				"folder", n.opts.Config)
 			return n.noteFolder(f, true)
+		}
+		// Before any tenant wants the networks: they begin at once then.
+		if err == nil && n.opts.Checkpoints != "" {
+			err = n.importCheckpoints(ctx, f.networksCalled)
 		}
 		if err == nil {
 			err = n.takeOver(ctx, f)

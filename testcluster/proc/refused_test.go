@@ -104,7 +104,7 @@ func TestRefused(t *testing.T) {
 			if err := n.Running(); err != nil {
 				return err
 			}
-			_, err := n.Log.Line(0, "waiting for the other founders", "missing=\"a, b, c\"")
+			_, err := n.Log.Line(0, "waiting for the other founders", `belongs to cluster \"test\", this one to \"other\"`)
 			return err
 		})
 		Eventually(t, "the cluster's word on them", func(context.Context) error {
