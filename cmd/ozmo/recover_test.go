@@ -98,7 +98,7 @@ func TestRecoverOfARunningNode(t *testing.T) {
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err, n.Kill())
 	}
-	ozmo(t, "recover", "--data", dir, "--peers", "a", "--yes").want(t, exitFailure, "", "stop the node first: the data directory "+dir+" is in use")
+	ozmo(t, "recover", "--data", dir, "--peers", "a", "--yes").want(t, exitFailure, "", "stop the node first: "+dir+" is in use")
 	if err := n.Stop(); err != nil {
 		t.Fatal(err)
 	}
