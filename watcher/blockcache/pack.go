@@ -3,7 +3,6 @@ package blockcache
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -27,8 +26,13 @@ type Packed struct {
 }
 
 // Neither coder starts goroutines for whole buffers, both may be used by many
-// at a time, and the options are constant, so that there is nothing to fail.
-var coders = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) {
+// at a time, and the options are constant, so that there is nothing to fail. They
+// are made and used once before anything else runs: the channels that they make
+// at their first use would be of no use outside of the test's bubble that has
+// that use.
+var encoder, decoder = newCoders()
+
+func newCoders() (*zstd.Encoder, *zstd.Decoder) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2))
 	if err != nil {
 		panic(err)
@@ -37,14 +41,16 @@ var coders = sync.OnceValues(func() (*zstd.Encoder, *zstd.Decoder) {
 	if err != nil {
 		panic(err)
 	}
+	if _, err := dec.DecodeAll(enc.EncodeAll(make([]byte, 64), nil), nil); err != nil {
+		panic(err)
+	}
 	return enc, dec
-})
+}
 
 // Pack does not keep the payload unless it stays as it is.
 func Pack(payload []byte) Packed {
-	enc, _ := coders()
 	// Blocks shrink to a fraction; what needs more room is copied below.
-	out := enc.EncodeAll(payload, make([]byte, 0, len(payload)/8+64))
+	out := encoder.EncodeAll(payload, make([]byte, 0, len(payload)/8+64))
 	if len(out) >= len(payload) {
 		return Packed{payload, true, len(payload)}
 	}
@@ -62,10 +68,9 @@ func (p Packed) Unpack() ([]byte, error) {
 	}
 	out := p.Bytes
 	if !p.Plain {
-		_, dec := coders()
 		// The claimed size is believed as far as blocks compress.
 		var err error
-		out, err = dec.DecodeAll(p.Bytes, make([]byte, 0, min(p.Size, 64*len(p.Bytes))))
+		out, err = decoder.DecodeAll(p.Bytes, make([]byte, 0, min(p.Size, 64*len(p.Bytes))))
 		if err != nil {
 			return nil, fmt.Errorf("block cache: %w", err)
 		}
