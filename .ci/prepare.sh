@@ -25,6 +25,7 @@ needs=(
 	"libc6-dev     compiles_c"
 	"redis-server  have redis-server"
 	"systemd       have systemd-analyze"
+	"iproute2      have ip"
 )
 
 missing() {

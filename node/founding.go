@@ -203,6 +203,13 @@ func (n *Node) checkFounder(name string, a foundingAnswer) error {
 	return nil
 }
 
+// newInstance tells a data directory from all others.
+func newInstance() string {
+	b := make([]byte, 4)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
 // instantiate makes the data directory an instance of the node, unless it is
 // one already.
 func (n *Node) instantiate() error {
@@ -211,9 +218,7 @@ func (n *Node) instantiate() error {
 		return err
 	}
 	if id.Instance == "" {
-		b := make([]byte, 4)
-		_, _ = rand.Read(b) // never fails
-		id = identity{Name: n.opts.Name, Instance: hex.EncodeToString(b)}
+		id = identity{Name: n.opts.Name, Instance: newInstance()}
 		if err := n.opts.writeIdentity(id); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
 )
 
@@ -86,7 +87,7 @@ func (n *Node) Status() api.Status {
 	var known map[string]heard
 	if group := n.groupNow(); group != nil {
 		if leader, ok := group.Leader(); ok {
-			s.Leader = nameOf(leader.ID)
+			s.Leader = consensus.NameOf(leader.ID)
 		}
 		s.Term = group.Term()
 		known, _ = n.contacts.all()

@@ -158,7 +158,7 @@ func (n *Node) Leader() (name string, term uint64) {
 		return "", 0
 	}
 	leader, _ := group.Leader()
-	return nameOf(leader.ID), group.Term()
+	return consensus.NameOf(leader.ID), group.Term()
 }
 
 // Changed is closed when what the topic covers changes in the state.

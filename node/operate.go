@@ -95,7 +95,7 @@ func (n *Node) RemoveNode(ctx context.Context, name string) error {
 		return err
 	}
 	for _, p := range peers {
-		if nameOf(p.ID) != name {
+		if consensus.NameOf(p.ID) != name {
 			continue
 		}
 		if err := n.letGo(p, peers); err != nil {
@@ -136,7 +136,7 @@ func (n *Node) letGo(p consensus.Peer, peers []consensus.Peer) error {
 				continue
 			}
 			voters++
-			if h, ok := known[nameOf(o.ID)]; ok && h.Server == o.ID && time.Since(h.at) < 2*n.ttl() {
+			if h, ok := known[consensus.NameOf(o.ID)]; ok && h.Server == o.ID && time.Since(h.at) < 2*n.ttl() {
 				living++
 			}
 		}
@@ -405,7 +405,7 @@ func (n *Node) livingVoter() string {
 	known, _ := n.contacts.all()
 	best, at := "", time.Time{}
 	for _, p := range peers {
-		h, ok := known[nameOf(p.ID)]
+		h, ok := known[consensus.NameOf(p.ID)]
 		if p.Voter && ok && h.Server == p.ID && p.ID != serverID(n.opts.Name, n.instance) && h.at.After(at) {
 			best, at = p.ID, h.at
 		}

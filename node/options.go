@@ -223,12 +223,6 @@ const founding = "00000000"
 
 func serverID(name, instance string) string { return name + "@" + instance }
 
-// nameOf is the node of a server id.
-func nameOf(server string) string {
-	name, _, _ := strings.Cut(server, "@")
-	return name
-}
-
 func (o *Options) identityFile() string { return filepath.Join(o.DataDir, "node.json") }
 
 // identify takes the name from the data directory, or finds one. The name is

@@ -120,7 +120,7 @@ func remaining(group []GroupServer, peers []string, self string) (after, lost []
 		}
 		var found []GroupServer
 		for _, s := range group {
-			if s.ID == name || nameOf(s.ID) == name {
+			if s.ID == name || consensus.NameOf(s.ID) == name {
 				found = append(found, s)
 			}
 		}
@@ -148,11 +148,11 @@ func remaining(group []GroupServer, peers []string, self string) (after, lost []
 	is := func(id string) func(GroupServer) bool { return func(s GroupServer) bool { return s.ID == id } }
 	switch {
 	case len(peers) == 0:
-		wrong("no peers are named: this node alone would be %q", nameOf(self))
+		wrong("no peers are named: this node alone would be %q", consensus.NameOf(self))
 	case len(errs) == 0 && !slices.ContainsFunc(group, is(self)):
 		wrong("this node, %s, is not in the group that its log knows: %s; recover a node that is", self, serverIDs(group))
 	case len(errs) == 0 && !slices.ContainsFunc(after, is(self)):
-		wrong("this data directory is of node %q, which is not among the peers: recover on a node that remains", nameOf(self))
+		wrong("this data directory is of node %q, which is not among the peers: recover on a node that remains", consensus.NameOf(self))
 	}
 	for _, s := range group {
 		if !slices.ContainsFunc(after, is(s.ID)) {

@@ -148,9 +148,8 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
 	// What a node asks before it is registered.
-	for path, h := range map[string]http.HandlerFunc{"POST /rpc/register": n.serveRegister, "GET /rpc/founding": n.serveFounding} {
-		nodes.HandleFunc(path, h)
-	}
+	nodes.HandleFunc("POST /rpc/register", n.serveRegister)
+	nodes.HandleFunc("GET /rpc/founding", n.serveFounding)
 	all := http.NewServeMux()
 	all.HandleFunc("/rpc/", func(w http.ResponseWriter, r *http.Request) {
 		if p, _ := r.Context().Value(peerKey{}).(pki.Identity); !n.opts.Insecure && p.Role != pki.RoleNode {

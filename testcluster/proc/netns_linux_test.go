@@ -89,7 +89,7 @@ func newLab(t *testing.T) *lab {
 		t.Skip("network namespaces need root")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("network namespaces need the command ip (package iproute2)")
+		t.Fatal("network namespaces need the command ip: run `make test`, which installs it where it may, or install the package iproute2")
 	}
 	prefix := fmt.Sprintf("oz%d", os.Getpid()%100000)
 	l := &lab{prefix + "n", prefix + "w"}
