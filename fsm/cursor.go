@@ -59,8 +59,8 @@ func active(v *View, prefix []byte) iter.Seq[*Cursor] {
 	}
 }
 
-// draining reports whether somebody is still to judge announcements of a network.
-func (v *View) draining(network string) bool {
+// Draining reports whether somebody is still to judge announcements of a network.
+func (v *View) Draining(network string) bool {
 	for range v.Cursors(network) {
 		return true
 	}

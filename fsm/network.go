@@ -176,7 +176,7 @@ func (t *tx) putNetwork(n Network) {
 // judge, forget its branch and its lease: wanted again, it starts at the tip of
 // that day.
 func (t *tx) retire(n *Network) {
-	if n.Wanted != 0 || t.draining(n.Key) {
+	if n.Wanted != 0 || t.Draining(n.Key) {
 		return
 	}
 	t.prune(n, 0) // without a branch, nothing counts as final

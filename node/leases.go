@@ -22,7 +22,7 @@ func planLeases(v *fsm.View, nodes map[string]*member, ttl time.Duration, rebala
 	}
 	var leases []ring.Lease
 	for n := range v.Networks() {
-		if n.Wanted > 0 || draining(v, n.Key) {
+		if n.Wanted > 0 || v.Draining(n.Key) {
 			leases = append(leases, ring.Lease{Network: n.Key, Holder: n.Lease.Holder, Pinned: n.Lease.Pinned})
 		}
 	}
@@ -50,15 +50,6 @@ func planLeases(v *fsm.View, nodes map[string]*member, ttl time.Duration, rebala
 		})
 	}
 	return out
-}
-
-// draining reports whether announcements from when the network was wanted are
-// still to be judged.
-func draining(v *fsm.View, network string) bool {
-	for range v.Cursors(network) {
-		return true
-	}
-	return false
 }
 
 // windowFor is the finality depth that the depths in use on a network need.
