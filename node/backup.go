@@ -195,6 +195,7 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	}
 	n.restoring.Store(true)
 	defer n.restoring.Store(false)
+	n.group.Settle() // what was let through before is part of what must not come back
 	if err := n.group.Barrier(ctx); err != nil {
 		return api.Restored{}, err
 	}

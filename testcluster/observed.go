@@ -17,6 +17,9 @@ type observed struct {
 	applied map[fsm.Hash]time.Time          // when a block's announcement was first applied on any node
 	epochs  map[string]uint64               // newest of a network's lease
 	errs    []error
+	// replaced: an archive is being installed, under which positions may have other
+	// announcements, node by node.
+	replaced bool
 }
 
 func newObserved() *observed {
@@ -72,7 +75,7 @@ func (o *observed) note(name string, n *fsm.Network) {
 	}
 	for _, e := range n.Entries {
 		if before, ok := known[e.Position]; ok {
-			if before.Kind != e.Kind || before.Ref != e.Ref || before.Index != e.Index {
+			if !o.replaced && (before.Kind != e.Kind || before.Ref != e.Ref || before.Index != e.Index) {
 				o.errs = append(o.errs, fmt.Errorf("node %s: network %s: position %d is %v %v of log index %d, elsewhere it was %v %v of %d",
 					name, n.Key, e.Position, e.Kind, e.Ref, e.Index, before.Kind, before.Ref, before.Index))
 			}
@@ -128,11 +131,19 @@ func (c *Cluster) Gap(network string, since time.Time) time.Duration {
 	return longest
 }
 
-// forget lets positions have other announcements from now on.
+// replace lets positions have other announcements until forget.
+func (o *observed) replace() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.replaced = true
+}
+
+// forget begins anew: from now on all nodes show the same again.
 func (o *observed) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.entries)
+	o.replaced = false
 }
 
 // epoch is the newest epoch that a network's lease was seen with.

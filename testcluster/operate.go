@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"testing/synctest"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
@@ -76,6 +77,7 @@ func (c *Cluster) Remove(name string) {
 func (c *Cluster) Restore(archive io.Reader) api.Restored {
 	c.t.Helper()
 	c.restored = true
+	c.seen.replace()
 	leader := c.Leader().Node()
 	done, err := leader.Restore(c.t.Context(), archive)
 	if err != nil {
@@ -91,6 +93,7 @@ func (c *Cluster) Restore(archive io.Reader) api.Restored {
 		}
 		return nil
 	})
+	synctest.Wait() // whoever still looks at an older state has noted it
 	c.seen.forget()
 	return done
 }

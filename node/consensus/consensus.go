@@ -65,6 +65,7 @@ type Group struct {
 	fatal     func(error)
 
 	pending  *pending
+	gated    turnstile     // commands that were let through the gate
 	commands atomic.Int64  // appended here as the leader and not applied yet
 	settled  atomic.Uint64 // the last term in which this leader knew all that is committed
 	flush    chan struct{} // a command was applied and none follows

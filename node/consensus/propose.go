@@ -133,16 +133,21 @@ func (g *Group) append(ctx context.Context, entry []byte) (uint64, answer, error
 	if !g.isLeader() {
 		return 0, answer{}, ErrNotLeader
 	}
+	leave := g.gated.enter() // before the gate is asked: see Settle
 	if g.opts.Gate != nil {
 		if err := g.opts.Gate(fsm.Type(entry[0])); err != nil {
+			leave()
 			return 0, answer{}, fmt.Errorf("%w: %w", ErrGated, err)
 		}
 	}
-	return g.appendUngated(ctx, entry)
+	return g.appendUngated(ctx, entry, leave)
 }
 
-func (g *Group) appendUngated(ctx context.Context, entry []byte) (uint64, answer, error) {
+// appendUngated appends an entry and calls answered once Raft has said what came
+// of it, which may be after the caller has left.
+func (g *Group) appendUngated(ctx context.Context, entry []byte, answered func()) (uint64, answer, error) {
 	future, err := await(ctx, g.pending, func() raft.ApplyFuture {
+		defer answered()
 		g.commands.Add(1)
 		f := g.raft.Apply(entry, holdFor)
 		err := f.Error()
@@ -151,6 +156,9 @@ func (g *Group) appendUngated(ctx context.Context, entry []byte) (uint64, answer
 		}
 		return f
 	})
+	if errors.Is(err, errClosed) {
+		answered() // it was not begun
+	}
 	g.watchdog.saw(err)
 	if err := outcome(err); err != nil {
 		return 0, answer{}, err

@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/hashicorp/raft"
 )
@@ -51,6 +52,37 @@ func (g *Group) Barrier(ctx context.Context) error {
 		if held := g.hold(ctx, change); held != nil {
 			return fmt.Errorf("wait for the log: %w: %w (%w)", ErrNoLeader, held, err)
 		}
+	}
+}
+
+// Settle waits until every command is answered that passed the gate of this node
+// before: whoever closes the gate first knows then that no more will be applied.
+func (g *Group) Settle() { g.gated.turn() }
+
+// turnstile counts those inside, by who came before a turn and who after.
+type turnstile struct {
+	mu  sync.Mutex
+	now *sync.WaitGroup
+}
+
+func (t *turnstile) enter() (leave func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == nil {
+		t.now = new(sync.WaitGroup)
+	}
+	t.now.Add(1)
+	return t.now.Done
+}
+
+// turn waits for those who are inside, not for those who come meanwhile.
+func (t *turnstile) turn() {
+	t.mu.Lock()
+	before := t.now
+	t.now = nil
+	t.mu.Unlock()
+	if before != nil {
+		before.Wait()
 	}
 }
 

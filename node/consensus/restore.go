@@ -79,7 +79,7 @@ func (g *Group) restore(meta *raft.SnapshotMeta, from io.Reader, install *instal
 		return errors.Join(err, g.store.endRestore())
 	}
 	if err == nil {
-		_, _, err = g.appendUngated(context.Background(), mark)
+		_, _, err = g.appendUngated(context.Background(), mark, func() {})
 	}
 	if err != nil && install.among > 1 {
 		err = fmt.Errorf("the snapshot is installed here, and it is not known whether the others have it: %w (this node's log may be apart from theirs; it needs an empty data directory)", err)
