@@ -32,6 +32,9 @@ FAULTS       ?= 200
 SEED         ?=
 TRIALS       ?= 20
 TENANTS      ?= 10000
+ALERTS       ?= 100000
+KILLS        ?= 0
+LASTS        ?= 60
 OZMO_VECTORS ?= ../shared/vectors
 
 .PHONY: help
@@ -94,13 +97,22 @@ soak: ## run three real nodes through FAULTS (200) random faults; SEED=N repeats
 	OZMO_SOAK_FAULTS=$(FAULTS) $(if $(SEED),OZMO_SOAK_SEED=$(SEED)) go test -count=1 -run '^TestSoak$$' -v -timeout 8h ./testcluster/proc/...
 
 .PHONY: bench-failover
-bench-failover: ## measure what failures cost, TRIALS (20) times each, and calls per block with up to TENANTS (10000)
-	OZMO_FAILOVER_TRIALS=$(TRIALS) OZMO_FETCH_TENANTS=$(TENANTS) go test -count=1 -run '^(TestFailover|TestJoinMoves|TestFetchCalls)$$' -v -timeout 8h ./testcluster/proc/...
+bench-failover: ## measure what failures cost, TRIALS (20) times each (ROWS=watcher: those rows only), and calls per block with up to TENANTS (10000)
+	OZMO_FAILOVER_TRIALS=$(TRIALS) OZMO_FAILOVER_ROWS='$(ROWS)' OZMO_FETCH_TENANTS=$(TENANTS) go test -count=1 -run '^(TestFailover|TestJoinMoves|TestFetchCalls)$$' -v -timeout 8h ./testcluster/proc/...
 	go test -run '^$$' -bench '^BenchmarkFollowerApply$$' -benchtime 2000x ./node/consensus
 
 .PHONY: soak-nodes
 soak-nodes: ## NODES (100) nodes with 5 voters in virtual time, 20 of them killed
 	OZMO_SOAK_NODES=$(NODES) go test -count=1 -run '^TestSoak$$' -v -timeout 60m ./testcluster
+
+.PHONY: soak-delivery
+soak-delivery: ## deliver ALERTS (100000) with all receivers healthy, then with 3 in 10 at fault; KILLS (0) kills the node meanwhile
+	OZMO_DELIVERY_STRIDE=1 go test -count=1 -run '^TestDeliveryKilledBetweenSteps$$' -v -timeout 20m ./testcluster
+	OZMO_DELIVERY_ALERTS=$(ALERTS) OZMO_DELIVERY_KILLS=$(KILLS) go test -count=1 -run '^TestSoakDelivery$$' -v -timeout 4h ./testcluster/proc
+
+.PHONY: bench-delivery
+bench-delivery: ## measure delivery for LASTS (60) seconds each: latency by stage on three nodes, and the rate of one
+	OZMO_DELIVERY_BENCH=$(LASTS) go test -count=1 -run '^TestBenchDelivery$$' -v -timeout 1h ./testcluster/proc
 
 .PHONY: upgrade-test
 upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back

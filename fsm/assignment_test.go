@@ -306,6 +306,7 @@ func TestSameNameAgain(t *testing.T) {
 	if n := p.View().TenantCount(first.Cohort); n != 0 {
 		t.Errorf("%d tenants in the cohort it was in", n)
 	}
+	p.refused(&SetPlacement{Tenant: "acme", Expect: first.Placed, Weight: 1}, ErrConflict)
 	p.refused(&SetPlacement{Tenant: "none"}, ErrNotFound)
 	p.refused(&SetPlacement{Tenant: Shared}, ErrNotFound)
 }

@@ -150,7 +150,7 @@ func TestDeadLettersAreBounded(t *testing.T) {
 		t.Fatalf("%d dead letters, want %d and another tenant's", n, KeepDead)
 	}
 	p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", Outbox: []Outgoing{{Key: "o1", Tenant: "acme"}, {Key: "o2", Tenant: "acme"}}})
-	p.do(&Settle{At: 30, Settled: []Settled{{Key: "o1", Outcome: Refused}, {Key: "o2", Outcome: Refused}}})
+	p.do(&Settle{At: 30, Settled: []Settled{{Tenant: "acme", Key: "o1", Outcome: Refused}, {Tenant: "acme", Key: "o2", Outcome: Refused}}})
 
 	restored := New()
 	if err := restored.Restore(bytes.NewReader(snapshot(t, p.View()))); err != nil {
@@ -179,7 +179,7 @@ func TestDeadLettersAreBounded(t *testing.T) {
 	}
 
 	p.index++
-	p.do(&PurgeDead{Keys: []string{"z", "o1", "gone"}})
+	p.do(&Purge{Tenant: "acme", Keys: []string{"z", "o1", "gone"}})
 	dead("acme", "y", 32)
 	dead("acme", "x", 33)
 	if n := p.View().DeadLen(); n != KeepDead+1 {

@@ -12,7 +12,7 @@ import (
 // nobody else. A refused command wakes nobody.
 func TestChangedTopics(t *testing.T) {
 	const eth, anvil = "ethereum_mainnet", "acme/anvil"
-	all := []Topic{TopicTenants, TopicLeases, TopicOutbox, TopicCluster, TopicNetwork(eth), TopicNetwork(anvil)}
+	all := []Topic{TopicSecrets, TopicTenants, TopicLeases, TopicOutbox, TopicCluster, TopicNetwork(eth), TopicNetwork(anvil)}
 	script := goldenScript()
 	again := *script[3].(*SetTenantVersion)
 	again.Expect = 3
@@ -22,14 +22,14 @@ func TestChangedTopics(t *testing.T) {
 		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 12}, // 27: one position is still owed
 		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 28: parks the cursor
 		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 29: told again
-		&again,                        // 30
-		&SetPlacement{Tenant: "acme"}, // 31
+		&again, // 30
+		&SetPlacement{Tenant: "acme", Expect: 23},                                                    // 31
 		&Move{Moves: []Moved{{Tenant: "bolt", To: "node-1"}}},                                        // 32
 		&RegisterNode{Name: "node-2"},                                                                // 33
 		&Merge{From: "@24.0", Into: "node-2", FromEpoch: 33, IntoEpoch: 33},                          // 34
 		&DeleteTenant{Tenant: "acme", Expect: 4},                                                     // 35
 		&RemoveNode{Name: "node-2"},                                                                  // 36
-		&PurgeDead{Keys: []string{"d1"}},                                                             // 37
+		&Purge{Tenant: "acme", Keys: []string{"d1"}},                                                 // 37
 		&CollectBlobs{Before: 1 << 60},                                                               // 38
 		&Move{Moves: []Moved{{Tenant: "acme", To: "node-1"}, {Tenant: Shared, To: "n1"}}},            // 39: nobody
 		&Progress{Cohort: "node-1", Epoch: 999, Network: eth, To: 4, Outbox: []Outgoing{{Key: "x"}}}, // 40, refused

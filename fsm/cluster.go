@@ -79,6 +79,7 @@ type Token struct {
 	At      int64  `codec:"t"`           // when it was made, Unix milliseconds
 	UsedBy  string `codec:"u,omitempty"` // the node that joined with it
 	UsedAt  int64  `codec:"w,omitempty"` // Unix milliseconds; 0 while it is unused
+	Request Hash   `codec:"r"`           // what it was used for; see UseToken
 }
 
 // Tokens yields every token by id.
@@ -117,12 +118,27 @@ func (c *PutToken) apply(t *tx) (any, error) {
 }
 
 // UseToken spends a token for a node. It is refused with ErrTokenUnknown,
-// ErrTokenUsed or ErrTokenExpired.
+// ErrTokenUsed or ErrTokenExpired. The same node with the same request may come
+// again while the token lives: it has not got the answer.
 type UseToken struct {
-	ID   string `codec:"i"`
-	Hash Hash   `codec:"h"`
-	Node string `codec:"n"`
-	At   int64  `codec:"t"`
+	ID      string `codec:"i"`
+	Hash    Hash   `codec:"h"`
+	Node    string `codec:"n"`
+	Request Hash   `codec:"r"` // of the certificate request; zero: it may not come again
+	At      int64  `codec:"t"`
+}
+
+// Admits is why a token does not let a node in with a request at a time, in Unix
+// milliseconds: ErrTokenUsed or ErrTokenExpired; nil if it does.
+func (t *Token) Admits(node string, request Hash, at int64) error {
+	again := t.UsedBy == node && t.Request == request && !request.IsZero()
+	switch {
+	case t.UsedAt != 0 && !again:
+		return fmt.Errorf("used by node %q: %w", t.UsedBy, ErrTokenUsed)
+	case t.Expires <= at:
+		return ErrTokenExpired
+	}
+	return nil
 }
 
 // Type is TypeUseToken.
@@ -130,16 +146,17 @@ func (*UseToken) Type() Type { return TypeUseToken }
 
 func (c *UseToken) apply(t *tx) (any, error) {
 	old, ok := get(t.tokens, []byte(c.ID))
-	switch {
-	case !ok || old.Hash != c.Hash:
+	if !ok || old.Hash != c.Hash {
 		return nil, fmt.Errorf("node %q: %w", c.Node, ErrTokenUnknown)
-	case old.UsedAt != 0:
-		return nil, fmt.Errorf("node %q: used by node %q: %w", c.Node, old.UsedBy, ErrTokenUsed)
-	case old.Expires <= c.At:
-		return nil, fmt.Errorf("node %q: %w", c.Node, ErrTokenExpired)
+	}
+	if err := old.Admits(c.Node, c.Request, c.At); err != nil {
+		return nil, fmt.Errorf("node %q: %w", c.Node, err)
+	}
+	if old.UsedAt != 0 {
+		return nil, nil // told before
 	}
 	next := *old
-	next.UsedBy, next.UsedAt = c.Node, max(c.At, 1)
+	next.UsedBy, next.UsedAt, next.Request = c.Node, max(c.At, 1), c.Request
 	put(&t.tokens, []byte(c.ID), &next)
 	t.touch(TopicCluster)
 	return nil, nil

@@ -43,6 +43,21 @@ func TestTokens(t *testing.T) {
 	p.refused(&PutToken{ID: "one", Hash: wrong, Expires: 300, At: 20}, ErrConflict)
 	p.do(&PutToken{ID: "one", Hash: secret, Expires: 300, At: 20}) // proposed again: it stays used
 	p.refused(&UseToken{ID: "one", Hash: secret, Node: "c", At: 99}, ErrTokenUsed)
+
+	// The node whose answer was lost comes with the same request.
+	request, other := HashBlob([]byte("request")), HashBlob([]byte("another"))
+	p.do(&PutToken{ID: "lost", Hash: secret, Expires: 90, At: 10})
+	p.do(&UseToken{ID: "lost", Hash: secret, Node: "b", Request: request, At: 20})
+	used := slices.Collect(p.View().Tokens())
+	p.do(&UseToken{ID: "lost", Hash: secret, Node: "b", Request: request, At: 89})
+	if again := slices.Collect(p.View().Tokens()); !slices.Equal(used, again) {
+		t.Errorf("tokens %+v, were %+v", again, used)
+	}
+	p.refused(&UseToken{ID: "lost", Hash: secret, Node: "b", Request: request, At: 90}, ErrTokenExpired)
+	p.refused(&UseToken{ID: "lost", Hash: secret, Node: "c", Request: request, At: 30}, ErrTokenUsed)
+	p.refused(&UseToken{ID: "lost", Hash: secret, Node: "b", Request: other, At: 30}, ErrTokenUsed)
+	p.refused(&UseToken{ID: "lost", Hash: wrong, Node: "b", Request: request, At: 30}, ErrTokenUnknown)
+
 	tokens := func() (ids []string) {
 		for token := range p.View().Tokens() {
 			ids = append(ids, token.ID)

@@ -23,7 +23,7 @@ const (
 	TypeStartNetwork     Type = 8
 	TypeProgress         Type = 9
 	TypeSettle           Type = 10
-	TypePurgeDead        Type = 11
+	TypePurge            Type = 11
 	TypeDrainNode        Type = 12
 	TypeRemoveNode       Type = 13
 	TypeSetCluster       Type = 14
@@ -33,6 +33,10 @@ const (
 	TypeMove             Type = 18
 	TypeRelease          Type = 19
 	TypeMerge            Type = 20
+	TypeRedeliver        Type = 21
+	TypeReplay           Type = 22
+	TypePutSecret        Type = 23
+	TypeDropSecret       Type = 24
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -64,7 +68,7 @@ var registry = map[Type]func() Command{
 	TypeStartNetwork:     func() Command { return new(StartNetwork) },
 	TypeProgress:         func() Command { return new(Progress) },
 	TypeSettle:           func() Command { return new(Settle) },
-	TypePurgeDead:        func() Command { return new(PurgeDead) },
+	TypePurge:            func() Command { return new(Purge) },
 	TypeDrainNode:        func() Command { return new(DrainNode) },
 	TypeRemoveNode:       func() Command { return new(RemoveNode) },
 	TypeSetCluster:       func() Command { return new(SetCluster) },
@@ -74,10 +78,14 @@ var registry = map[Type]func() Command{
 	TypeMove:             func() Command { return new(Move) },
 	TypeRelease:          func() Command { return new(Release) },
 	TypeMerge:            func() Command { return new(Merge) },
+	TypeRedeliver:        func() Command { return new(Redeliver) },
+	TypeReplay:           func() Command { return new(Replay) },
+	TypePutSecret:        func() Command { return new(PutSecret) },
+	TypeDropSecret:       func() Command { return new(DropSecret) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeMerge }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeDropSecret }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.

@@ -190,6 +190,12 @@ func (t *tx) unite(network, from, into string) {
 
 // uniteSpans is every position of either, in order; of too many the newest.
 func uniteSpans(a, b []Span) []Span {
+	out := mergeSpans(a, b)
+	return slices.Clip(out[max(0, len(out)-keepSpans):])
+}
+
+// mergeSpans is every number of either, in order.
+func mergeSpans(a, b []Span) []Span {
 	if len(a) == 0 || len(b) == 0 {
 		return slices.Concat(a, b)
 	}
@@ -211,7 +217,7 @@ func uniteSpans(a, b []Span) []Span {
 		}
 		out = append(out, s)
 	}
-	return slices.Clip(out[max(0, len(out)-keepSpans):])
+	return out
 }
 
 // addSpans appends what follows.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"iter"
+	"strings"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
@@ -12,44 +13,79 @@ type Dead struct {
 	DiedAt int64 `codec:"x"` // Unix milliseconds
 }
 
-// KeepDead bounds the dead letters of one tenant: of more, those that died first
-// are forgotten without a word.
-const KeepDead = 1000
+// Bounds of one tenant's dead letters: of more, those that died first are
+// forgotten, and counted in Box.Forgotten.
+const (
+	KeepDead      = 1000
+	KeepDeadBytes = 4 << 20 // of Outgoing.Delivery
+)
 
 // deaths is a tenant's dead letters by the time they died, then by key.
 type deaths = iradix.Tree[struct{}]
 
-// DeadLetters yields the deliveries that were given up, by key.
+// DeadLetters yields the deliveries that were given up, by tenant and key.
 func (v *View) DeadLetters() iter.Seq[*Dead] { return values(v.dead) }
+
+// DeadOf yields a tenant's dead letters, by key.
+func (v *View) DeadOf(tenant string) iter.Seq[*Dead] { return below(v.dead, join(tenant, "")) }
 
 // DeadLen is the number of dead letters.
 func (v *View) DeadLen() int { return v.dead.Len() }
 
-func (v *View) putDead(d *Dead) {
-	v.dropDead(d.Key)
-	put(&v.dead, []byte(d.Key), d)
-	v.indexDead(d)
-	index, _ := get(v.deaths, []byte(d.Tenant))
-	for index.Len() > KeepDead {
-		oldest, _, _ := index.Root().Minimum()
-		v.dropDead(string(oldest[len(timeKey(0)):]))
-		index, _ = get(v.deaths, []byte(d.Tenant))
-	}
+// FindDead finds a tenant's dead letter.
+func (v *View) FindDead(tenant, key string) (*Dead, bool) { return get(v.dead, letterKey(tenant, key)) }
+
+// bury makes a delivery a dead letter; the outbox has it no more.
+func (t *tx) bury(o *Outgoing, reason string, at int64) {
+	d := &Dead{Outgoing: *o, DiedAt: at}
+	d.Reason = reason
+	t.putDead(d)
 }
 
-func (v *View) dropDead(key string) {
-	d, ok := get(v.dead, []byte(key))
-	if !ok {
-		return
+// putDead keeps a dead letter in place of the delivery in the outbox, and of an
+// earlier death. One too large for the outbox keeps its other fields alone.
+func (t *tx) putDead(d *Dead) {
+	if len(d.Delivery) > MaxOutgoing {
+		d.Delivery = nil
 	}
-	del(&v.dead, []byte(key))
-	index, _ := get(v.deaths, []byte(d.Tenant))
+	d.Reason, d.Excerpt = clip(d.Reason), clip(d.Excerpt)
+	t.dropOutgoing(d.Tenant, d.Key)
+	t.dropDead(d.Tenant, d.Key)
+	put(&t.dead, letterKey(d.Tenant, d.Key), d)
+	t.indexDead(d)
+	t.editBox(d.Tenant, func(b *Box) {
+		b.Dead++
+		b.DeadBytes += int64(len(d.Delivery))
+	})
+	for b := t.Box(d.Tenant); b.Dead > KeepDead || b.DeadBytes > KeepDeadBytes; b = t.Box(d.Tenant) {
+		index, _ := get(t.deaths, []byte(d.Tenant))
+		oldest, _, _ := index.Root().Minimum()
+		t.editBox(d.Tenant, func(b *Box) { b.Forgotten++ })
+		t.dropDead(d.Tenant, string(oldest[len(timeKey(0)):]))
+	}
+	t.touch(TopicOutbox)
+}
+
+// dropDead forgets a dead letter and reports whether there was one.
+func (t *tx) dropDead(tenant, key string) bool {
+	d, ok := t.FindDead(tenant, key)
+	if !ok {
+		return false
+	}
+	del(&t.dead, letterKey(tenant, key))
+	index, _ := get(t.deaths, []byte(tenant))
 	del(&index, deathKey(d))
 	if index.Len() == 0 {
-		del(&v.deaths, []byte(d.Tenant))
-		return
+		del(&t.deaths, []byte(tenant))
+	} else {
+		put(&t.deaths, []byte(tenant), index)
 	}
-	put(&v.deaths, []byte(d.Tenant), index)
+	t.editBox(tenant, func(b *Box) {
+		b.Dead--
+		b.DeadBytes -= int64(len(d.Delivery))
+	})
+	t.touch(TopicOutbox)
+	return true
 }
 
 // indexDead notes when a dead letter died.
@@ -64,18 +100,80 @@ func (v *View) indexDead(d *Dead) {
 
 func deathKey(d *Dead) []byte { return append(timeKey(d.DiedAt), d.Key...) }
 
-// PurgeDead forgets dead letters.
-type PurgeDead struct {
-	Keys []string `codec:"k"`
+// Purge forgets deliveries of a tenant, dead letters and those still to be made.
+// It answers with how many it has forgotten.
+type Purge struct {
+	Tenant string   `codec:"t"`
+	Keys   []string `codec:"k"`
 }
 
-// Type is TypePurgeDead.
-func (*PurgeDead) Type() Type { return TypePurgeDead }
+// Type is TypePurge.
+func (*Purge) Type() Type { return TypePurge }
 
-func (c *PurgeDead) apply(t *tx) (any, error) {
-	for _, k := range c.Keys {
-		t.dropDead(k)
+func (c *Purge) apply(t *tx) (any, error) {
+	n := 0
+	for _, key := range c.Keys {
+		if t.dropDead(c.Tenant, key) || t.dropOutgoing(c.Tenant, key) {
+			n++
+		}
 	}
-	t.touch(TopicOutbox)
-	return nil, nil
+	return n, nil
+}
+
+// Redeliver has deliveries of a tenant attempted at once: dead letters go back to
+// the outbox, as if they were never attempted, as far as it has room for them. One
+// whose content was too large to be kept stays where it is. It answers with how
+// many are due now.
+type Redeliver struct {
+	Tenant string   `codec:"t"`
+	Keys   []string `codec:"k"`
+	At     int64    `codec:"a"` // Unix milliseconds
+}
+
+// Type is TypeRedeliver.
+func (*Redeliver) Type() Type { return TypeRedeliver }
+
+func (c *Redeliver) apply(t *tx) (any, error) {
+	n := 0
+	for _, key := range c.Keys {
+		if t.redeliver(c.Tenant, key, c.At) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (t *tx) redeliver(tenant, key string, at int64) bool {
+	due := max(at, 1) // 0 would leave it to the schedule
+	if o, ok := t.FindOutgoing(tenant, key); ok {
+		next := *o
+		next.NotBefore = due
+		t.putOutgoing(&next)
+		return true
+	}
+	d, ok := t.FindDead(tenant, key)
+	if !ok || len(d.Delivery) == 0 {
+		return false
+	}
+	next := d.Outgoing
+	next.At, next.Attempts, next.NotBefore = at, 0, due
+	if reason := t.overflow(&next); reason != "" {
+		told := *d // it died when it died: its turn to be forgotten stays
+		told.Reason = reason
+		put(&t.dead, letterKey(tenant, key), &told)
+		t.editBox(tenant, func(*Box) {})
+		t.touch(TopicOutbox)
+		return false
+	}
+	t.dropDead(tenant, key)
+	t.putOutgoing(&next)
+	return true
+}
+
+// clip bounds a text that comes from outside, and leaves whole characters.
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "")
 }

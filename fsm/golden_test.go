@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,7 +33,7 @@ func fixturesV1() map[string]Command {
 	manifest := Manifest{Docs: []Doc{
 		{
 			Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))},
-			Watches: []Watch{{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12}, {Network: "acme/anvil", Slug: "anvil"}},
+			Watches: []Watch{{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12, Mode: ModeConfirmed}, {Network: "acme/anvil", Slug: "anvil"}},
 		},
 		{Kind: DocNetwork, ID: "anvil", Hash: HashBlob([]byte("network")), Depth: 12},
 		{Kind: DocTrigger, ID: "slack", Hash: HashBlob([]byte("trigger"))},
@@ -41,6 +42,7 @@ func fixturesV1() map[string]Command {
 	outgoing := Outgoing{
 		Key: "d1", Tenant: "acme", Trigger: "slack", Delivery: []byte(`{"alert":"a1"}`),
 		At: 1_700_000_000_250, Attempts: 2, Reason: "503 Service Unavailable", NotBefore: 1_700_000_005_250,
+		After: "d0", Status: 503, Excerpt: "try again later",
 	}
 	return map[string]Command{
 		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
@@ -48,7 +50,7 @@ func fixturesV1() map[string]Command {
 		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001},
 		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002},
 		"register-node": &RegisterNode{
-			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150,
+			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150, After: 18,
 		},
 		"drain-node":  &DrainNode{Name: "node-1", Drain: DrainOperator},
 		"remove-node": &RemoveNode{Name: "node-1", Server: "node-1@5f3a9c01"},
@@ -57,8 +59,8 @@ func fixturesV1() map[string]Command {
 			Removed: []string{"node-9@0badcafe"},
 		}},
 		"put-token":     &PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},
-		"use-token":     &UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", At: 1_700_000_000_100},
-		"set-placement": &SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},
+		"use-token":     &UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", Request: HashBlob([]byte("request")), At: 1_700_000_000_100},
+		"set-placement": &SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5, Expect: 98},
 		"move": &Move{Force: true, At: 1_700_000_000_200, Moves: []Moved{
 			{Tenant: "acme", Cohort: "node-1", To: "node-2", Reason: ReasonLoadRebalance},
 			{Tenant: "bolt", To: "node-2", Reason: ReasonInitial},
@@ -77,17 +79,27 @@ func fixturesV1() map[string]Command {
 			Superseded: []Span{{From: 70, To: 72}},
 			Fired: []Fired{{
 				Network: "ethereum_mainnet", Block: ref(19_000_000, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers",
-				Tx: "0xfeed", Position: 76, Version: 3, At: 1_700_000_000_200,
-				Deliveries: []Delivered{{Key: "d0", Trigger: "mail", Outcome: Sent}, {Key: "d1", Trigger: "slack", Outcome: HandedOver}},
+				Tx: "0xfeed", State: AlertReinstated, Position: 76, Version: 3, At: 1_700_000_000_200, Content: []byte(`{"id":"a1"}`),
+				Deliveries: []Delivered{
+					{Key: "d0", Trigger: "mail", Outcome: Sent},
+					{Key: "d1", Trigger: "slack", Occurrence: 1, State: AlertReinstated, Position: 76, Outcome: HandedOver},
+				},
 			}},
 			Outbox: []Outgoing{outgoing},
 			Dead:   []Dead{{Outgoing: outgoing, DiedAt: 1_700_000_000_300}},
 		},
 		"settle": &Settle{At: 1_700_000_000_400, Settled: []Settled{
-			{Key: "d1", Outcome: Sent, Attempts: 3},
-			{Key: "d2", Outcome: Refused, Attempts: 9, Reason: "410 Gone", NotBefore: 1_700_000_009_000},
+			{Tenant: "acme", Key: "d1", Outcome: Sent, Attempts: 3},
+			{Tenant: "acme", Key: "d2", Outcome: Refused, Attempts: 9, Reason: "410 Gone", Status: 410, Excerpt: "gone", NotBefore: 1_700_000_009_000},
 		}},
-		"purge-dead": &PurgeDead{Keys: []string{"d1", "d2"}},
+		"purge":     &Purge{Tenant: "acme", Keys: []string{"d1", "d2"}},
+		"redeliver": &Redeliver{Tenant: "acme", Keys: []string{"d1", "d2"}, At: 1_700_000_000_500},
+		"replay": &Replay{
+			Tenant: "acme", Network: "ethereum_mainnet", Monitor: "large-transfers", Doc: HashBlob([]byte("monitor")),
+			From: 18_000_000, To: 18_000_999, Outbox: []Outgoing{outgoing}, At: 1_700_000_000_600,
+		},
+		"put-secret":  &PutSecret{Tenant: "acme", Name: "slack-hook", Sealed: []byte("sealed"), At: 1_700_000_000_700},
+		"drop-secret": &DropSecret{Tenant: "acme", Name: "slack-hook"},
 	}
 }
 
@@ -233,7 +245,7 @@ func goldenScript() []Command {
 		return Entry{Kind: Extend, Ref: ref(height, branch), Parent: ref(height-1, parent).Hash, Time: int64(height), Seen: int64(height) + 1}
 	}
 	out := func(key string) Outgoing {
-		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout", NotBefore: 9}
+		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout", NotBefore: 9, After: "d0", Status: 503, Excerpt: "busy"}
 	}
 	bolt := func(expect uint64, wanted ...string) *SetTenantVersion {
 		return &SetTenantVersion{Tenant: "bolt", Expect: expect, Manifest: Manifest{Docs: []Doc{}, Wanted: wanted}, At: 1_700_000_000_007}
@@ -253,17 +265,18 @@ func goldenScript() []Command {
 			Cohort: "@5.0", Epoch: 5, Network: "ethereum_mainnet", To: 3, Superseded: []Span{{From: 2, To: 2}},
 			Fired: []Fired{{
 				Network: "ethereum_mainnet", Block: ref(102, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers", Tx: "0xfeed",
-				Position: 3, Version: 1, At: 2, Deliveries: []Delivered{{Key: "d1", Trigger: "slack", Outcome: HandedOver}},
+				State: AlertRetracted, Position: 3, Version: 1, At: 2, Content: []byte("a1"),
+				Deliveries: []Delivered{{Key: "d1", Trigger: "slack", Occurrence: 1, State: AlertRetracted, Position: 3, Outcome: HandedOver}},
 			}},
 			Outbox: []Outgoing{out("d1"), out("d2")},
 			Dead:   []Dead{{Outgoing: out("d3"), DiedAt: 4}},
 		},
 		&Announce{Network: "ethereum_mainnet", Epoch: 7, Entries: []Entry{{Kind: Rollback, Ref: ref(102, "a"), Seen: 105}, extend(103, "b", "a")}}, // 10
 		&second, // 11
-		&Settle{At: 5, Settled: []Settled{{Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone"}}},                      // 12
-		&Announce{Network: "ethereum_mainnet", Epoch: 7, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 104}}}}, // 13
-		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 7, Window: 4, Pin: true},                            // 14
-		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                    // 15: the pause made the first one void
+		&Settle{At: 5, Settled: []Settled{{Tenant: "acme", Key: "d2", Outcome: Refused, Attempts: 2, Reason: "410 Gone", Status: 410, Excerpt: "gone"}}}, // 12
+		&Announce{Network: "ethereum_mainnet", Epoch: 7, Entries: []Entry{{Kind: Skip, From: 104, Ref: BlockRef{Height: 104}}}},                          // 13
+		&GrantLease{Network: "ethereum_mainnet", Holder: "node-2", IfEpoch: 7, Window: 4, Pin: true},                                                     // 14
+		&StartNetwork{Network: "acme/anvil", Height: 9, Missed: []uint64{8}},                                                                             // 15: the pause made the first one void
 		bolt(0, "ethereum_mainnet"), // 16
 		&Announce{Network: "ethereum_mainnet", Epoch: 14, Entries: []Entry{ // 17
 			extend(105, "c", "c"), extend(106, "c", "c"),
@@ -273,11 +286,32 @@ func goldenScript() []Command {
 		}},
 		bolt(1), // 18: its cursor, of the cohort of those never assigned, drains
 		&DrainNode{Name: "node-1", Drain: DrainOperator}, // 19
-		&SetCluster{Cluster: Cluster{Name: "prod", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}},  // 20
-		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                  // 21
-		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", At: 1_700_000_000_100},                              // 22
-		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                    // 23
-		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}}, // 24
+		&SetCluster{Cluster: Cluster{Name: "prod", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}},           // 20
+		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                           // 21
+		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", Request: HashBlob([]byte("request")), At: 1_700_000_000_100}, // 22
+		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                             // 23
+		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}},          // 24
+	}
+}
+
+// goldenLetters gives the golden state secrets, a replay, and more dead letters
+// than are kept, of which few stay.
+func goldenLetters() []Command {
+	many := &Replay{Tenant: "acme", Network: "ethereum_mainnet", Monitor: "large-transfers", Doc: HashBlob([]byte("monitor")), From: 90, To: 99, At: 6}
+	all := &Settle{At: 7}
+	purge := &Purge{Tenant: "acme"}
+	for i := range KeepDead {
+		key := fmt.Sprintf("r%04d", i)
+		many.Outbox = append(many.Outbox, Outgoing{Key: key, Trigger: "slack", Delivery: []byte("{}")})
+		all.Settled = append(all.Settled, Settled{Tenant: "acme", Key: key, Outcome: Refused})
+		if i > 1 {
+			purge.Keys = append(purge.Keys, key)
+		}
+	}
+	return []Command{
+		many, all, purge,
+		&PutSecret{Tenant: "acme", Name: "slack-hook", Sealed: []byte("sealed"), At: 8},
+		&Redeliver{Tenant: "acme", Keys: []string{"r0000"}, At: 9},
 	}
 }
 
@@ -287,6 +321,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	script := append(goldenScript(),
 		&RegisterNode{Name: "node-9", Server: "node-9@0badcafe"},
 		&RemoveNode{Name: "node-9", Server: "node-9@0badcafe"})
+	script = append(script, goldenLetters()...)
 	for i, c := range script {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
 			t.Fatalf("command %d: %v", i+1, err)
@@ -324,6 +359,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	for kind, n := range map[string]int{
 		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
 		"nodes": len(d.Nodes), "tokens": len(d.Tokens), "cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
+		"retractions": len(d.Retracted), "boxes": len(d.Boxes), "replays": len(d.Replays), "secrets": len(d.Secrets),
 	} {
 		if n == 0 {
 			t.Errorf("the golden snapshot holds no %s", kind)
@@ -346,6 +382,12 @@ type contents struct {
 	Fired    map[string]*Fired
 	Outbox   map[string]*Outgoing
 	Dead     map[string]*Dead
+
+	Retracted map[string]*retraction
+	Boxes     map[string]*Box
+	Bytes     int64
+	Replays   map[string]*replayed
+	Secrets   map[string]*Secret
 }
 
 func dump(v *View) contents {
@@ -353,6 +395,7 @@ func dump(v *View) contents {
 		Index: v.index, Tenants: map[string]*Tenant{}, Changes: map[string]string{}, Blobs: map[string]*Blob{},
 		Networks: map[string]*Network{}, Nodes: map[string]*Node{}, Cluster: v.Cluster(), Tokens: map[string]*Token{}, Cohorts: map[string]*Cohort{}, Cursors: map[string]*Cursor{},
 		Fired: map[string]*Fired{}, Outbox: map[string]*Outgoing{}, Dead: map[string]*Dead{},
+		Retracted: map[string]*retraction{}, Boxes: map[string]*Box{}, Bytes: v.outboxBytes, Replays: map[string]*replayed{}, Secrets: map[string]*Secret{},
 	}
 	for k, x := range walk(v.tenants, nil) {
 		c.Tenants[string(k)] = x
@@ -386,6 +429,18 @@ func dump(v *View) contents {
 	}
 	for k, x := range walk(v.dead, nil) {
 		c.Dead[string(k)] = x
+	}
+	for k, x := range walk(v.retracted, nil) {
+		c.Retracted[string(k)] = x
+	}
+	for k, x := range walk(v.boxes, nil) {
+		c.Boxes[string(k)] = x
+	}
+	for k, x := range walk(v.replays, nil) {
+		c.Replays[string(k)] = x
+	}
+	for k, x := range walk(v.secrets, nil) {
+		c.Secrets[string(k)] = x
 	}
 	return c
 }

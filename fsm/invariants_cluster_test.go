@@ -108,7 +108,7 @@ func (m *machine) checkCluster(t checker, v *View) {
 	}
 	for id, want := range m.m.tenants {
 		got, _ := v.Tenant(id)
-		p := SetPlacement{Tenant: want.placed.Tenant, Pin: got.Pin, Weight: got.Weight, Priority: got.Priority}
+		p := SetPlacement{Tenant: want.placed.Tenant, Pin: got.Pin, Weight: got.Weight, Priority: got.Priority, Expect: want.placed.Expect}
 		if got.Born != want.born || got.Assigned != want.assigned || p != want.placed || got.Placed != want.placedAt {
 			t.Fatalf("tenant %+v, want born at %d, assigned %+v, placed %+v at %d", got, want.born, want.assigned, want.placed, want.placedAt)
 		}

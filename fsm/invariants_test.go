@@ -41,9 +41,7 @@ func (m *machine) check(t *rapid.T) {
 	same(t, "cohorts", d.Cohorts, m.m.cohorts)
 	same(t, "nodes", d.Nodes, m.m.nodes)
 	same(t, "tokens", d.Tokens, m.m.tokens)
-	same(t, "outbox", d.Outbox, m.m.outbox)
-	same(t, "dead letters", d.Dead, m.m.dead)
-	checkDeaths(t, v)
+	m.checkDelivery(t, v)
 }
 
 func same[T any](t *rapid.T, what string, got map[string]*T, want map[string]T) {
@@ -354,6 +352,9 @@ func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet
 				t.Fatalf("network %s: fired %+v is gone; tip %v, window %d, least cursor %d", network, f.Fired, tip, want.window(), m.m.least(network))
 			}
 			delete(m.m.fired, key)
+			if at := [2]string{f.Network, f.Alert}; m.m.retracted[at].Block == f.Block {
+				delete(m.m.retracted, at)
+			}
 			continue
 		}
 		if !reflect.DeepEqual(*kept, f.Fired) {

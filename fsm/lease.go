@@ -57,6 +57,7 @@ func (c *GrantLease) apply(t *tx) (any, error) {
 	}
 	next := *n
 	next.Lease = Lease{Holder: c.Holder, Epoch: t.index, Window: min(c.Window, MaxWindow), Pinned: c.Pin}
+	next.setWindow(uint64(next.Lease.window()))
 	t.putNetwork(next)
 	t.touch(TopicLeases)
 	return t.index, nil

@@ -55,12 +55,20 @@ func (m *machine) token(t *rapid.T) {
 		m.do(t, &PutToken{ID: id, Hash: hash, Expires: m.clock + rapid.Int64Range(0, 40).Draw(t, "life"), At: m.clock})
 		return
 	}
-	m.do(t, &UseToken{ID: id, Hash: hash, Node: m.node(t), At: m.clock + 1})
+	m.do(t, &UseToken{ID: id, Hash: hash, Node: m.node(t), Request: Hash{rapid.SampledFrom([]byte{0, 1, 2}).Draw(t, "request")}, At: m.clock + 1})
 }
 
 func (m *machine) place(t *rapid.T) {
+	tenant := rapid.SampledFrom(tenantIDs).Draw(t, "tenant")
+	var expect uint64
+	if known, ok := m.m.tenants[tenant]; ok {
+		expect = known.placedAt
+	}
+	if rapid.IntRange(0, 4).Draw(t, "stale") == 0 {
+		expect++
+	}
 	m.do(t, &SetPlacement{
-		Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant"), Pin: rapid.SampledFrom([]string{"", "n1"}).Draw(t, "pin"),
+		Tenant: tenant, Expect: expect, Pin: rapid.SampledFrom([]string{"", "n1"}).Draw(t, "pin"),
 		Weight: rapid.Uint32Range(0, 9).Draw(t, "weight"), Priority: rapid.Int32Range(-3, 3).Draw(t, "priority"),
 	})
 }

@@ -51,6 +51,9 @@ func TestModel(t *testing.T) {
 			"progress3":   m.progress,
 			"settle":      m.settle,
 			"purge":       m.purge,
+			"redeliver":   m.redeliver,
+			"replay":      m.replay,
+			"secret":      m.secret,
 			"ignorable":   m.ignorable,
 			"restoreTwin": m.restoreTwin,
 			"holdView":    m.holdView,
@@ -165,7 +168,16 @@ func (m *machine) do(t *rapid.T, c Command) {
 		if into := m.s.View().TenantCount(c.Into) - m.before.TenantCount(c.Into); m.before.TenantCount(c.From) > 0 && got != into {
 			t.Fatalf("%#v answered %v, %d tenants came", c, got, into)
 		}
-	case *RegisterNode, *Release, *SetCluster:
+	case *Purge:
+		v := m.s.View()
+		if n := m.before.OutboxLen() + m.before.DeadLen() - v.OutboxLen() - v.DeadLen(); got != n {
+			t.Fatalf("%#v answered %v, %d are gone", c, got, n)
+		}
+	case *Replay:
+		if n := m.s.View().OutboxLen() - m.before.OutboxLen(); got != n {
+			t.Fatalf("%#v answered %v, %d were added", c, got, n)
+		}
+	case *RegisterNode, *Release, *SetCluster, *PutSecret:
 		if got != m.index {
 			t.Fatalf("%#v answered %v at index %d", c, got, m.index)
 		}
@@ -210,7 +222,9 @@ func (m *machine) setTenant(t *rapid.T) {
 				if key == "acme/anvil" && c.Tenant != "acme" {
 					continue // that one is private
 				}
-				d.Watches = append(d.Watches, Watch{Network: key, Slug: key, Depth: rapid.Uint64Range(0, 3).Draw(t, "depth")})
+				d.Watches = append(d.Watches, Watch{
+					Network: key, Slug: key, Depth: rapid.Uint64Range(0, 3).Draw(t, "depth"), Mode: Mode(rapid.IntRange(0, 4).Draw(t, "mode")),
+				})
 			}
 		}
 		c.Manifest.Docs = append(c.Manifest.Docs, d)
@@ -439,40 +453,6 @@ func (m *machine) finish(t *rapid.T) {
 			t.Fatalf("cursor %+v is not parked after all was judged", c)
 		}
 	}
-}
-
-func (m *machine) drawFired(t *rapid.T, network string, n *modelNet) Fired {
-	e := rapid.SampledFrom(n.log[max(0, len(n.log)-12):]).Draw(t, "entry")
-	alert := rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "alert")
-	f := Fired{Network: network, Block: e.Ref, Alert: alert, Tenant: "acme", Position: e.Position, At: m.clock}
-	for _, key := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"d1", "d2", "d3"}), 1, 2, rapid.ID[string]).Draw(t, "deliveries") {
-		f.Deliveries = append(f.Deliveries, Delivered{Key: key, Outcome: rapid.SampledFrom([]Outcome{Sent, HandedOver, Refused}).Draw(t, "outcome")})
-	}
-	return f
-}
-
-func (m *machine) outgoing(t *rapid.T) Outgoing {
-	return Outgoing{
-		Key: m.delivery(t), Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant"), At: m.clock, Delivery: []byte("{}"),
-	}
-}
-
-func (m *machine) delivery(t *rapid.T) string {
-	return fmt.Sprint("k", rapid.IntRange(0, 9).Draw(t, "key"))
-}
-
-func (m *machine) settle(t *rapid.T) {
-	c := &Settle{At: m.clock}
-	for range rapid.IntRange(1, 3).Draw(t, "settled") {
-		c.Settled = append(c.Settled, Settled{
-			Key: m.delivery(t), Outcome: rapid.SampledFrom([]Outcome{Sent, HandedOver, Refused}).Draw(t, "outcome"), Attempts: 2, Reason: "why",
-		})
-	}
-	m.do(t, c)
-}
-
-func (m *machine) purge(t *rapid.T) {
-	m.do(t, &PurgeDead{Keys: []string{m.delivery(t), m.delivery(t)}})
 }
 
 // ignorable is a command of a newer version that this one may skip.

@@ -48,14 +48,57 @@ type Watch struct {
 	Network string `codec:"n"`           // key of the watched network
 	Slug    string `codec:"s"`           // how the monitor's document calls it
 	Depth   uint64 `codec:"d,omitempty"` // blocks a block must lie deep; 0: as the shared network's document says
+	Mode    Mode   `codec:"m,omitempty"`
 }
 
-// DepthOr is the watch's depth, or that of the network.
-func (w Watch) DepthOr(network uint64) uint64 {
-	if w.Depth != 0 {
-		return w.Depth
+// Mode says when a watch judges a block, and what becomes of its alerts when the
+// block is rolled back.
+type Mode uint8
+
+// The modes. All but ModePlain have their alerts retracted when the block is rolled
+// back, and reinstated when the transaction comes again.
+const (
+	ModePlain     Mode = 0 // at the watch's depth; alerts are never retracted
+	ModeInstant   Mode = 1 // at depth 0
+	ModeConfirmed Mode = 2 // at the watch's depth
+	ModeFinalized Mode = 3 // at the network's finality depth
+	// ModeConfirmation is the second watch of a monitor that has one of ModeInstant
+	// beside: it judges at the watch's depth and confirms what has fired.
+	ModeConfirmation Mode = 4
+)
+
+// String is the mode's name in messages; empty for ModePlain.
+func (m Mode) String() string {
+	switch m {
+	case ModePlain:
+		return ""
+	case ModeInstant:
+		return "instant"
+	case ModeConfirmed:
+		return "confirmed"
+	case ModeFinalized:
+		return "finalized"
+	case ModeConfirmation:
+		return "confirmation"
+	default:
+		return "unknown"
 	}
-	return network
+}
+
+// DepthOn is how deep a block must lie before the watch judges it: own is the
+// network's own depth, finality its finality depth, both at the announcement. See
+// Network.DepthAt and Network.FinalityAt.
+func (w Watch) DepthOn(own, finality uint64) uint64 {
+	switch {
+	case w.Mode == ModeInstant:
+		return 0
+	case w.Mode == ModeFinalized:
+		return finality
+	case w.Depth != 0:
+		return w.Depth
+	default:
+		return own
+	}
 }
 
 // Manifest is one version of everything a tenant has configured.

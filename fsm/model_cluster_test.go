@@ -47,17 +47,22 @@ func (m *model) applyCluster(c Command) error {
 		switch {
 		case !ok || t.Hash != c.Hash:
 			return ErrTokenUnknown
-		case t.UsedBy != "":
+		case t.UsedBy != "" && (t.UsedBy != c.Node || t.Request != c.Request || c.Request.IsZero()):
 			return ErrTokenUsed
 		case c.At >= t.Expires:
 			return ErrTokenExpired
 		}
-		t.UsedBy, t.UsedAt = c.Node, c.At
+		if t.UsedBy == "" {
+			t.UsedBy, t.UsedAt, t.Request = c.Node, c.At, c.Request
+		}
 		m.tokens[c.ID] = t
 	case *SetPlacement:
 		t, ok := m.tenants[c.Tenant]
 		if !ok || c.Tenant == Shared {
 			return ErrNotFound
+		}
+		if c.Expect != t.placedAt {
+			return ErrConflict
 		}
 		t.placed, t.placedAt = *c, m.index
 	case *Move:

@@ -20,9 +20,10 @@ type model struct {
 	cursors map[[2]string]*modelCursor // network, cohort
 	blobs   map[Hash]int64             // when last put
 	fired   map[string]*modelFired
-	outbox  map[string]Outgoing
-	dead    map[string]Dead
-	gone    map[changeRecord]bool // deletions
+	outbox  map[string]Outgoing // tenant, key
+	dead    map[string]Dead     // tenant, key
+	delivery
+	gone map[changeRecord]bool // deletions
 }
 
 type modelTenant struct {
@@ -77,7 +78,8 @@ type modelNet struct {
 	first   uint64
 	gap     uint64
 	start   *Start
-	deepest uint64 // depth asked for by a monitor since the network was wanted anew
+	windows []Depth // every finality depth there ever was
+	deepest uint64  // depth asked for by a monitor since the network was wanted anew
 	judged  [depths]map[BlockRef]bool
 	due     map[uint64][depths][]BlockRef // by position
 	anchors map[BlockRef]bool
@@ -96,7 +98,7 @@ func newModel() *model {
 	return &model{
 		tenants: map[string]*modelTenant{}, nets: map[string]*modelNet{}, cohorts: map[string]Cohort{}, cursors: map[[2]string]*modelCursor{},
 		nodes: map[string]Node{}, tokens: map[string]Token{}, gone: map[changeRecord]bool{},
-		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{},
+		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{}, delivery: newModelDelivery(),
 	}
 }
 
@@ -232,6 +234,7 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 			return ErrConflict
 		}
 		n.lease = Lease{Holder: c.Holder, Epoch: index, Window: c.Window, Pinned: c.Pin}
+		n.windows = append(n.windows, Depth{From: n.next(), Depth: uint64(n.window())})
 	case *Announce:
 		return m.announce(c)
 	case *StartNetwork:
@@ -242,28 +245,10 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 		n.start = &Start{Height: c.Height, Missed: c.Missed}
 	case *Progress:
 		return m.progress(c)
-	case *Settle:
-		for _, s := range c.Settled {
-			o, ok := m.outbox[s.Key]
-			if !ok {
-				continue
-			}
-			o.Attempts, o.Reason = s.Attempts, s.Reason
-			switch s.Outcome {
-			case Sent:
-				delete(m.outbox, s.Key)
-			case Refused:
-				delete(m.outbox, s.Key)
-				m.dead[s.Key] = Dead{Outgoing: o, DiedAt: c.At}
-			default:
-				m.outbox[s.Key] = o
-			}
-		}
-	case *PurgeDead:
-		for _, k := range c.Keys {
-			delete(m.dead, k)
-		}
 	default:
+		if known, err := m.applyDelivery(c); known {
+			return err
+		}
 		return m.applyCluster(c)
 	}
 	return nil
@@ -300,6 +285,7 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 	was := t.current().Manifest.Wanted
 	t.versions = append(t.versions, Version{Number: c.Expect + 1, Index: m.index, At: c.At, Manifest: &c.Manifest})
 	m.rewant(t, was, c.Manifest.Wanted)
+	m.keepReplayed(c.Tenant, &c.Manifest)
 	for _, d := range c.Manifest.Docs {
 		for _, w := range d.Watches {
 			m.nets[w.Network].deepest = max(m.nets[w.Network].deepest, w.Depth)
@@ -407,15 +393,10 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 			delete(m.nets, key)
 			maps.DeleteFunc(m.cursors, func(k [2]string, _ *modelCursor) bool { return k[0] == key })
 			maps.DeleteFunc(m.fired, func(_ string, f *modelFired) bool { return f.Network == key })
+			maps.DeleteFunc(m.retracted, func(k [2]string, _ Retraction) bool { return k[0] == key })
 		}
 	}
-	for key, o := range m.outbox {
-		if o.Tenant == c.Tenant {
-			delete(m.outbox, key)
-			o.Reason = "the tenant was deleted"
-			m.dead[key] = Dead{Outgoing: o, DiedAt: c.At}
-		}
-	}
+	m.dropDelivery(c.Tenant, c.At)
 	return nil
 }
 
@@ -531,26 +512,13 @@ func (m *model) progress(c *Progress) error {
 		return ErrConflict
 	}
 	for _, f := range c.Fired {
-		key := string(firedKey(f.Network, f.Block, f.Alert))
-		old, ok := m.fired[key]
-		if !ok {
-			f.Deliveries = slices.Clone(f.Deliveries)
-			m.fired[key] = &modelFired{Fired: f}
-			continue
-		}
-		for _, d := range f.Deliveries {
-			if i := slices.IndexFunc(old.Deliveries, func(o Delivered) bool { return o.Key == d.Key }); i >= 0 {
-				old.Deliveries[i] = d
-			} else {
-				old.Deliveries = append(old.Deliveries, d)
-			}
-		}
+		m.recordFired(f)
 	}
 	for _, o := range c.Outbox {
-		m.outbox[o.Key] = o
+		m.handOver(o)
 	}
 	for _, d := range c.Dead {
-		m.dead[d.Key] = d
+		m.bury(d)
 	}
 	if moves {
 		for p := cursor.position + 1; p <= c.To; p++ {

@@ -70,6 +70,7 @@ type Network struct {
 	Wanted  int     `codec:"w"`           // tenants with an unpaused monitor on it
 	Depths  []Depth `codec:"q,omitempty"` // of a shared network's document, oldest first
 	Deepest uint64  `codec:"d,omitempty"` // the greatest depth of their own that tenants judge it at
+	Windows []Depth `codec:"y,omitempty"` // its finality depths, as leases were granted, oldest first
 	Lease   Lease   `codec:"l"`
 	Branch  Branch  `codec:"b"`           // as of the last announcement
 	Floor   uint64  `codec:"v,omitempty"` // lowest height of the branch that may be rolled back: what is below is final
@@ -103,6 +104,38 @@ func (n *Network) DepthAt(position uint64) uint64 {
 		return n.Depths[0].Depth
 	}
 	return 0
+}
+
+// FinalityAt is the finality depth in force for an announcement: what lies so deep
+// is not rolled back.
+func (n *Network) FinalityAt(position uint64) uint64 {
+	for _, w := range slices.Backward(n.Windows) {
+		if w.From <= position {
+			return w.Depth
+		}
+	}
+	if len(n.Windows) > 0 {
+		return n.Windows[0].Depth
+	}
+	return DefaultWindow
+}
+
+// setWindow notes from which position on the network has a finality depth.
+func (n *Network) setWindow(depth uint64) {
+	last := len(n.Windows) - 1
+	if last >= 0 && n.Windows[last].Depth == depth {
+		return
+	}
+	kept := n.Windows
+	if last >= 0 && n.Windows[last].From == n.Next {
+		kept = kept[:last] // it never counted
+		if last > 0 && kept[last-1].Depth == depth {
+			n.Windows = slices.Clip(kept)
+			return
+		}
+	}
+	n.Windows = append(slices.Clip(kept), Depth{From: n.Next, Depth: depth})
+	n.Windows = n.Windows[max(0, len(n.Windows)-keepDepths):]
 }
 
 // Start is a first height given from outside: a checkpoint that was imported.

@@ -111,6 +111,11 @@ type RegisterNode struct {
 	Version string `codec:"v"`
 	Roles   Roles  `codec:"r"`
 	Weight  uint32 `codec:"w"`
+	// After is 1 more than the Boot of the registration this one follows, which is
+	// 0 for a name that has none; 0 follows whatever there is. A registration that
+	// was proposed by a process that has ended since, and that commits late, is
+	// refused with ErrConflict: a younger process has taken its place.
+	After uint64 `codec:"f,omitempty"`
 }
 
 // Type is TypeRegisterNode.
@@ -120,10 +125,18 @@ func (c *RegisterNode) apply(t *tx) (any, error) {
 	if slices.Contains(t.View.Cluster().Removed, c.Server) {
 		return nil, fmt.Errorf("node %q: %w", c.Name, ErrRemoved)
 	}
+	old, known := t.Node(c.Name)
+	boot := uint64(0)
+	if known {
+		boot = old.Boot
+	}
+	if c.After != 0 && c.After != boot+1 {
+		return nil, fmt.Errorf("node %q: registration %d expected, %d found: %w", c.Name, c.After-1, boot, ErrConflict)
+	}
 	n := &Node{
 		Name: c.Name, Server: c.Server, Address: c.Address, Boot: t.index, Roles: c.Roles, Weight: c.Weight, Version: c.Version,
 	}
-	if old, ok := t.Node(c.Name); ok && old.Drain != DrainLeaving {
+	if known && old.Drain != DrainLeaving {
 		n.Drain = old.Drain
 	}
 	put(&t.nodes, []byte(c.Name), n)

@@ -35,12 +35,10 @@ func (c *Progress) apply(t *tx) (any, error) {
 		t.recordFired(&c.Fired[i])
 	}
 	for i := range c.Outbox {
-		put(&t.outbox, []byte(c.Outbox[i].Key), &c.Outbox[i])
-		t.touch(TopicOutbox)
+		t.handOver(&c.Outbox[i])
 	}
 	for i := range c.Dead {
 		t.putDead(&c.Dead[i])
-		t.touch(TopicOutbox)
 	}
 	if !ok || cursor.Parked() || c.To <= cursor.Position {
 		t.prune(n, len(c.Fired))

@@ -26,6 +26,7 @@ func Rebase(restored, current *View) *View {
 	v.tenants = mapTree(restored.tenants, func(t *Tenant) *Tenant { return t.up(up) })
 	v.cursors = mapTree(restored.cursors, func(c *Cursor) *Cursor { return c.up(up[c.Network]) })
 	v.fired = mapTree(restored.fired, func(f *Fired) *Fired { return f.up(up[f.Network]) })
+	v.retracted = mapTree(restored.retracted, func(r *retraction) *retraction { return r.up(up[r.Network]) })
 	v.cohorts = mapTree(restored.cohorts, func(c *Cohort) *Cohort {
 		return &Cohort{ID: c.ID, Epoch: c.Epoch, Reason: c.Reason}
 	})
@@ -80,6 +81,10 @@ func (n *Network) up(by uint64) {
 	for i := range n.Depths {
 		n.Depths[i].From += by
 	}
+	n.Windows = slices.Clone(n.Windows)
+	for i := range n.Windows {
+		n.Windows[i].From += by
+	}
 	n.Entries = slices.Clone(n.Entries)
 	for i := range n.Entries {
 		n.Entries[i].Position += by
@@ -115,6 +120,18 @@ func (f *Fired) up(by uint64) *Fired {
 		return f
 	}
 	next := *f
+	next.Position += by
+	next.Deliveries = slices.Clone(f.Deliveries)
+	for i := range next.Deliveries {
+		if next.Deliveries[i].Position != 0 { // where it counts
+			next.Deliveries[i].Position += by
+		}
+	}
+	return &next
+}
+
+func (r *retraction) up(by uint64) *retraction {
+	next := *r
 	next.Position += by
 	return &next
 }

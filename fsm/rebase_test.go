@@ -104,6 +104,9 @@ func (m *machine) some(t *rapid.T) {
 			m.token(t)
 		case 8, 9:
 			m.progress(t)
+		case 10:
+			m.replay(t)
+			m.secret(t)
 		default:
 			m.announce(t)
 		}
@@ -134,8 +137,24 @@ func checkRebased(t checker, backup, current, got *View) {
 		for f := range backup.FiredOn(n.Key) {
 			want := *f
 			want.Position += n.Next - old.Next
+			want.Deliveries = slices.Clone(f.Deliveries)
+			for i := range want.Deliveries {
+				if want.Deliveries[i].Position != 0 {
+					want.Deliveries[i].Position += n.Next - old.Next
+				}
+			}
 			if kept, ok := got.FindFired(n.Key, f.Block, f.Alert); !ok || !cmp.Equal(*kept, want) {
 				t.Fatalf("fired %+v, want %+v", kept, want)
+			}
+			was, gone := backup.Retracted(n.Key, f.Alert)
+			was.Position += n.Next - old.Next
+			if now, ok := got.Retracted(n.Key, f.Alert); ok != gone || ok && now != was {
+				t.Fatalf("alert %s retracted: %+v %v, want %+v %v", f.Alert, now, ok, was, gone)
+			}
+		}
+		for p := uint64(1); p <= old.Next; p++ {
+			if now := n.FinalityAt(p + n.Next - old.Next); now != old.FinalityAt(p) {
+				t.Fatalf("network %s: finality depth %d where it was %d", n.Key, now, old.FinalityAt(p))
 			}
 		}
 	}
@@ -143,6 +162,7 @@ func checkRebased(t checker, backup, current, got *View) {
 	for what, pair := range map[string][2]any{
 		"nodes": {c.Nodes, g.Nodes}, "tokens": {c.Tokens, g.Tokens}, "cluster record": {c.Cluster, g.Cluster},
 		"blobs": {b.Blobs, g.Blobs}, "outbox": {b.Outbox, g.Outbox}, "dead letters": {b.Dead, g.Dead}, "changes": {b.Changes, g.Changes},
+		"boxes": {b.Boxes, g.Boxes}, "bytes": {b.Bytes, g.Bytes}, "replays": {b.Replays, g.Replays}, "secrets": {b.Secrets, g.Secrets},
 	} {
 		if diff := cmp.Diff(pair[0], pair[1], cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("%s differ:\n%s", what, diff)
@@ -242,7 +262,7 @@ func checkShifted(t checker, backup *View, old, n *Network) {
 			t.Fatalf("network %s: what cursor %+v has next is not kept", n.Key, c)
 		}
 	}
-	ignore := cmpopts.IgnoreFields(Network{}, "Entries", "History", "Last", "Depths")
+	ignore := cmpopts.IgnoreFields(Network{}, "Entries", "History", "Last", "Depths", "Windows")
 	if diff := cmp.Diff(&want, n, ignore, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("network %s differs (-want +got):\n%s", n.Key, diff)
 	}

@@ -26,20 +26,24 @@ const (
 type recordType byte
 
 const (
-	recordHeader  recordType = 1
-	recordTenant  recordType = 2
-	recordChange  recordType = 3
-	recordBlob    recordType = 4
-	recordNetwork recordType = 5
-	recordCohort  recordType = 6
-	recordCursor  recordType = 7
-	recordFired   recordType = 8
-	recordOutbox  recordType = 9
-	recordDead    recordType = 10
-	recordNode    recordType = 11
-	recordCluster recordType = 12
-	recordToken   recordType = 13
-	recordTrailer recordType = 255
+	recordHeader     recordType = 1
+	recordTenant     recordType = 2
+	recordChange     recordType = 3
+	recordBlob       recordType = 4
+	recordNetwork    recordType = 5
+	recordCohort     recordType = 6
+	recordCursor     recordType = 7
+	recordFired      recordType = 8
+	recordOutbox     recordType = 9
+	recordDead       recordType = 10
+	recordNode       recordType = 11
+	recordCluster    recordType = 12
+	recordToken      recordType = 13
+	recordRetraction recordType = 14
+	recordForgotten  recordType = 15
+	recordReplayed   recordType = 16
+	recordSecret     recordType = 17
+	recordTrailer    recordType = 255
 )
 
 // ErrSnapshot reports a snapshot that cannot be read.
@@ -91,6 +95,14 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 		out.record(recordCluster, v.cluster)
 	}
 	writeAll(out, recordToken, v.tokens)
+	writeAll(out, recordRetraction, v.retracted)
+	for tenant, b := range walk(v.boxes, nil) {
+		if b.Forgotten > 0 {
+			out.record(recordForgotten, forgotten{Tenant: string(tenant), Count: b.Forgotten})
+		}
+	}
+	writeAll(out, recordReplayed, v.replays)
+	writeAll(out, recordSecret, v.secrets)
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
 		out.err = out.w.Flush()
@@ -203,19 +215,23 @@ func (in *recordReader) record() (recordType, []byte, error) {
 
 // loader fills a new view; one transaction per tree keeps it linear.
 type loader struct {
-	index    uint64
-	tenants  *iradix.Txn[*Tenant]
-	changes  *iradix.Txn[string]
-	blobs    blobEdit
-	networks *iradix.Txn[*Network]
-	cohorts  *iradix.Txn[*Cohort]
-	cursors  *iradix.Txn[*Cursor]
-	fired    *iradix.Txn[*Fired]
-	outbox   *iradix.Txn[*Outgoing]
-	dead     *iradix.Txn[*Dead]
-	nodes    *iradix.Txn[*Node]
-	cluster  *Cluster
-	tokens   *iradix.Txn[*Token]
+	index     uint64
+	tenants   *iradix.Txn[*Tenant]
+	changes   *iradix.Txn[string]
+	blobs     blobEdit
+	networks  *iradix.Txn[*Network]
+	cohorts   *iradix.Txn[*Cohort]
+	cursors   *iradix.Txn[*Cursor]
+	fired     *iradix.Txn[*Fired]
+	outbox    *iradix.Txn[*Outgoing]
+	dead      *iradix.Txn[*Dead]
+	nodes     *iradix.Txn[*Node]
+	cluster   *Cluster
+	tokens    *iradix.Txn[*Token]
+	retracted *iradix.Txn[*retraction]
+	forgotten []forgotten
+	replays   *iradix.Txn[*replayed]
+	secrets   *iradix.Txn[*Secret]
 }
 
 func newLoader() *loader {
@@ -224,6 +240,7 @@ func newLoader() *loader {
 		tenants: v.tenants.Txn(), changes: v.changes.Txn(), blobs: v.editBlobs(), networks: v.networks.Txn(),
 		cohorts: v.cohorts.Txn(), cursors: v.cursors.Txn(), fired: v.fired.Txn(), outbox: v.outbox.Txn(), dead: v.dead.Txn(),
 		nodes: v.nodes.Txn(), tokens: v.tokens.Txn(),
+		retracted: v.retracted.Txn(), replays: v.replays.Txn(), secrets: v.secrets.Txn(),
 	}
 }
 
@@ -255,9 +272,9 @@ func (l *loader) load(kind recordType, body []byte) error {
 	case recordFired:
 		return insert(body, l.fired, func(f *Fired) []byte { return firedKey(f.Network, f.Block, f.Alert) })
 	case recordOutbox:
-		return insert(body, l.outbox, func(o *Outgoing) []byte { return []byte(o.Key) })
+		return insert(body, l.outbox, func(o *Outgoing) []byte { return letterKey(o.Tenant, o.Key) })
 	case recordDead:
-		return insert(body, l.dead, func(d *Dead) []byte { return []byte(d.Key) })
+		return insert(body, l.dead, func(d *Dead) []byte { return letterKey(d.Tenant, d.Key) })
 	case recordNode:
 		return insert(body, l.nodes, func(n *Node) []byte { return []byte(n.Name) })
 	case recordCluster:
@@ -265,6 +282,17 @@ func (l *loader) load(kind recordType, body []byte) error {
 		return unmarshal(body, l.cluster)
 	case recordToken:
 		return insert(body, l.tokens, func(t *Token) []byte { return []byte(t.ID) })
+	case recordRetraction:
+		return insert(body, l.retracted, func(r *retraction) []byte { return retractionKey(r.Network, r.Alert) })
+	case recordForgotten:
+		var f forgotten
+		err := unmarshal(body, &f)
+		l.forgotten = append(l.forgotten, f)
+		return err
+	case recordReplayed:
+		return insert(body, l.replays, func(r *replayed) []byte { return replayKey(r.Tenant, r.Network, r.Monitor) })
+	case recordSecret:
+		return insert(body, l.secrets, func(s *Secret) []byte { return secretKey(s.Tenant, s.Name) })
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
@@ -285,11 +313,13 @@ func (l *loader) view() *View {
 		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
 		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(), deaths: iradix.New[*deaths](),
 		nodes: l.nodes.Commit(), cluster: l.cluster, tokens: l.tokens.Commit(),
+		retracted: l.retracted.Commit(), replays: l.replays.Commit(), secrets: l.secrets.Commit(),
 	}
 	v.indexMembers()
 	for d := range v.DeadLetters() {
 		v.indexDead(d)
 	}
+	v.countBoxes(l.forgotten)
 	return v
 }
 

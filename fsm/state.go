@@ -44,9 +44,15 @@ type View struct {
 	cohorts  *iradix.Tree[*Cohort]
 	cursors  *iradix.Tree[*Cursor] // network, cohort
 	fired    *iradix.Tree[*Fired]  // network, height, block, alert
-	outbox   *iradix.Tree[*Outgoing]
-	dead     *iradix.Tree[*Dead]
-	deaths   *iradix.Tree[*deaths] // derived: dead letters by tenant, then by when they died
+	// retracted are the alerts that have not come back since: network, alert
+	retracted   *iradix.Tree[*retraction]
+	outbox      *iradix.Tree[*Outgoing] // tenant, key
+	dead        *iradix.Tree[*Dead]     // tenant, key
+	deaths      *iradix.Tree[*deaths]   // derived: dead letters by tenant, then by when they died
+	boxes       *iradix.Tree[*Box]      // by tenant; all but Forgotten is derived
+	outboxBytes int64                   // derived
+	replays     *iradix.Tree[*replayed] // tenant, network, monitor
+	secrets     *iradix.Tree[*Secret]   // tenant, name
 }
 
 // New is an empty state at index 0.
@@ -58,20 +64,24 @@ func New() *State {
 
 func emptyView() *View {
 	return &View{
-		tenants:  iradix.New[*Tenant](),
-		members:  iradix.New[*members](),
-		changes:  iradix.New[string](),
-		blobs:    iradix.New[*Blob](),
-		idle:     iradix.New[struct{}](),
-		networks: iradix.New[*Network](),
-		nodes:    iradix.New[*Node](),
-		tokens:   iradix.New[*Token](),
-		cohorts:  iradix.New[*Cohort](),
-		cursors:  iradix.New[*Cursor](),
-		fired:    iradix.New[*Fired](),
-		outbox:   iradix.New[*Outgoing](),
-		dead:     iradix.New[*Dead](),
-		deaths:   iradix.New[*deaths](),
+		tenants:   iradix.New[*Tenant](),
+		members:   iradix.New[*members](),
+		changes:   iradix.New[string](),
+		blobs:     iradix.New[*Blob](),
+		idle:      iradix.New[struct{}](),
+		networks:  iradix.New[*Network](),
+		nodes:     iradix.New[*Node](),
+		tokens:    iradix.New[*Token](),
+		cohorts:   iradix.New[*Cohort](),
+		cursors:   iradix.New[*Cursor](),
+		fired:     iradix.New[*Fired](),
+		retracted: iradix.New[*retraction](),
+		outbox:    iradix.New[*Outgoing](),
+		dead:      iradix.New[*Dead](),
+		deaths:    iradix.New[*deaths](),
+		boxes:     iradix.New[*Box](),
+		replays:   iradix.New[*replayed](),
+		secrets:   iradix.New[*Secret](),
 	}
 }
 
@@ -96,6 +106,9 @@ const TopicCluster Topic = "cluster"
 
 // TopicOutbox covers deliveries that are still to be made and dead letters.
 const TopicOutbox Topic = "outbox"
+
+// TopicSecrets covers the tenants' stored secrets.
+const TopicSecrets Topic = "secrets"
 
 // TopicNetwork covers the announcements and cursors of one network.
 func TopicNetwork(key string) Topic { return Topic("network/" + key) }
@@ -183,6 +196,17 @@ func walk[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq2[[]byte, T] {
 func values[T any](tree *iradix.Tree[T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, v := range walk(tree, nil) {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// below yields the values under a prefix in key order.
+func below[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for _, v := range walk(tree, prefix) {
 			if !yield(v) {
 				return
 			}

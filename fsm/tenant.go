@@ -132,6 +132,7 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	if !exists && c.Tenant != Shared {
 		t.enrol(&next)
 	}
+	t.keepReplayed(c.Tenant, &c.Manifest)
 	t.mark(c.Tenant, old.Current.Index)
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
@@ -144,6 +145,7 @@ type SetPlacement struct {
 	Pin      string `codec:"n"` // node; empty: wherever it is placed
 	Weight   uint32 `codec:"w"` // 0: by strategy
 	Priority int32  `codec:"p"`
+	Expect   uint64 `codec:"e"` // Placed as it was seen: what another operator said since is not undone
 }
 
 // Type is TypeSetPlacement.
@@ -153,6 +155,9 @@ func (c *SetPlacement) apply(t *tx) (any, error) {
 	old, ok := t.Tenant(c.Tenant)
 	if !ok || c.Tenant == Shared {
 		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
+	}
+	if old.Placed != c.Expect {
+		return nil, fmt.Errorf("tenant %q: its placement was changed at %d, %d expected: %w", c.Tenant, old.Placed, c.Expect, ErrConflict)
 	}
 	next := *old
 	next.Pin, next.Weight, next.Priority, next.Placed = c.Pin, c.Weight, c.Priority, t.index
@@ -164,8 +169,9 @@ func (c *SetPlacement) apply(t *tx) (any, error) {
 }
 
 // DeleteTenant ends a tenant: the shared networks are no longer wanted by it,
-// its own are forgotten, nothing is owed to it any more, and what its outbox
-// held becomes dead letters, as far as KeepDead allows.
+// its own are forgotten, with its secrets and what it had replayed, nothing is owed
+// to it any more, and what its outbox held becomes dead letters, as far as KeepDead
+// and KeepDeadBytes allow.
 type DeleteTenant struct {
 	Tenant string `codec:"i"`
 	Expect uint64 `codec:"e"`
@@ -197,11 +203,12 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	t.drop(c.Tenant)
 	t.vacate(gone.Cohort)
 	t.mark(c.Tenant, old.Current.Index, old.Assigned.Index, old.Placed)
-	for o := range values(t.outbox) {
-		if o.Tenant == c.Tenant {
-			t.bury(o, "the tenant was deleted", c.At)
-		}
+	for o := range t.OutboxOf(c.Tenant) {
+		t.bury(o, "the tenant was deleted", c.At)
 	}
+	t.editBox(c.Tenant, func(*Box) {}) // of which nothing may be left
+	t.keepReplayed(c.Tenant, &Manifest{})
+	t.dropSecrets(c.Tenant)
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return nil, nil
@@ -248,11 +255,7 @@ func (t *tx) drop(tenant string) {
 	}
 	for _, key := range idle {
 		del(&t.networks, []byte(key))
-		var fired [][]byte
-		for k := range walk(t.fired, join(key, "")) {
-			fired = append(fired, k)
-		}
-		t.forget(fired)
+		t.forget(slices.Collect(t.FiredOn(key)))
 		t.touch(TopicNetwork(key))
 	}
 }

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -95,14 +97,25 @@ func (r recorder) Record(list []worker.Recorded) {
 }
 
 func journalAlert(f *fsm.Fired) journal.Alert {
-	a := journal.Alert{
+	at := time.UnixMilli(f.At)
+	history := []journal.Change{{State: f.State.String(), Position: f.Position, At: at}}
+	for _, d := range f.Deliveries { // the ledger has those of earlier states too
+		told := journal.Delivery{Key: d.Key, Trigger: d.Trigger, Outcome: d.Outcome.String()}
+		i := 0
+		if d.State != 0 {
+			i = slices.IndexFunc(history, func(c journal.Change) bool { return c.State == d.State.String() && c.Position == d.Position })
+		}
+		if i < 0 {
+			i = len(history)
+			history = append(history, journal.Change{State: d.State.String(), Position: d.Position, At: at})
+		}
+		history[i].Deliveries = append(history[i].Deliveries, told)
+	}
+	slices.SortStableFunc(history, func(a, b journal.Change) int { return cmp.Compare(a.Position, b.Position) })
+	return journal.Alert{
 		ID: f.Alert, Tenant: f.Tenant, MonitorID: f.Monitor, MonitorName: f.Monitor, Network: f.Network,
-		Block: f.Block, Tx: f.Tx, State: "fired", Version: f.Version, Position: f.Position, FiredAt: time.UnixMilli(f.At),
+		Block: f.Block, Tx: f.Tx, Version: f.Version, FiredAt: at, History: history,
 	}
-	for _, d := range f.Deliveries {
-		a.Deliveries = append(a.Deliveries, journal.Delivery{Key: d.Key, Trigger: d.Trigger, Outcome: d.Outcome.String()})
-	}
-	return a
 }
 
 // completeJournal adds what the ledger has and a crash kept from the journal.

@@ -9,8 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/journal"
 )
 
 // What was fired is in the journal of the node that fired it: who wants to know
@@ -18,9 +20,21 @@ import (
 
 // alertsAnswer is what a node's journal has of a network for a tenant.
 type alertsAnswer struct {
-	Alerts []api.Fired `json:"alerts"`
-	Gone   uint64      `json:"gone,omitempty"` // height up to which it has lost some
+	Alerts []told `json:"alerts"`
+	Gone   uint64 `json:"gone,omitempty"` // height up to which it has lost some
 }
+
+// told is an alert with the deliveries of each of its states but retracted.
+type told struct {
+	api.Fired
+	States [][]journal.Delivery `json:"states,omitempty"`
+	// Replayed: nobody but a replay has raised it.
+	Replayed bool `json:"replayed,omitempty"`
+}
+
+// stateReplayed stands in the journal for what a replay has delivered: no
+// announcement brought it about, and coverage does not expect it.
+const stateReplayed = "replayed"
 
 func (n *Node) serveAlerts(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -45,7 +59,14 @@ func (n *Node) journalled(tenant, network string, from, to uint64) (alertsAnswer
 		if err != nil {
 			return out, err
 		}
-		out.Alerts = append(out.Alerts, api.Fired{ID: a.ID, Monitor: a.MonitorName, Block: a.Block, Tx: a.Tx, Version: a.Version})
+		one := told{Fired: api.Fired{ID: a.ID, Monitor: a.MonitorName, Block: a.Block, Tx: a.Tx, Version: a.Version}, Replayed: true}
+		for _, change := range a.History {
+			one.Replayed = one.Replayed && change.State == stateReplayed
+			if change.State != fsm.AlertRetracted.String() {
+				one.States = append(one.States, change.Deliveries)
+			}
+		}
+		out.Alerts = append(out.Alerts, one)
 	}
 	return out, nil
 }
@@ -55,7 +76,7 @@ const gatherPatience = 30 * time.Second
 
 // gatherAlerts asks every node's journal. silent are the nodes that could not be
 // asked: what they have fired may be missing.
-func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, to uint64) (byHeight map[uint64][]api.Fired, gone uint64, silent []string) {
+func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, to uint64) (byHeight map[uint64][]told, gone uint64, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, gatherPatience)
 	defer cancel()
 	query := url.Values{
@@ -63,7 +84,7 @@ func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, t
 		"from": {strconv.FormatUint(from, 10)}, "to": {strconv.FormatUint(to, 10)},
 	}
 	var mu sync.Mutex
-	byHeight = map[uint64][]api.Fired{}
+	byHeight = map[uint64][]told{}
 	take := func(a alertsAnswer) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -103,7 +124,12 @@ func (n *Node) toHolder(w http.ResponseWriter, r *http.Request) (passed bool) {
 	q := r.URL.Query()
 	v := n.state.View()
 	_, network, err := tenantOn(v, q.Get("tenant"), q.Get("network"))
-	if err != nil || network.Lease.Holder == n.opts.Name || r.Header.Get(hopHeader) != "" {
+	return err == nil && n.toHolderOf(w, r, v, network)
+}
+
+// toHolderOf is toHolder for a network that is found already.
+func (n *Node) toHolderOf(w http.ResponseWriter, r *http.Request, v *fsm.View, network *fsm.Network) (passed bool) {
+	if network.Lease.Holder == n.opts.Name || r.Header.Get(hopHeader) != "" {
 		return false
 	}
 	holder, ok := v.Node(network.Lease.Holder)

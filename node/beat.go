@@ -37,7 +37,7 @@ func (n *Node) beatOnce(ctx context.Context, leader consensus.Server) {
 	var answer heartbeatAnswer
 	var err error
 	if leader.ID == serverID(n.opts.Name, n.instance) {
-		answer, err = n.acceptHeartbeat(h)
+		answer, err = n.acceptHeartbeat(ctx, h)
 	} else {
 		var body []byte
 		if body, err = json.Marshal(h); err == nil {
@@ -74,7 +74,7 @@ func (n *Node) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
 		fail(w, consensus.ErrNotLeader)
 		return
 	}
-	answer, err := n.acceptHeartbeat(h)
+	answer, err := n.acceptHeartbeat(r.Context(), h)
 	if err != nil {
 		fail(w, err)
 		return
@@ -82,10 +82,14 @@ func (n *Node) serveHeartbeat(w http.ResponseWriter, r *http.Request) {
 	reply(w, answer)
 }
 
-// acceptHeartbeat answers while this node leads.
-func (n *Node) acceptHeartbeat(h heartbeat) (heartbeatAnswer, error) {
+// acceptHeartbeat answers while this node leads: its own heartbeats as well, which
+// keep up its contact.
+func (n *Node) acceptHeartbeat(ctx context.Context, h heartbeat) (heartbeatAnswer, error) {
 	if leads, _ := n.group.Leads(); !leads || !n.contacts.established() {
 		return heartbeatAnswer{}, consensus.ErrNotLeader
+	}
+	if err := n.certainty.beat(ctx); err != nil {
+		return heartbeatAnswer{}, err
 	}
 	switch node, ok := n.state.View().Node(h.Node); {
 	case !ok:

@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/consensus"
 )
 
 // leaseTTL is how long a node may act after the leader has last answered it, at
@@ -115,6 +117,51 @@ func (c *contact) Wait(ctx context.Context) error {
 		case <-again:
 		}
 	}
+}
+
+// certainty is how sure a leader is that it leads. A process that was frozen goes
+// on as leader until it finds out, and must promise nobody anything before that,
+// not even itself. As long as it beats, the lease of its leadership is enough; after
+// a break a majority has to confirm it.
+type certainty struct {
+	within time.Duration // between two beats that leave no doubt
+	verify func(context.Context) error
+
+	mu     sync.Mutex
+	last   time.Time // beat, or beginning of the last confirmation
+	asking bool
+}
+
+// newCertainty has a leader confirmed that has missed a heartbeat of its own.
+func newCertainty(ttl time.Duration, verify func(context.Context) error) *certainty {
+	return &certainty{within: 2 * ttl / 5, verify: verify}
+}
+
+// beat notes that the leader runs, and has it confirmed that it leads if it has
+// not for a while. The error is that of verify, or ErrNotLeader while somebody
+// else waits for the confirmation.
+func (c *certainty) beat(ctx context.Context) error {
+	c.mu.Lock()
+	began := time.Now()
+	switch {
+	case began.Sub(c.last) <= c.within:
+		c.last = began
+		c.mu.Unlock()
+		return nil
+	case c.asking:
+		c.mu.Unlock()
+		return fmt.Errorf("after a pause it is not confirmed yet that this node leads: %w", consensus.ErrNotLeader)
+	}
+	c.asking = true
+	c.mu.Unlock()
+	err := c.verify(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asking = false
+	if err == nil {
+		c.last = began
+	}
+	return err
 }
 
 // contacts are the nodes that the leader has heard of. A new leader treats every

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,40 @@ type enrolment struct {
 	Node    string `json:"node"`
 	Token   string `json:"token"`
 	Request []byte `json:"request,omitempty"` // for a certificate, PEM; none: it has one
+}
+
+// requestHash tells the same request from another, so that a node whose answer was
+// lost may ask again. Zero where there is none.
+func (e enrolment) requestHash() fsm.Hash {
+	if len(e.Request) == 0 {
+		return fsm.Hash{}
+	}
+	return sha256.Sum256(e.Request)
+}
+
+// asked is the request for a certificate that was made last. It is made once for a
+// token: another one would be refused where the answer to the first was lost.
+type asked struct {
+	token, node string
+	key         crypto.Signer
+	request     []byte
+}
+
+// requestFor is the request for a certificate to go with a token.
+func (n *Node) requestFor(token pki.Token) (*asked, error) {
+	if a := n.asked; a != nil && a.token == token.ID && a.node == n.opts.Name {
+		return a, nil
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	request, err := pki.NewRequest(n.opts.Name, key)
+	if err != nil {
+		return nil, err
+	}
+	n.asked = &asked{token: token.ID, node: n.opts.Name, key: key, request: request}
+	return n.asked, nil
 }
 
 // enrolled is what it gets: everything that makes it a node of the cluster.
@@ -96,7 +131,7 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 	v := n.state.View()
 	// Whoever comes without a good token is told nothing, and costs no entry of
 	// the log.
-	if err := checkToken(v, token, time.Now()); err != nil {
+	if err := checkToken(v, token, e, time.Now()); err != nil {
 		return nil, err
 	}
 	if err := n.nameFree(v, e.Node, ""); err != nil {
@@ -121,7 +156,7 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 		}
 	}
 	// Last, so that what fails before leaves the token usable.
-	_, err = group.Propose(ctx, &fsm.UseToken{ID: token.ID, Hash: token.Hash(), Node: e.Node, At: time.Now().UnixMilli()})
+	_, err = group.Propose(ctx, &fsm.UseToken{ID: token.ID, Hash: token.Hash(), Node: e.Node, Request: e.requestHash(), At: time.Now().UnixMilli()})
 	if err != nil {
 		return nil, err
 	}
@@ -129,16 +164,10 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 }
 
 // checkToken is what UseToken checks, without using it.
-func checkToken(v *fsm.View, token pki.Token, now time.Time) error {
+func checkToken(v *fsm.View, token pki.Token, e enrolment, now time.Time) error {
 	for t := range v.Tokens() {
-		switch {
-		case t.ID != token.ID || t.Hash != fsm.Hash(token.Hash()):
-		case t.UsedAt != 0:
-			return fsm.ErrTokenUsed
-		case now.UnixMilli() >= t.Expires:
-			return fsm.ErrTokenExpired
-		default:
-			return nil
+		if t.ID == token.ID && t.Hash == fsm.Hash(token.Hash()) {
+			return t.Admits(e.Node, e.requestHash(), now.UnixMilli())
 		}
 	}
 	return fsm.ErrTokenUnknown
@@ -208,13 +237,11 @@ func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string
 	e := enrolment{Node: n.opts.Name, Token: token.Reveal()}
 	var key crypto.Signer
 	if !n.opts.Insecure && n.opts.TLSCert == "" {
-		var err error
-		if key, err = pki.NewKey(); err != nil {
+		a, err := n.requestFor(token)
+		if err != nil {
 			return nil, err
 		}
-		if e.Request, err = pki.NewRequest(n.opts.Name, key); err != nil {
-			return nil, err
-		}
+		key, e.Request = a.key, a.request
 	}
 	body, err := json.Marshal(e)
 	if err != nil {

@@ -69,6 +69,10 @@ func (n *Node) enter(ctx context.Context) error {
 		return err
 	}
 	n.contact = newContact(n.ttl(), n.group.Applied)
+	n.certainty = newCertainty(n.ttl(), func(ctx context.Context) error {
+		_, err := n.group.ReadIndex(ctx)
+		return err
+	})
 	n.entered.Store(true)
 	switch {
 	case has:

@@ -106,22 +106,27 @@ func TestTokensAreCheckedBeforeTheLog(t *testing.T) {
 	now := time.UnixMilli(1_000_000)
 	put := &fsm.PutToken{ID: token.ID, Hash: fsm.Hash(token.Hash()), Expires: now.UnixMilli() + 1, At: 1}
 	v := stateWith(t, put).View()
-	if err := checkToken(v, token, now); err != nil {
+	asks := enrolment{Node: "b", Request: []byte("request")}
+	if err := checkToken(v, token, asks, now); err != nil {
 		t.Errorf("a good one: %v", err)
 	}
-	if err := checkToken(v, token, now.Add(time.Second)); !errors.Is(err, fsm.ErrTokenExpired) {
+	if err := checkToken(v, token, asks, now.Add(time.Second)); !errors.Is(err, fsm.ErrTokenExpired) {
 		t.Errorf("expired: %v", err)
 	}
 	other := pki.NewToken([32]byte{1})
-	if err := checkToken(v, other, now); !errors.Is(err, fsm.ErrTokenUnknown) {
+	if err := checkToken(v, other, asks, now); !errors.Is(err, fsm.ErrTokenUnknown) {
 		t.Errorf("invented: %v", err)
 	}
 	other.ID = token.ID
-	if err := checkToken(v, other, now); !errors.Is(err, fsm.ErrTokenUnknown) {
+	if err := checkToken(v, other, asks, now); !errors.Is(err, fsm.ErrTokenUnknown) {
 		t.Errorf("another secret: %v", err)
 	}
-	v = stateWith(t, put, &fsm.UseToken{ID: token.ID, Hash: fsm.Hash(token.Hash()), Node: "b", At: 2}).View()
-	if err := checkToken(v, token, now); !errors.Is(err, fsm.ErrTokenUsed) {
+	v = stateWith(t, put, &fsm.UseToken{ID: token.ID, Hash: fsm.Hash(token.Hash()), Node: "b", Request: asks.requestHash(), At: 2}).View()
+	if err := checkToken(v, token, asks, now); err != nil {
+		t.Errorf("the same request again: %v", err)
+	}
+	asks.Request = []byte("another")
+	if err := checkToken(v, token, asks, now); !errors.Is(err, fsm.ErrTokenUsed) {
 		t.Errorf("used: %v", err)
 	}
 }

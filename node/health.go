@@ -98,6 +98,7 @@ func (n *Node) Status() api.Status {
 			}
 		}
 	}
+	s.Dead = deadLetters(v)
 	s.Networks = networkStatus(v, known)
 	counts := map[string]float64{}
 	for _, node := range s.Nodes {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/durable"
 	"github.com/ozmo-dev/ozmo/node/secrets"
 	"github.com/ozmo-dev/ozmo/worker/match"
 	"github.com/ozmo-dev/ozmo/worker/store"
@@ -46,7 +47,8 @@ type folder struct {
 	tenants map[string]*store.Packed
 	refused map[string]error // tenants that cannot be taken over
 	report  *ImportReport
-	digest  string // of all of it, secrets included
+	digest  string                 // of all of it, secrets included
+	values  map[spec.Secret]string // of the secrets that its documents refer to
 }
 
 // Import takes over a folder of documents: each tenant entirely, or not at all
@@ -63,14 +65,15 @@ func (n *Node) Import(ctx context.Context, dir string) (*ImportReport, error) {
 
 // readFolder changes nothing. The folder's report is there also with an error.
 func (n *Node) readFolder(ctx context.Context, dir string) (*folder, error) {
-	f := &folder{dir: dir, tenants: map[string]*store.Packed{}, refused: map[string]error{}, report: &ImportReport{}}
+	f := &folder{dir: dir, report: &ImportReport{}, values: map[spec.Secret]string{}}
 	resolver, err := secrets.NewResolver(dir, nil)
 	if err != nil {
 		return f, fmt.Errorf("%w: configuration folder %s: %w", errRefused, dir, err)
 	}
 	defer resolver.Close()
-	tree, problems := spec.ReadTree(os.DirFS(dir), spec.WithResolver(ctx, resolver), spec.WithTime(time.Now()))
-	problems = append(problems, match.CheckTree(tree)...)
+	noted := noting{resolver, f.values}
+	tree, problems := spec.ReadTree(os.DirFS(dir), spec.WithResolver(ctx, noted), spec.WithTime(time.Now()))
+	problems = slices.Concat(problems, match.CheckTree(tree), n.checkStored(tree))
 	f.tree, f.broken = tree, brokenTenants(problems)
 	f.report.Problems, f.report.Tenants = problems, len(tree.Tenants)
 	n.logProblems(problems)
@@ -80,16 +83,23 @@ func (n *Node) readFolder(ctx context.Context, dir string) (*folder, error) {
 	if len(tree.Tenants) == 0 && n.hasTenants() {
 		return f, fmt.Errorf("%w: the folder %s holds no tenant at all: nothing was deleted (is it mounted? to end the last tenant, leave its monitors/ empty)", errRefused, dir)
 	}
-	sealer := sealer{n.keeper, resolver}
-	if f.shared, err = store.PackShared(ctx, tree.Networks, sealer); err != nil {
-		return f, fmt.Errorf("%w: %w", ErrSharedNetworks, err)
+	err = f.pack(ctx, sealer{n.keeper, noted})
+	n.resolved = f.values
+	return f, err
+}
+
+// pack prepares what was read for the state.
+func (f *folder) pack(ctx context.Context, sealer store.Sealer) (err error) {
+	f.tenants, f.refused = map[string]*store.Packed{}, map[string]error{}
+	if f.shared, err = store.PackShared(ctx, f.tree.Networks, sealer); err != nil {
+		return fmt.Errorf("%w: %w", ErrSharedNetworks, err)
 	}
 	digest := sha256.New()
 	fmt.Fprintf(digest, "%+v\n", f.shared.Manifest)
-	for _, name := range slices.Sorted(maps.Keys(tree.Tenants)) {
+	for _, name := range slices.Sorted(maps.Keys(f.tree.Tenants)) {
 		if f.broken[name] {
 			f.refused[name] = fmt.Errorf("its documents have errors: %w", errRefused)
-		} else if f.tenants[name], err = store.Pack(ctx, name, tree.Tenants[name], tree.Networks, sealer); err != nil {
+		} else if f.tenants[name], err = store.Pack(ctx, name, f.tree.Tenants[name], f.tree.Networks, sealer); err != nil {
 			f.refused[name] = fmt.Errorf("%w: %w", err, errRefused)
 			delete(f.tenants, name)
 		}
@@ -99,7 +109,7 @@ func (n *Node) readFolder(ctx context.Context, dir string) (*folder, error) {
 		}
 	}
 	f.digest = hex.EncodeToString(digest.Sum(nil))
-	return f, nil
+	return nil
 }
 
 // takeOver puts a folder in force.
@@ -140,7 +150,7 @@ func (n *Node) noteFolder(f *folder, done bool) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(n.opts.DataDir, folderNoteFile), data)
+	return durable.WriteFile(filepath.Join(n.opts.DataDir, folderNoteFile), data, 0o600)
 }
 
 // isNews reports whether a folder is to be taken over when the node starts: if it
@@ -148,17 +158,31 @@ func (n *Node) noteFolder(f *folder, done bool) error {
 // node that was away, or that is new, must not put an older copy in force, nor
 // delete what the others have: that takes a SIGHUP.
 func (n *Node) isNews(f *folder) (bool, error) {
-	data, err := os.ReadFile(filepath.Join(n.opts.DataDir, folderNoteFile))
-	var last folderNote
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return !n.hasTenants(), nil
-	case err != nil:
+	last, err := n.lastFolder()
+	if err != nil {
 		return false, err
-	case json.Unmarshal(data, &last) != nil:
-		return true, nil // torn by a crash: the folder was being read
+	}
+	if last == nil {
+		return !n.hasTenants(), nil
 	}
 	return last.Digest != f.digest || !last.Done, nil
+}
+
+// lastFolder is what this node remembers of the folder; nil where it has read
+// none. A note that is torn by a crash is of one that was being read.
+func (n *Node) lastFolder() (*folderNote, error) {
+	data, err := os.ReadFile(filepath.Join(n.opts.DataDir, folderNoteFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	last := new(folderNote)
+	if json.Unmarshal(data, last) != nil {
+		return new(folderNote), nil
+	}
+	return last, nil
 }
 
 var errRefused = errors.New("refused, what was there stays")
@@ -260,7 +284,7 @@ const putTries = 5
 // that nothing is left to do.
 func (n *Node) put(ctx context.Context, tenant string, p *store.Packed) (changed bool, err error) {
 	for range putTries {
-		changed, err = n.putOnce(ctx, tenant, p)
+		changed, err = n.putOnce(ctx, tenant, p, nil)
 		if !errors.Is(err, fsm.ErrConflict) {
 			break
 		}
@@ -268,7 +292,9 @@ func (n *Node) put(ctx context.Context, tenant string, p *store.Packed) (changed
 	return changed, err
 }
 
-func (n *Node) putOnce(ctx context.Context, tenant string, p *store.Packed) (changed bool, err error) {
+// putOnce replaces only the configuration that is given as the one in force, if
+// any is; with another one in force the error wraps errNotInForce.
+func (n *Node) putOnce(ctx context.Context, tenant string, p, only *store.Packed) (changed bool, err error) {
 	if err := n.group.Barrier(ctx); err != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
@@ -278,7 +304,12 @@ func (n *Node) putOnce(ctx context.Context, tenant string, p *store.Packed) (cha
 		if reflect.DeepEqual(*t.Current.Manifest, p.Manifest) {
 			return false, nil
 		}
+		if only != nil && !reflect.DeepEqual(*t.Current.Manifest, only.Manifest) {
+			return false, fmt.Errorf("tenant %q: %w", tenant, errNotInForce)
+		}
 		c.Expect = t.Current.Number
+	} else if only != nil {
+		return false, fmt.Errorf("tenant %q: %w", tenant, errNotInForce)
 	}
 	for _, chunk := range chunks(p.Blobs, v) {
 		if _, err := n.group.Propose(ctx, &fsm.PutBlobs{Blobs: chunk, At: time.Now().UnixMilli()}); err != nil {
@@ -373,7 +404,7 @@ type sealer struct {
 // SealAll implements store.Sealer.
 func (s sealer) SealAll(ctx context.Context, tenant string, list []*spec.Secret) error {
 	for _, secret := range list {
-		if secret.Type == spec.SecretPlain || secret.Type == spec.SecretSealed {
+		if secret.Type == spec.SecretPlain || secret.Type == spec.SecretSealed || secret.Type == spec.SecretStored {
 			continue
 		}
 		value, err := s.resolver.Resolve(ctx, *secret)

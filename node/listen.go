@@ -81,6 +81,12 @@ func (n *Node) operatorHandler() http.Handler {
 		if r.URL.Path == "/v1/coverage/verify" && n.toHolder(w, r) {
 			return
 		}
+		if r.URL.Path == "/v1/replay" && n.toReplayer(w, r) {
+			return
+		}
+		if r.URL.Path == "/v1/triggers/test" && n.toOwner(w, r) {
+			return
+		}
 		local.ServeHTTP(w, r)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/durable"
 	"github.com/ozmo-dev/ozmo/node/pki"
 	"github.com/ozmo-dev/ozmo/node/secrets"
 )
@@ -58,7 +59,7 @@ func (m *membership) write() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(m.dir, membershipFile), data)
+	return durable.WriteFile(filepath.Join(m.dir, membershipFile), data, 0o600)
 }
 
 // found makes the keys of a new cluster.
@@ -105,7 +106,7 @@ func found(o *Options) (*membership, error) {
 
 func (m *membership) saveCertificates(ca, cert, key, caKey []byte) error {
 	if len(caKey) > 0 {
-		if err := writeFile(filepath.Join(m.dir, caKeyFile), caKey); err != nil {
+		if err := durable.WriteFile(filepath.Join(m.dir, caKeyFile), caKey, 0o600); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ type metrics struct {
 	moves           prometheus.Counter
 	imbalance       prometheus.Gauge
 	unassigned      prometheus.Gauge
+	heartbeats      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -27,7 +28,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unassigned: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "ozmo_node_unassigned_tenants", Help: "Tenants that nobody judges at the moment, on the leader.",
 		}),
+		heartbeats: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ozmo_node_operator_heartbeats_total", Help: "Heartbeats to the operator's address, by outcome.",
+		}, []string{"outcome"}),
 	}
-	reg.MustRegister(m.watcherRestarts, m.imports, m.moves, m.imbalance, m.unassigned)
+	reg.MustRegister(m.watcherRestarts, m.imports, m.moves, m.imbalance, m.unassigned, m.heartbeats)
 	return m
 }

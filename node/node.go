@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
 	"github.com/ozmo-dev/ozmo/node/journal"
@@ -27,7 +29,7 @@ import (
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
 	"github.com/ozmo-dev/ozmo/worker"
-	"github.com/ozmo-dev/ozmo/worker/notify"
+	"github.com/ozmo-dev/ozmo/worker/notify/egress"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
@@ -44,6 +46,9 @@ type Node struct {
 	held    *blockcache.Fetcher // for others, of what is watched here: cache, then the chain
 	watch   *watchers
 	worker  atomic.Pointer[worker.Worker]
+	outbox  atomic.Pointer[outbox.Outbox]
+	guard   *egress.Guard                    // of what tenants have us connect to
+	own     atomic.Pointer[[]netip.AddrPort] // what the cluster listens at
 
 	// Set once the node is part of a cluster; see join.
 	membership  *membership
@@ -59,12 +64,14 @@ type Node struct {
 	kept        *membership   // as last written, by keepUp
 	contact     *contact
 
-	contacts contacts // on the leader
-	pending  atomic.Pointer[[]consensus.PeerChange]
-	nudge    chan struct{} // has the reconciler look at once
+	contacts  contacts // on the leader
+	certainty *certainty
+	pending   atomic.Pointer[[]consensus.PeerChange]
+	nudge     chan struct{} // has the reconciler look at once
 
 	joined    chan *membership // hands over what Join has got
 	joining   sync.Mutex
+	asked     *asked     // under joining
 	reading   sync.Mutex // of an archive
 	isMember  atomic.Bool
 	entered   atomic.Bool // group and gossip are there
@@ -79,8 +86,12 @@ type Node struct {
 	stop  context.CancelFunc
 	clean cleanup
 
-	importing sync.Mutex
-	health    healthState
+	importing  sync.Mutex
+	resolved   map[spec.Secret]string // of the folder, when it was read last; guarded by importing
+	health     healthState
+	pulse      *pulse // nil: nobody wants heartbeats
+	replays    sync.Mutex
+	delivering atomic.Pointer[delivering] // once the node works
 }
 
 // ErrTooOld ends a node whose log holds what only a newer version understands.
@@ -120,6 +131,9 @@ func New(opts Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.clean.push(unlock)
+	if n.guard, err = n.newGuard(); err != nil {
+		return nil, err
+	}
 	n.journal, err = journal.Open(journal.Options{Path: filepath.Join(opts.DataDir, "journal.db"), Logger: n.log})
 	if err != nil {
 		return nil, err
@@ -193,14 +207,18 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.listen(); err != nil {
 		return err
 	}
+	background, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	if n.opts.HeartbeatURL != "" {
+		n.pulse = newPulse(n)
+		n.loops.Go(func() { n.pulse.run(background) })
+	}
 	if err := n.become(ctx); err != nil {
 		return err
 	}
 	if err := n.enter(ctx); err != nil {
 		return err
 	}
-	background, cancel := context.WithCancel(context.Background())
-	n.stop = cancel
 	n.loops.Go(func() { n.beat(background) })
 	n.loops.Go(func() { n.lead(background) })
 	n.loops.Go(func() { n.keepUp(background) })
@@ -218,6 +236,9 @@ func (n *Node) Start(ctx context.Context) error {
 		if err := n.importCheckpoints(ctx, n.networksCalled); err != nil {
 			return err
 		}
+	}
+	if n.opts.Config != "" {
+		n.loops.Go(func() { n.watchSecrets(background) })
 	}
 	n.health.started.Store(true)
 	close(n.ready)
@@ -296,9 +317,9 @@ func (n *Node) importAtStart(ctx context.Context) error {
 
 // begin starts judging and watching.
 func (n *Node) begin(ctx context.Context) {
-	sender := notify.NewSender(notify.SenderOptions{
-		Channels: n.channels(), Logger: n.log, Registerer: n.opts.Registry,
-	})
+	n.lookUpOwn(ctx, map[string][]netip.Addr{}) // before anything is sent
+	n.loops.Go(func() { n.learnOwn(ctx) })
+	sender := n.newSender()
 	triggers := store.NewTriggers(n.keeper)
 	box := outbox.New(outbox.Options{
 		Node: n.opts.Name, Contact: n.contact,
@@ -310,6 +331,8 @@ func (n *Node) begin(ctx context.Context) {
 		Logger: n.log, Registerer: n.opts.Registry, Patience: n.opts.Patience,
 	})
 	n.worker.Store(w)
+	n.outbox.Store(box)
+	n.delivering.Store(&delivering{sender, triggers})
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
@@ -344,6 +367,9 @@ const stopPatience = 10 * time.Second
 // next start.
 func (n *Node) Stop() error {
 	n.health.draining.Store(true)
+	if n.pulse != nil {
+		n.pulse.leaving.Store(true)
+	}
 	n.handOver()
 	return n.end()
 }

@@ -108,6 +108,7 @@ type rig struct {
 	data     string
 	log      *logs.Buffer
 	node     *node.Node
+	allow    []string // for the egress guard
 }
 
 func newRig(t *testing.T) *rig {
@@ -119,7 +120,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(e.Close)
 	r := &rig{
 		t: t, chain: c, endpoint: e, receiver: newReceiver(t),
-		config: t.TempDir(), log: &logs.Buffer{},
+		config: t.TempDir(), log: &logs.Buffer{}, allow: []string{"127.0.0.0/8", "::1"},
 	}
 	// Socket paths are short on every system.
 	r.data, err = os.MkdirTemp("", "ozmo") //nolint:usetesting // t.TempDir is too long for a socket
@@ -161,11 +162,13 @@ func (r *rig) monitor(file, name, expression string) {
 		"trigger_conditions":[],"triggers":["hook"]}`, name, fakechain.Token[:], quoted))
 }
 
-func (r *rig) start() {
+// begin is start that does not wait until the node is ready.
+func (r *rig) begin() {
 	r.t.Helper()
 	n, err := node.New(node.Options{
 		DataDir: r.data, Name: "test", Bootstrap: true, ClusterListen: "127.0.0.1:0", Config: r.config, Listen: "127.0.0.1:0", Console: io.Discard,
-		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
+		EgressAllow: r.allow,
+		Logger:      slog.New(slog.NewTextHandler(r.log, nil)),
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -178,8 +181,13 @@ func (r *rig) start() {
 	}
 	r.node = n
 	r.t.Cleanup(r.stop)
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	r.begin()
 	eventually.Nil(r.t, func() error {
-		for _, c := range n.Ready() {
+		for _, c := range r.node.Ready() {
 			if c.Err != nil {
 				return fmt.Errorf("%s: %w", c.Name, c.Err)
 			}

@@ -229,12 +229,34 @@ func (n *Node) PlaceTenant(ctx context.Context, p api.Placement) error {
 	if err := n.mustBeMember(); err != nil {
 		return err
 	}
-	v := n.state.View()
+	var err error
+	for range placeTries {
+		var c *fsm.SetPlacement
+		if c, err = placement(n.state.View(), p); err != nil {
+			return err
+		}
+		if _, err = n.group.Propose(ctx, c); !errors.Is(err, fsm.ErrConflict) {
+			return err
+		}
+		// Another operator was faster, and this node may not know of it yet.
+		if err := n.group.Barrier(ctx); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// placeTries bounds how often a placement is tried that others change meanwhile.
+const placeTries = 5
+
+// placement is the command that changes of a tenant's placement what was asked for,
+// and leaves the rest as it is.
+func placement(v *fsm.View, p api.Placement) (*fsm.SetPlacement, error) {
 	t, ok := v.Tenant(p.Tenant)
 	if !ok || p.Tenant == fsm.Shared {
-		return fmt.Errorf("tenant %q: %w", p.Tenant, fsm.ErrNotFound)
+		return nil, fmt.Errorf("tenant %q: %w", p.Tenant, fsm.ErrNotFound)
 	}
-	c := &fsm.SetPlacement{Tenant: p.Tenant, Pin: t.Pin, Weight: t.Weight, Priority: t.Priority}
+	c := &fsm.SetPlacement{Tenant: p.Tenant, Pin: t.Pin, Weight: t.Weight, Priority: t.Priority, Expect: t.Placed}
 	if p.Pin != nil {
 		c.Pin = *p.Pin
 	}
@@ -248,13 +270,12 @@ func (n *Node) PlaceTenant(ctx context.Context, p api.Placement) error {
 		node, ok := v.Node(c.Pin)
 		switch {
 		case !ok:
-			return fmt.Errorf("node %q: %w", c.Pin, fsm.ErrNotFound)
+			return nil, fmt.Errorf("node %q: %w", c.Pin, fsm.ErrNotFound)
 		case !node.Roles.Has(fsm.RoleWorker):
-			return fmt.Errorf("%w: node %q takes no tenants: its roles are %v", api.ErrRefused, c.Pin, node.Roles)
+			return nil, fmt.Errorf("%w: node %q takes no tenants: its roles are %v", api.ErrRefused, c.Pin, node.Roles)
 		}
 	}
-	_, err := n.group.Propose(ctx, c)
-	return err
+	return c, nil
 }
 
 // Keyring tells which gossip keys there are, and which nodes lack one.

@@ -19,6 +19,7 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/durable"
 	"github.com/ozmo-dev/ozmo/node/pki"
 	"github.com/ozmo-dev/ozmo/ring"
 	"github.com/ozmo-dev/ozmo/watcher/chain"
@@ -59,6 +60,18 @@ type Options struct {
 	RedisURL       string  // of the shared block cache; empty: none
 	Placement      Placement
 
+	// HeartbeatURL is where every node reports to the operator, signed with the
+	// secret in HeartbeatSecretFile; empty: nowhere. The egress guard leaves it
+	// alone: it is the operator's own.
+	HeartbeatURL        string
+	HeartbeatInterval   time.Duration // 0: 1 min
+	HeartbeatSecretFile string
+
+	// EgressAllow and EgressDeny say what the node connects to for tenants beyond,
+	// and short of, public addresses: see egress.Options.
+	EgressAllow, EgressDeny []string
+	Sending                 Sending
+
 	Console    io.Writer // where triggers of type console write; nil: os.Stdout
 	CacheBytes int64     // of the block cache in memory; 0: 256 MiB
 	Version    string    // of this build
@@ -74,6 +87,16 @@ type Options struct {
 
 	roles    fsm.Roles
 	strategy ring.Strategy
+}
+
+// Sending bounds what a node sends. What is 0 takes the default.
+type Sending struct {
+	PerDestination int // attempts at a time of one tenant to one destination; 8
+	PerTenant      int // attempts at a time of one tenant; 32
+	PerNode        int // attempts at a time in all; 2048
+
+	DestinationRate float64 // attempts a second of one tenant to one webhook; 1000
+	TenantRate      float64 // attempts a second of one tenant; 2000
 }
 
 // Placement says how tenants are placed on nodes.
@@ -138,6 +161,7 @@ func (o *Options) fill() {
 	def(&o.RaftMultiplier, 1)
 	def(&o.Placement.Threshold, 0.2)
 	def(&o.Placement.Interval, 5*time.Minute)
+	def(&o.HeartbeatInterval, defaultHeartbeatInterval)
 }
 
 func def[T comparable](v *T, value T) {
@@ -196,6 +220,9 @@ func (o *Options) check() error {
 	if given != 0 && given != 3 {
 		wrong("--tls-cert, --tls-key and --tls-ca go together: %d of 3 are given", given)
 	}
+	errs = append(errs, o.checkHeartbeat()...)
+	errs = append(errs, o.checkEgress()...)
+	errs = append(errs, o.Sending.check()...)
 	for _, a := range o.Join {
 		if err := checkAddress("--join", a); err != nil {
 			errs = append(errs, err)
@@ -278,29 +305,5 @@ func (o *Options) writeIdentity(id identity) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(o.identityFile(), data)
-}
-
-// writeFile puts a small file in place, all or nothing, also through a crash.
-func writeFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // after the rename there is nothing of that name
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.WriteFile(o.identityFile(), data, 0o600)
 }

@@ -21,6 +21,13 @@ type registration struct {
 	Multiplier float64
 }
 
+// registered is what the leader answers: the registration's log index, or, for one
+// that does not follow what there is, the Boot that it has to follow.
+type registered struct {
+	Index uint64 `json:"index,omitempty"`
+	Last  uint64 `json:"last,omitempty"`
+}
+
 // registerPause is how long a node waits before it asks again to be registered.
 const registerPause = 200 * time.Millisecond
 
@@ -31,11 +38,25 @@ func (n *Node) register(ctx context.Context) error {
 		Name: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Address: n.address, Version: n.opts.Version,
 		Roles: n.opts.roles, Weight: n.opts.Weight,
 	}}
+	// What an earlier process of this node has asked for, and what is still under
+	// way, must not put this one out when it commits late: each registration says
+	// which one it follows, and only a process that lives can be told.
+	if own, ok := n.state.View().Node(n.opts.Name); ok {
+		c.After = own.Boot
+	}
+	c.After++
 	said, began := "", time.Now()
 	for {
-		boot, err := n.askRegistration(ctx, c)
+		answer, err := n.askRegistration(ctx, c)
+		switch {
+		case err != nil:
+		case answer.Index == 0:
+			c.After = answer.Last + 1
+			continue
+		default:
+			n.boot.Store(answer.Index)
+		}
 		if err == nil {
-			n.boot.Store(boot)
 			break
 		}
 		// Whoever had the name may have ended a moment ago: the leader knows only
@@ -75,7 +96,7 @@ func (n *Node) pause(ctx context.Context, d time.Duration) error {
 
 // askRegistration has the leader register this node; while it is not known
 // here who that is, any node may pass the question on.
-func (n *Node) askRegistration(ctx context.Context, c registration) (uint64, error) {
+func (n *Node) askRegistration(ctx context.Context, c registration) (registered, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if leads, _ := n.group.Leads(); leads {
@@ -83,7 +104,7 @@ func (n *Node) askRegistration(ctx context.Context, c registration) (uint64, err
 	}
 	body, err := json.Marshal(c)
 	if err != nil {
-		return 0, err
+		return registered{}, err
 	}
 	var addresses []string
 	if leader, ok := n.group.Leader(); ok {
@@ -95,14 +116,14 @@ func (n *Node) askRegistration(ctx context.Context, c registration) (uint64, err
 		if address == n.address {
 			continue
 		}
-		var answer indexAnswer
+		var answer registered
 		err := n.call(ctx, address, http.MethodPost, "/rpc/register", nil, body, &answer)
 		if err == nil || errors.Is(err, api.ErrRefused) || errors.Is(err, fsm.ErrRemoved) {
-			return answer.Index, err
+			return answer, err
 		}
 		failed = err
 	}
-	return 0, failed
+	return registered{}, failed
 }
 
 func (n *Node) serveRegister(w http.ResponseWriter, r *http.Request) {
@@ -114,42 +135,49 @@ func (n *Node) serveRegister(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	index, err := n.acceptRegistration(r.Context(), c)
+	answer, err := n.acceptRegistration(r.Context(), c)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	reply(w, indexAnswer{index})
+	reply(w, answer)
 }
 
 // acceptRegistration registers a node, on the leader.
-func (n *Node) acceptRegistration(ctx context.Context, c registration) (uint64, error) {
+func (n *Node) acceptRegistration(ctx context.Context, c registration) (registered, error) {
 	if c.SealingKey != n.keeper.ID() {
-		return 0, fmt.Errorf("%w: node %q has sealing key %s, the cluster has %s: it could open no secret; give it the cluster's, by joining with a token or with its bundle",
+		return registered{}, fmt.Errorf("%w: node %q has sealing key %s, the cluster has %s: it could open no secret; give it the cluster's, by joining with a token or with its bundle",
 			api.ErrRefused, c.Name, c.SealingKey, n.keeper.ID())
 	}
 	if c.Multiplier != n.opts.RaftMultiplier {
-		return 0, fmt.Errorf("%w: node %q has --raft-multiplier %v, the cluster %v: give all nodes the same", api.ErrRefused, c.Name, c.Multiplier, n.opts.RaftMultiplier)
+		return registered{}, fmt.Errorf("%w: node %q has --raft-multiplier %v, the cluster %v: give all nodes the same", api.ErrRefused, c.Name, c.Multiplier, n.opts.RaftMultiplier)
 	}
 	if !n.contacts.established() {
-		return 0, consensus.ErrNotLeader
+		return registered{}, consensus.ErrNotLeader
 	}
-	v := n.state.View()
-	if old, ok := v.Node(c.Name); ok && old.Server != c.Server {
+	old, ok := n.state.View().Node(c.Name)
+	if ok && old.Server != c.Server {
 		known, since := n.contacts.all()
 		at := since // a new leader treats every node as just heard
 		if h, ok := known[c.Name]; ok && h.Server == old.Server {
 			at = h.at
 		}
 		if time.Since(at) < n.ttl()+n.ttl()/4 {
-			return 0, fmt.Errorf("%w: a node named %q is running at %s: give this one another name with --node, or stop that one first", api.ErrRefused, c.Name, old.Address)
+			return registered{}, fmt.Errorf("%w: a node named %q is running at %s: give this one another name with --node, or stop that one first", api.ErrRefused, c.Name, old.Address)
 		}
+	}
+	last := uint64(0)
+	if ok {
+		last = old.Boot
+	}
+	if c.After != 0 && c.After != last+1 {
+		return registered{Last: last}, nil
 	}
 	boot, err := n.group.Propose(ctx, &c.RegisterNode)
 	if err != nil {
-		return 0, err
+		return registered{}, err
 	}
 	// Registering is a sign of life; what it has applied, its heartbeats tell.
 	n.contacts.note(heartbeat{Node: c.Name, Server: c.Server, Boot: boot.(uint64), Version: c.Version}, boot.(uint64), time.Now(), n.ttl())
-	return boot.(uint64), nil
+	return registered{Index: boot.(uint64)}, nil
 }

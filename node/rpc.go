@@ -146,6 +146,7 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
 	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
 	// What a node asks before it is registered.
 	nodes.HandleFunc("POST /rpc/register", n.serveRegister)
@@ -158,7 +159,7 @@ func (n *Node) rpcHandler() http.Handler {
 		}
 		nodes.ServeHTTP(w, r)
 	})
-	all.Handle("/v1/", n.operatorHandler())
+	all.Handle("/v1/", n.fromAfar(n.operatorHandler()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p, _ := r.Context().Value(peerKey{}).(pki.Identity); p.Role == pki.RoleNode && !n.knows(p.Name) &&
 			r.URL.Path != "/rpc/register" && r.URL.Path != "/rpc/founding" {

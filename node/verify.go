@@ -3,9 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
@@ -35,18 +33,11 @@ func (n *Node) Verify(ctx context.Context, tenant, network string, from, to uint
 	if err != nil {
 		return nil, err
 	}
-	check := &verification{
-		node: n, view: v, tenant: t, network: net, client: client, cursor: &fsm.Cursor{},
-		out: &api.Verification{Tenant: tenant, Network: net.Key, From: from, To: to},
-		due: map[uint64]map[uint64]uint64{}, from: from, to: to,
-	}
-	if c, ok := v.Cursor(net.Key, t.Cohort); ok {
-		check.cursor = c
-	}
-	if err := check.regimes(); err != nil {
+	p, err := n.pastOf(ctx, v, t, net, client, from, to, "")
+	if err != nil {
 		return nil, err
 	}
-	check.told, check.gone, check.out.Silent = n.gatherAlerts(ctx, tenant, net.Key, from, to)
+	check := &verification{past: p, out: &api.Verification{Tenant: tenant, Network: net.Key, From: from, To: to, Silent: p.silent}}
 	for h := from; h <= to; h++ {
 		if err := check.height(ctx, h); err != nil {
 			return nil, err
@@ -70,7 +61,7 @@ func judgedRange(v *fsm.View, t *fsm.Tenant, net *fsm.Network, from, to uint64) 
 			}
 		}
 		deepest := uint64(0)
-		for _, d := range store.DepthsOn(t.Current, net.Key, net.DepthAt(net.Next)) {
+		for _, d := range store.DepthsOn(t.Current, net.Key, net.DepthAt(net.Next), net.FinalityAt(net.Next)) {
 			deepest = max(deepest, d)
 		}
 		to -= min(to, deepest)
@@ -89,122 +80,8 @@ func judgedRange(v *fsm.View, t *fsm.Tenant, net *fsm.Network, from, to uint64) 
 
 // verification is one Verify under way.
 type verification struct {
-	node     *Node
-	view     *fsm.View
-	tenant   *fsm.Tenant
-	network  *fsm.Network
-	cursor   *fsm.Cursor
-	client   chain.Client
-	out      *api.Verification
-	from, to uint64
-
-	list []regime
-	due  map[uint64]map[uint64]uint64 // depth -> height -> position
-	told map[uint64][]api.Fired       // by the other nodes' journals, by height
-	gone uint64                       // height up to which some journal has lost alerts; 0: none
-}
-
-// regime is a stretch of positions with one version of the tenant's documents
-// and one depth of the network's own.
-type regime struct {
-	from, to uint64 // positions; to is not in it, 0 means that it is in force
-	version  uint64
-	kept     bool // the version's documents are
-	groups   []group
-}
-
-// group is the monitors of a regime that judge at one depth.
-type group struct {
-	depth uint64
-	judge *worker.Rejudge
-	// raised maps those that judged at a greater depth in the regime before to
-	// that depth: what was not due for them there was judged when this one began.
-	raised map[string]uint64
-}
-
-func (r *regime) contains(position uint64) bool {
-	return r.from <= position && (r.to == 0 || position < r.to)
-}
-
-// regimes cuts the tenant's coverage of the network where its own depth changed.
-func (c *verification) regimes() error {
-	var before map[string]uint64 // monitor -> depth
-	for _, run := range c.tenant.Coverage[c.network.Key] {
-		bounds := []uint64{run.From}
-		for _, d := range c.network.Depths {
-			if d.From > run.From && (run.To == 0 || d.From < run.To) {
-				bounds = append(bounds, d.From)
-			}
-		}
-		for i, from := range bounds {
-			r := regime{from: from, to: run.To, version: run.Version}
-			if i+1 < len(bounds) {
-				r.to = bounds[i+1]
-			}
-			version, ok := c.tenant.Number(run.Version)
-			if ok {
-				var err error
-				if before, err = c.compile(&r, version, before); err != nil {
-					return err
-				}
-			} else {
-				before = nil
-			}
-			c.list = append(c.list, r)
-		}
-	}
-	return nil
-}
-
-// compile fills a regime and gives the depth of each of its monitors.
-func (c *verification) compile(r *regime, version fsm.Version, before map[string]uint64) (map[string]uint64, error) {
-	r.kept = true
-	own := c.network.DepthAt(r.from)
-	depths := map[string]uint64{}
-	for _, d := range store.DepthsOn(version, c.network.Key, own) {
-		judge, err := worker.NewRejudge(c.view, c.tenant.ID, version, c.network.Key, own, d)
-		if err != nil {
-			return nil, err
-		}
-		g := group{depth: d, judge: judge, raised: map[string]uint64{}}
-		for _, id := range judge.Monitors() {
-			depths[id] = d
-			if was, ok := before[id]; ok && was > d {
-				g.raised[id] = was
-			}
-		}
-		r.groups = append(r.groups, g)
-		for _, depth := range append(slices.Collect(maps.Values(g.raised)), d) {
-			if c.due[depth] == nil {
-				c.due[depth] = c.network.DueAt(depth, c.from, c.to)
-			}
-		}
-	}
-	return depths, nil
-}
-
-// judgedAt is the position at which a group judged a height in a regime, and
-// with which monitors: nil means all of them.
-func (c *verification) judgedAt(r *regime, g *group, h uint64) (position uint64, only map[string]bool, ok bool) {
-	position, due := c.due[g.depth][h]
-	if !due {
-		return 0, nil, false
-	}
-	if r.contains(position) {
-		return position, nil, true
-	}
-	if position >= r.from {
-		return 0, nil, false
-	}
-	for id, was := range g.raised {
-		if at, due := c.due[was][h]; !due || at >= r.from {
-			if only == nil {
-				only = map[string]bool{}
-			}
-			only[id] = true
-		}
-	}
-	return r.from, only, only != nil
+	*past
+	out *api.Verification
 }
 
 // height judges one height again and compares.
@@ -259,28 +136,6 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 	return nil
 }
 
-// dueIn reports whether a height was due, at the network's own depth, in a
-// regime whose documents are no longer kept.
-func (c *verification) dueIn(r *regime, h uint64) bool {
-	own := c.network.DepthAt(r.from)
-	if c.due[own] == nil {
-		c.due[own] = c.network.DueAt(own, c.from, c.to)
-	}
-	position, ok := c.due[own][h]
-	return ok && r.contains(position)
-}
-
-// notJudged tells why what was due at a position is not judged; empty if it is.
-func (c *verification) notJudged(position uint64) string {
-	switch {
-	case position > c.cursor.Position && !c.cursor.Parked():
-		return string(fsm.Pending)
-	case slices.ContainsFunc(c.cursor.Superseded, func(s fsm.Span) bool { return s.From <= position && position <= s.To }):
-		return string(fsm.Superseded)
-	}
-	return ""
-}
-
 func (c *verification) whyNotDue(h uint64) string {
 	for run := range c.network.Runs() {
 		if run.Kind == fsm.Skip && run.Height <= h && h <= run.ToHeight {
@@ -297,20 +152,6 @@ func (c *verification) whyNotDue(h uint64) string {
 		}
 	}
 	return string(fsm.NotWanted)
-}
-
-// block fetches the canonical block of a height. Where the window still knows
-// its hash, another one is refused.
-func (c *verification) block(ctx context.Context, h uint64) (*chain.Block, error) {
-	b, err := c.client.Block(chain.Refetch(ctx), h)
-	if err != nil {
-		return nil, fmt.Errorf("network %s: block %d: %w", c.network.Key, h, err)
-	}
-	if known, ok := c.network.Branch.At(h); ok && known != b.Ref {
-		return nil, fmt.Errorf("network %s: the chain is being reorganised at block %d (%s is announced, %s is served): try again",
-			c.network.Key, h, known.Hash.Short(), b.Ref.Hash.Short())
-	}
-	return b, nil
 }
 
 // expect adds the alerts that judging a block gives, for all monitors or some.
@@ -333,7 +174,9 @@ func (c *verification) expect(j *worker.Rejudge, b *chain.Block, version uint64,
 func (c *verification) fired(h uint64) map[string]api.Fired {
 	out := map[string]api.Fired{}
 	for _, f := range c.told[h] {
-		out[f.ID+f.Block.Hash.String()] = f
+		if !f.Replayed {
+			out[f.ID+f.Block.Hash.String()] = f.Fired
+		}
 	}
 	for f := range c.view.FiredBetween(c.network.Key, h, h) {
 		if f.Tenant == c.tenant.ID {

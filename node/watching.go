@@ -32,7 +32,8 @@ type watchers struct {
 // watching is one network that is being watched.
 type watching struct {
 	epoch  uint64
-	doc    fsm.Hash // of the network's document it was started with
+	doc    fsm.Hash     // of the network's document it was started with
+	stored store.Stored // secrets it was started with, once it has begun
 	client chain.Client
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -51,12 +52,14 @@ func (w *watchers) run(ctx context.Context) {
 	for {
 		leases := w.node.state.Changed(fsm.TopicLeases)
 		tenants := w.node.state.Changed(fsm.TopicTenants)
+		secrets := w.node.state.Changed(fsm.TopicSecrets)
 		w.align(ctx, &all)
 		select {
 		case <-ctx.Done():
 			return
 		case <-leases:
 		case <-tenants:
+		case <-secrets:
 		}
 	}
 }
@@ -68,7 +71,7 @@ func (w *watchers) align(ctx context.Context, all *sync.WaitGroup) {
 	defer w.mu.Unlock()
 	for key, r := range w.running {
 		n, ok := v.Network(key)
-		if ok && n.Lease.Holder == w.node.opts.Name && n.Lease.Epoch == r.epoch && networkHash(v, key) == r.doc {
+		if ok && n.Lease.Holder == w.node.opts.Name && n.Lease.Epoch == r.epoch && networkHash(v, key) == r.doc && r.stored.Fresh(v, ownerOf(key)) {
 			continue
 		}
 		r.cancel()
@@ -88,6 +91,11 @@ func (w *watchers) align(ctx context.Context, all *sync.WaitGroup) {
 			w.follow(ctx, n.Key, r)
 		})
 	}
+}
+
+func ownerOf(key string) string {
+	owner, _ := store.Owner(key)
+	return owner
 }
 
 // networkHash identifies the document of a network.
@@ -124,13 +132,9 @@ func (w *watchers) follow(ctx context.Context, key string, r *watching) {
 }
 
 func (w *watchers) watch(ctx context.Context, key string, r *watching) error {
-	v := w.node.state.View()
-	doc, owner, err := store.FindNetwork(v, key)
+	v, doc, err := w.document(key, r)
 	if err != nil {
 		return err
-	}
-	if err := w.node.keeper.OpenAll(owner, doc.Secrets()); err != nil {
-		return fmt.Errorf("network %s: %w", key, err)
 	}
 	client, err := w.client(key, doc)
 	if err != nil {
@@ -169,6 +173,29 @@ func (w *watchers) watch(ctx context.Context, key string, r *watching) error {
 	return follower.Run(ctx)
 }
 
+// document reads a network's document, with its secrets in clear. From then on
+// align knows with which stored secrets; a change before that begins anew here.
+func (w *watchers) document(key string, r *watching) (*fsm.View, *spec.Network, error) {
+	for {
+		v := w.node.state.View()
+		doc, owner, err := store.FindNetwork(v, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		stored, err := store.OpenSecrets(v, owner, doc.Secrets(), w.node.keeper)
+		w.mu.Lock()
+		r.stored = stored
+		w.mu.Unlock()
+		switch {
+		case !stored.Fresh(w.node.state.View(), owner):
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("network %s: %w", key, err)
+		}
+		return v, doc, nil
+	}
+}
+
 // room is how many announcements the slowest cursor lets a watcher make now.
 func (w *watchers) room(key string) int {
 	v := w.node.state.View()
@@ -191,7 +218,9 @@ func (w *watchers) client(key string, doc *spec.Network) (chain.Client, error) {
 	switch doc.Type {
 	case spec.EVM:
 		return evm.New(evm.Options{
-			Options: rpc.Options{Network: key, Endpoints: Endpoints(doc), Logger: w.node.log, Metrics: w.rpc},
+			Options: rpc.Options{
+				Network: key, Endpoints: Endpoints(doc), Dial: w.node.tenantDial(key), Logger: w.node.log, Metrics: w.rpc,
+			},
 			ChainID: doc.ChainID, BlockTime: doc.BlockTime,
 		})
 	default:

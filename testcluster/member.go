@@ -57,7 +57,7 @@ func (m *Member) options() node.Options {
 	o := node.Options{
 		DataDir: m.dir, Name: m.Name, ClusterListen: addressOf(m.Name), Advertise: addressOf(m.Name), Cluster: "test",
 		Bundle: m.bundle, Voters: m.cluster.opts.Voters, Network: m.host, NoSocket: true, Console: io.Discard, Logger: m.cluster.logger,
-		Client: m.client,
+		Client: m.client, EgressAllow: []string{memnet.Range},
 		Stores: func() (consensus.Stores, error) { return m.stores, nil },
 	}
 	if m.bundle != "" {

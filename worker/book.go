@@ -2,7 +2,6 @@ package worker
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,6 +21,7 @@ type book struct {
 
 	index   uint64 // changes of configuration up to here are in
 	depth   uint64 // of the network's own document
+	window  uint64 // its finality depth
 	tenants map[string]*holding
 	engines map[uint64]engine
 }
@@ -29,10 +29,27 @@ type book struct {
 // holding is what a book has of one tenant: at least one monitor.
 type holding struct {
 	born     uint64 // the tenant's: one that was made again under the same name is another
-	monitors map[string]*monitor
+	monitors map[occasion]*monitor
 }
 
-// monitor is one version of a monitor in force.
+// occasion is when a monitor judges a block. Those of mode "both" do so twice:
+// at once, and to confirm.
+type occasion struct {
+	monitor  string // id
+	confirms bool
+}
+
+func occasionOf(monitor string, w fsm.Watch) occasion {
+	return occasion{monitor, w.Mode == fsm.ModeConfirmation}
+}
+
+// ordered is a monitor as it is in force on one occasion.
+type ordered struct {
+	doc   fsm.Doc
+	watch fsm.Watch
+}
+
+// monitor is one version of a monitor in force on one occasion.
 type monitor struct {
 	doc      fsm.Doc
 	watch    fsm.Watch
@@ -43,11 +60,24 @@ type monitor struct {
 	end      func(until uint64)
 }
 
+// retractable reports whether its alerts are retracted when their block is rolled
+// back.
+func (m *monitor) retractable() bool { return m.watch.Mode != fsm.ModePlain }
+
+// confirms reports whether it judges what has fired before.
+func (m *monitor) confirms() bool { return m.watch.Mode == fsm.ModeConfirmation }
+
 // owed says that monitors moved to a smaller depth: what was not due for them
-// at the old one is to be judged at once.
+// at the old one is to be judged at once. A change of mode is a change of depth.
 type owed struct {
 	from, to uint64
-	keys     map[match.Key]bool
+	keys     map[owner]bool
+}
+
+// owner is whose a judgement is: a tenant's monitor on an occasion.
+type owner struct {
+	tenant string
+	occasion
 }
 
 // openBook loads what was in force for the last announcement judged, whose log
@@ -62,13 +92,14 @@ func openBook(v *fsm.View, network, cohort string, index, position uint64, onPan
 		return nil, err
 	}
 	b := &book{
-		network: network, cohort: cohort, chain: chain, depth: depthAt(v, network, position),
+		network: network, cohort: cohort, chain: chain,
 		tenants: map[string]*holding{}, engines: map[uint64]engine{},
 		// A cursor that has not moved since it began has the index of the change by
 		// which it began, and no announcement was judged with that. Announcements
 		// and configurations never have the same index.
 		index: max(index, 1) - 1,
 	}
+	b.depth, b.window = depthsAt(v, network, position)
 	for t := range v.TenantsOf(cohort) {
 		if _, err := b.take(v, t.ID, b.index, position+1); err != nil {
 			return nil, err
@@ -95,8 +126,8 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 		}
 	}
 	b.index = max(b.index, index)
-	if depth := depthAt(v, b.network, position); depth != b.depth {
-		b.depth = depth
+	if depth, window := depthsAt(v, b.network, position); depth != b.depth || window != b.window {
+		b.depth, b.window = depth, window
 		for id := range b.tenants {
 			changed[id] = true
 		}
@@ -104,7 +135,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 	if len(changed) == 0 {
 		return nil, nil
 	}
-	moved := map[[2]uint64]map[match.Key]bool{}
+	moved := map[[2]uint64]map[owner]bool{}
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		lower, err := b.take(v, id, index, position)
 		if err != nil {
@@ -113,9 +144,9 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 		for _, m := range lower {
 			pair := [2]uint64{m.from, m.to}
 			if moved[pair] == nil {
-				moved[pair] = map[match.Key]bool{}
+				moved[pair] = map[owner]bool{}
 			}
-			moved[pair][m.key] = true
+			moved[pair][m.owner] = true
 		}
 	}
 	var out []owed
@@ -127,7 +158,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 }
 
 type lowered struct {
-	key      match.Key
+	owner
 	from, to uint64
 }
 
@@ -137,7 +168,7 @@ type lowered struct {
 // cannot be loaded is an error: without it, positions would count as judged
 // that were not.
 func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lowered, error) {
-	var wanted map[string]fsm.Doc
+	var wanted map[occasion]ordered
 	var born uint64
 	if t, ok := v.Tenant(tenant); ok && t.Cohort == b.cohort {
 		if version, ok := t.InForce(index); ok {
@@ -146,34 +177,34 @@ func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lower
 	}
 	held := b.tenants[tenant]
 	if held == nil {
-		held = &holding{born: born, monitors: map[string]*monitor{}}
+		held = &holding{born: born, monitors: map[occasion]*monitor{}}
 	}
 	anew := held.born != born
 	held.born = born
 	var out []lowered
-	for id, m := range held.monitors {
-		doc, ok := wanted[id]
-		watch, _ := b.watchOf(doc)
-		if ok && !anew && doc.Hash == m.doc.Hash && watch == m.watch && b.depthOf(watch) == m.depth {
+	for at, m := range held.monitors {
+		now, ok := wanted[at]
+		depth := b.depthOf(now.watch)
+		if ok && !anew && now.doc.Hash == m.doc.Hash && now.watch == m.watch && depth == m.depth {
 			continue
 		}
 		m.end(position)
-		if ok && !anew && b.depthOf(watch) < m.depth {
-			out = append(out, lowered{match.Key{Tenant: tenant, Monitor: id}, m.depth, b.depthOf(watch)})
+		if ok && !anew && depth < m.depth {
+			out = append(out, lowered{owner{tenant, at}, m.depth, depth})
 		}
-		delete(held.monitors, id)
+		delete(held.monitors, at)
 	}
-	for id, doc := range wanted {
-		if held.monitors[id] != nil {
+	for at, now := range wanted {
+		if held.monitors[at] != nil {
 			continue
 		}
-		m, err := b.load(v, tenant, doc, position)
+		m, err := b.load(v, tenant, now, position)
 		if err != nil {
 			// It was compiled before it was accepted: only a damaged state leads here.
 			return nil, fmt.Errorf("tenant %s: monitor %q: the stored document cannot be loaded, and %s is not judged without it: "+
-				"put the same configuration in force again, which stores it anew, or delete the tenant: %w", tenant, id, b.network, err)
+				"put the same configuration in force again, which stores it anew, or delete the tenant: %w", tenant, at.monitor, b.network, err)
 		}
-		held.monitors[id] = m
+		held.monitors[at] = m
 		b.tenants[tenant] = held
 	}
 	if len(held.monitors) == 0 {
@@ -182,58 +213,49 @@ func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lower
 	return out, nil
 }
 
-func (b *book) monitorsOn(m *fsm.Manifest) map[string]fsm.Doc {
+// monitorsOn lists what watches the book's network.
+func (b *book) monitorsOn(m *fsm.Manifest) map[occasion]ordered {
 	if _, ok := slices.BinarySearch(m.Wanted, b.network); !ok {
 		return nil
 	}
-	out := map[string]fsm.Doc{}
+	out := map[occasion]ordered{}
 	for _, d := range m.Docs {
-		if _, ok := b.watchOf(d); ok {
-			out[d.ID] = d
+		for _, w := range d.Watches {
+			at := occasionOf(d.ID, w)
+			if _, twice := out[at]; w.Network == b.network && !twice {
+				out[at] = ordered{d, w}
+			}
 		}
 	}
 	return out
 }
 
-func (b *book) watchOf(d fsm.Doc) (fsm.Watch, bool) {
-	i := slices.IndexFunc(d.Watches, func(w fsm.Watch) bool { return w.Network == b.network })
-	if i < 0 {
-		return fsm.Watch{}, false
-	}
-	return d.Watches[i], true
-}
+func (b *book) depthOf(w fsm.Watch) uint64 { return w.DepthOn(b.depth, b.window) }
 
-func (b *book) depthOf(w fsm.Watch) uint64 { return w.DepthOr(b.depth) }
-
-// depthAt is the depth that the network itself has for an announcement.
-func depthAt(v *fsm.View, network string, position uint64) uint64 {
+// depthsAt are the depth that the network itself has for an announcement, and its
+// finality depth.
+func depthsAt(v *fsm.View, network string, position uint64) (own, finality uint64) {
 	n, ok := v.Network(network)
 	if !ok {
-		return 0
+		return 0, fsm.DefaultWindow
 	}
-	return n.DepthAt(position)
+	return n.DepthAt(position), n.FinalityAt(position)
 }
 
-var errNoMonitor = errors.New("no monitor")
-
-func (b *book) load(v *fsm.View, tenant string, doc fsm.Doc, position uint64) (*monitor, error) {
-	watch, ok := b.watchOf(doc)
-	if !ok {
-		return nil, fmt.Errorf("%w of %s on %s", errNoMonitor, tenant, b.network)
-	}
-	m, err := store.Monitor(v, doc)
+func (b *book) load(v *fsm.View, tenant string, now ordered, position uint64) (*monitor, error) {
+	m, err := store.Monitor(v, now.doc)
 	if err != nil {
 		return nil, err
 	}
 	held := &monitor{
-		doc: doc, watch: watch, depth: b.depthOf(watch), name: m.Name, slug: watch.Slug, triggers: m.Triggers,
+		doc: now.doc, watch: now.watch, depth: b.depthOf(now.watch), name: m.Name, slug: now.watch.Slug, triggers: m.Triggers,
 	}
 	e := b.engines[held.depth]
 	if e == nil {
 		e = b.chain.engine()
 		b.engines[held.depth] = e
 	}
-	held.end = e.add(match.Key{Tenant: tenant, Monitor: doc.ID}, m, held, position)
+	held.end = e.add(match.Key{Tenant: tenant, Monitor: now.doc.ID}, m, held, position)
 	return held, nil
 }
 

@@ -66,7 +66,7 @@ func TestFirstAttemptsAreBounded(t *testing.T) {
 		for _, block := range r.chain("net").branch[:2] {
 			for key, n := range map[string]int{"slow": 3, "hook": 1} {
 				for occurrence := range n {
-					if _, ok := v.FindOutgoing(keyOf("acme", "m", "net", key, occurrence, block, 0)); !ok {
+					if _, ok := v.FindOutgoing("acme", keyOf("acme", "m", "net", key, occurrence, block, 0)); !ok {
 						t.Errorf("block %d: delivery %d of %s is not in the outbox", block.Height, occurrence, key)
 					}
 				}
@@ -195,7 +195,7 @@ func TestFirstStepFails(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return pl.process(t.Context(), b, steps)
+			return pl.judgeAll(t.Context(), b, steps)
 		}
 		for range 5 {
 			if err := try(true); err == nil || !strings.Contains(err.Error(), "position 2") || !strings.Contains(err.Error(), "late") {
@@ -207,7 +207,7 @@ func TestFirstStepFails(t *testing.T) {
 		}
 		block := r.chain("net").branch[0]
 		for _, trigger := range []string{"slow", "busy"} {
-			if _, ok := r.state.View().FindOutgoing(keyOf("acme", "m", "net", trigger, 0, block, 0)); !ok {
+			if _, ok := r.state.View().FindOutgoing("acme", keyOf("acme", "m", "net", trigger, 0, block, 0)); !ok {
 				t.Errorf("the delivery to %s is not in the outbox", trigger)
 			}
 		}
@@ -301,7 +301,7 @@ func TestRejudgePanics(t *testing.T) {
 	r.setShared("net", 1)
 	r.setTenant("acme", simple())
 	v := r.state.View()
-	j, err := NewRejudge(v, "acme", mustTenant(t, v, "acme").Current, "net", 1, 1)
+	j, err := NewRejudge(v, "acme", mustTenant(t, v, "acme").Current, "net", 1, 64, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 // however much a block fires.
 const (
 	maxRecords     = 1000
-	maxRecordBytes = 512 << 10 // of deliveries for the outbox
+	maxRecordBytes = 512 << 10 // of deliveries for the outbox, and of what retractions are made of
 )
 
 // split parts a command into several where it is too large. The last one moves
@@ -43,7 +43,7 @@ func split(c *fsm.Progress) []*fsm.Progress {
 		p.Dead = append(p.Dead, d)
 	}
 	for _, f := range c.Fired {
-		room(len(p.Outbox)+len(p.Dead)+len(p.Fired), 0)
+		room(len(p.Outbox)+len(p.Dead)+len(p.Fired), len(f.Content))
 		p.Fired = append(p.Fired, f)
 	}
 	p.To, p.Superseded = c.To, c.Superseded

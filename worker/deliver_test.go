@@ -37,7 +37,7 @@ func TestSlowReceiver(t *testing.T) {
 		synctest.Wait()
 		block := r.chain("net").branch[0]
 		key := keyOf("acme", "m", "net", "slow", 0, block, 0)
-		o, ok := r.state.View().FindOutgoing(key)
+		o, ok := r.state.View().FindOutgoing("acme", key)
 		if !ok || o.Attempts != 1 || o.Tenant != "acme" || o.Trigger != "slow" {
 			t.Fatalf("outbox: %+v, %v", o, ok)
 		}
@@ -83,7 +83,7 @@ func TestRefusedDeliveries(t *testing.T) {
 		r.drained("net")
 		v := r.state.View()
 		block := r.chain("net").branch[0]
-		if _, ok := v.FindOutgoing(keyOf("acme", "m", "net", "busy", 0, block, 0)); !ok || v.OutboxLen() != 1 {
+		if _, ok := v.FindOutgoing("acme", keyOf("acme", "m", "net", "busy", 0, block, 0)); !ok || v.OutboxLen() != 1 {
 			t.Errorf("%d in the outbox, want what may yet succeed", v.OutboxLen())
 		}
 		r.locked(func() {
@@ -174,11 +174,11 @@ func TestMatchThatCannotBeDescribed(t *testing.T) {
 		about := &monitor{name: "m", slug: "net", triggers: []string{"hook"}}
 		ref := fsm.BlockRef{Height: 7, Hash: fsm.Hash{7}}
 		s := &step{entry: fsm.Entry{Position: 2, Index: v.Index()}}
-		rd := &round{pipeline: pl}
+		rd := pl.newRound()
 		f := rd.build(v, s, hitAt{hit: hit{
 			Key: match.Key{Tenant: "broken", Monitor: "m"}, about: about, tx: "0x07", build: func() *match.Match { panic("no words") },
 		}, ref: ref}, version)
-		if len(f.deliveries) != 1 || f.deliveries[0].attempt == nil || !f.deliveries[0].attempt.Result.Permanent {
+		if len(f.deliveries) != 1 || !f.deliveries[0].hasEnded() || !f.deliveries[0].attempt.Result.Permanent {
 			t.Fatalf("%+v: want one delivery that is refused for good", f)
 		}
 		rd.fired = []*firing{f}

@@ -294,7 +294,7 @@ func TestRejudge(t *testing.T) {
 	v := r.state.View()
 	version := mustTenant(t, v, "acme").Current
 	ref := fsm.BlockRef{Height: 5, Hash: fsm.Hash{5}}
-	j, err := NewRejudge(v, "acme", version, "net", 3, 3)
+	j, err := NewRejudge(v, "acme", version, "net", 3, 64, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,13 +305,13 @@ func TestRejudge(t *testing.T) {
 	if _, err := j.Judge([]byte("{")); err == nil {
 		t.Error("a broken block was judged")
 	}
-	if j, err = NewRejudge(v, "acme", version, "net", 3, 2); err != nil {
+	if j, err = NewRejudge(v, "acme", version, "net", 3, 64, 2); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := j.Judge(payloadOf(ref)); err != nil || len(found) != 0 {
 		t.Errorf("at another depth: found %+v, %v", found, err)
 	}
-	if _, err := NewRejudge(v, "acme", version, "unknown", 3, 2); !errors.Is(err, fsm.ErrNotFound) {
+	if _, err := NewRejudge(v, "acme", version, "unknown", 3, 64, 2); !errors.Is(err, fsm.ErrNotFound) {
 		t.Errorf("unknown network: %v, want ErrNotFound", err)
 	}
 }

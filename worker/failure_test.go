@@ -43,7 +43,7 @@ func TestEnginePanics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := pl.process(t.Context(), b, steps); err == nil || !strings.Contains(err.Error(), "position 4") {
+		if err := pl.judgeAll(t.Context(), b, steps); err == nil || !strings.Contains(err.Error(), "position 4") {
 			t.Errorf("error %v, want one that names position 4", err)
 		}
 		if got := r.cursor("net"); got != 3 {

@@ -357,7 +357,7 @@ func (f *fleet) check() (problems []string) {
 		}
 	}
 	for key, reasons := range expected {
-		_, waiting := v.FindOutgoing(key)
+		waiting := slices.ContainsFunc(slices.Collect(v.Outbox()), func(o *fsm.Outgoing) bool { return o.Key == key })
 		if slices.ContainsFunc(reasons, func(d due) bool { return d.must }) && times[key] == 0 {
 			say("lost: %s, due %v, in the outbox: %v", key, reasons, waiting)
 		}

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -14,12 +13,14 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
-// process judges steps side by side, delivers in order and records all of it
-// in one command; in more than one where a block keeps the others waiting. What
-// was delivered before a step failed, of that step as well, is recorded, so that
-// it is not delivered again each time the step is tried.
+// process judges steps side by side, delivers in order and has all of it recorded
+// by one round; by more than one where a block keeps the others waiting. What was
+// delivered before a step failed, of that step as well, is recorded, so that it is
+// not delivered again each time the step is tried. It returns when all is judged:
+// rounds go on by themselves.
 func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
-	judging, stop := context.WithCancel(ctx)
+	judging, stop := context.WithCancelCause(ctx)
+	defer context.AfterFunc(p.rounds.failed, func() { stop(context.Cause(p.rounds.failed)) })()
 	results := make([]chan judged, len(steps))
 	for i := range steps {
 		results[i] = make(chan judged, 1)
@@ -38,31 +39,29 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	}()
 	var apart sync.WaitGroup
 	defer func() { // nothing reads the book any more when the next batch changes it
-		stop()
+		stop(nil)
 		<-begun
 		_ = judges.Wait() // never fails: errors are among the results
 		apart.Wait()
 	}()
-	r, first := &round{pipeline: p}, 0
-	defer func() { r.land(false) }()
-	record := func(next int) error {
+	r, first := p.newRound(), 0
+	defer func() { r.land(false) }() // what was not handed in
+	record := func(next int) {
 		if next == first && len(r.fired) == 0 {
-			return nil
+			return
 		}
-		done, passed := r, steps[first:next]
-		r, first = &round{pipeline: p}, next
-		return done.record(ctx, passed)
+		p.handIn(ctx, r, steps[first:next])
+		r, first = p.newRound(), next
 	}
 	// wait waits for a result; what was fired before is recorded meanwhile.
-	wait := func(result <-chan judged, next int) (j judged, err error) {
+	wait := func(result <-chan judged, next int) (judged, error) {
 		select {
-		case j = <-result:
+		case j := <-result:
+			return j, j.err
 		case <-time.After(p.opts.Patience):
-			if err := record(next); err != nil {
-				return judged{}, err
-			}
-			j = <-result
 		}
+		record(next)
+		j := <-result
 		return j, j.err
 	}
 	for i := range steps {
@@ -84,11 +83,13 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			}
 		}
 		if err != nil {
-			return errors.Join(err, record(i))
+			record(i)
+			return err
 		}
 		p.noteLate(j)
 	}
-	return record(len(steps))
+	record(len(steps))
+	return nil
 }
 
 // judged is what a step's blocks gave.
@@ -97,6 +98,7 @@ type judged struct {
 	blocks     []fsm.BlockRef // that were judged
 	superseded bool
 	late       []late
+	apart      bool // of one tenant that exceeded its budget
 	err        error
 }
 
@@ -126,8 +128,9 @@ func (p *pipeline) contain(s *step, j *judged) {
 // judgeLate judges, without a budget, for a tenant that exceeded its own.
 func (p *pipeline) judgeLate(s *step, l late, tenant string) (j judged) {
 	defer p.contain(s, &j)
+	j.apart = true
 	if t, ok := p.opts.Log.View().Tenant(tenant); !ok || t.Cohort != p.cohort {
-		return judged{} // whoever has it now judges it
+		return j // whoever has it now judges it
 	}
 	start := time.Now()
 	hits, _ := l.engine.judge(l.block.block, s.entry.Position, 0, func(t string) bool { return t == tenant })
@@ -158,7 +161,7 @@ func (p *pipeline) noteLate(j judged) {
 // add keeps those hits of a judgement that it asks for.
 func (j *judged) add(hits []hit, task judgement, blk timedBlock) {
 	for _, h := range hits {
-		if task.only == nil || task.only[h.Key] {
+		if task.only == nil || task.only[owner{h.Tenant, occasionOf(h.Monitor, h.about.watch)}] {
 			j.hits = append(j.hits, hitAt{h, task.ref, blk.time})
 		}
 	}

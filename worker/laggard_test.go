@@ -113,7 +113,7 @@ func TestSlowTenant(t *testing.T) {
 			t.Fatal(err)
 		}
 		done := make(chan error)
-		go func() { done <- pl.process(t.Context(), b, steps) }()
+		go func() { done <- pl.judgeAll(t.Context(), b, steps) }()
 		pass(10 * time.Second)
 		if len(r.alerts()) != 1 || r.cursor("net") != 0 {
 			t.Errorf("%d alerts recorded, the cursor at %d; want 1, 0", len(r.alerts()), r.cursor("net"))

@@ -31,7 +31,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		blocks:     counter("ozmo_worker_blocks_total", "Blocks judged.", "network"),
-		alerts:     counter("ozmo_worker_alerts_total", "Alerts fired.", "network"),
+		alerts:     counter("ozmo_worker_alerts_total", "Alerts by what became of them.", "network", "state"),
 		deliveries: counter("ozmo_worker_deliveries_total", "Deliveries by what became of the first attempts.", "outcome"),
 		behind:     newWorst(gauge("ozmo_worker_behind_positions", "Announcements not judged yet, by the slowest cohort of this node.", "network")),
 		stalled:    newWorst(gauge("ozmo_worker_stalled", "1 while a block to judge is not to be had.", "network")),

@@ -22,22 +22,26 @@ const (
 	parallelBlocks = 4
 )
 
-// pipeline judges one network for one cohort: plan, judge, deliver, record.
+// pipeline judges one network for one cohort: plan, judge, deliver, record. While
+// the first attempts of some announcements are awaited, it judges the next.
 type pipeline struct {
 	*runner
-	network  string
-	born     uint64 // the cursor's, once run has it
-	log      *slog.Logger
-	lateness lateness
+	network    string
+	born       uint64 // the cursor's, once run has it
+	log        *slog.Logger
+	lateness   lateness
+	rounds     *rounds
+	lastIntent *intent // the ledger takes intents in their order
 }
 
 func newPipeline(r *runner, network string, log *slog.Logger) *pipeline {
-	return &pipeline{runner: r, network: network, log: log}
+	return &pipeline{runner: r, network: network, log: log, rounds: newRounds()}
 }
 
 // run judges from the cursor on until ctx ends. What is under way then is
 // finished, unless work ends too.
 func (p *pipeline) run(ctx, work context.Context) (err error) {
+	defer func() { err = errors.Join(err, p.rounds.drain()) }()
 	defer func() {
 		if r := recover(); r != nil {
 			p.metrics.panics.Inc()
@@ -78,6 +82,8 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 			select {
 			case <-changed:
 				continue
+			case <-p.rounds.failed.Done():
+				return nil
 			case <-ctx.Done():
 				return nil
 			}
@@ -85,14 +91,17 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		if pending[0].Position != at+1 {
 			return fmt.Errorf("position %d is not kept any more (oldest is %d)", at+1, pending[0].Position)
 		}
-		if ctx.Err() != nil {
+		if p.rounds.room(ctx); pending[0].Kind == fsm.Rollback {
+			p.intended(ctx) // what is to be retracted is in the ledger then
+		}
+		if ctx.Err() != nil || p.rounds.failed.Err() != nil {
 			return nil
 		}
 		if len(n.Entries) == len(pending) {
 			// The same branch, unless the network was not wanted for a while.
 			branch = n.Base
 		}
-		batch := pending[:min(batchSteps, len(pending))]
+		batch := pending[:batchOf(pending)]
 		var steps []step
 		var planErr error
 		steps, branch, planErr = plan(v, b, branch, batch, pending[len(batch):], fsm.KeepRefs)
@@ -107,6 +116,18 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		at = batch[len(batch)-1].Position
 		b.prune(at + 1)
 	}
+}
+
+// batchOf is how many announcements are judged and recorded together. A roll-back
+// comes first in its batch: it retracts what the ledger has.
+func batchOf(pending []fsm.Entry) int {
+	n := min(batchSteps, len(pending))
+	for i := 1; i < n; i++ {
+		if pending[i].Kind == fsm.Rollback {
+			return i
+		}
+	}
+	return n
 }
 
 func (p *pipeline) cursor(v *fsm.View) (*fsm.Network, *fsm.Cursor, error) {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/ozmo-dev/ozmo/fsm"
-	"github.com/ozmo-dev/ozmo/worker/match"
 )
 
 // step is what one announcement asks of a worker.
@@ -20,7 +19,7 @@ type step struct {
 type judgement struct {
 	ref    fsm.BlockRef
 	engine engine
-	only   map[match.Key]bool // nil: all of them
+	only   map[owner]bool // nil: all of them
 }
 
 // plan turns announcements into steps and moves branch and book along. later
@@ -38,7 +37,7 @@ func plan(v *fsm.View, b *book, branch fsm.Branch, entries, later []fsm.Entry, k
 			return steps[:i], branch, fmt.Errorf("position %d: %w", e.Position, err)
 		}
 		next := branch.Step(e, keep)
-		judge := func(refs []fsm.BlockRef, en engine, only map[match.Key]bool) {
+		judge := func(refs []fsm.BlockRef, en engine, only map[owner]bool) {
 			for _, ref := range refs {
 				if lowest[i] < ref.Height {
 					s.superseded = true

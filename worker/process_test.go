@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -101,6 +102,13 @@ func (p *process) pipeline(network string) *pipeline {
 	r := p.worker.newRunner(p.t.Context(), p.t.Context(), c.ID, c.Epoch)
 	p.t.Cleanup(r.end)
 	return newPipeline(r, network, r.log)
+}
+
+// judgeAll judges steps and waits until what came of them is recorded.
+func (p *pipeline) judgeAll(ctx context.Context, b *book, steps []step) error {
+	p.rounds = newRounds()
+	err := p.process(ctx, b, steps)
+	return errors.Join(err, p.rounds.drain())
 }
 
 // line is the contact of a process.
@@ -335,6 +343,7 @@ func (p *process) Send(ctx context.Context, n *notify.Notification) (notify.Resu
 	p.sent = append(p.sent, sent{
 		Key: n.Key.String(), Tenant: n.Alert.Tenant, Monitor: n.Alert.MonitorID, Trigger: n.Trigger.Name,
 		Block: n.Alert.Block, Position: n.Alert.Position, Version: n.Alert.Version, Epoch: p.epoch,
+		Alert: n.Alert.ID, State: n.Alert.State,
 	})
 	if !p.effect() {
 		return notify.Result{}, errDead
@@ -376,4 +385,19 @@ func (p *process) metric(name string) float64 {
 		}
 	}
 	return sum
+}
+
+// failing is a sender whose every attempt ends the same way.
+type failing struct {
+	result notify.Result
+	err    error
+}
+
+func (f failing) Deliver(context.Context, *notify.Notification) (notify.Result, error) {
+	return f.result, f.err
+}
+
+// captureLog writes a process's log to a buffer.
+func captureLog(w io.Writer) func(*process, *Options) {
+	return func(_ *process, o *Options) { o.Logger = slog.New(slog.NewTextHandler(w, nil)) }
 }

@@ -284,7 +284,7 @@ func (w *world) verify(crashes bool) (problems []string) {
 	v := w.state.View()
 	for key, reasons := range expected {
 		must := slices.ContainsFunc(reasons, func(d due) bool { return d.must })
-		_, waiting := v.FindOutgoing(key)
+		waiting := slices.ContainsFunc(slices.Collect(v.Outbox()), func(o *fsm.Outgoing) bool { return o.Key == key })
 		accepted := slices.ContainsFunc(w.sent, func(s sent) bool { return s.Key == key })
 		if must && !accepted && !waiting {
 			say("lost: %s, due %v", key, reasons)

@@ -51,6 +51,7 @@ type rig struct {
 	versions map[string]uint64
 	broken   []string // rules broken, seen by the fakes
 	unplaced bool     // new tenants are assigned to nobody
+	window   uint32   // finality depth of networks
 }
 
 // sent is a notification that the receiver accepted.
@@ -63,6 +64,8 @@ type sent struct {
 	Position uint64
 	Version  uint64
 	Epoch    uint64 // of the worker that sent it
+	Alert    alert.ID
+	State    alert.State
 }
 
 // chain is the announced branch of a network.
@@ -76,7 +79,7 @@ func newRig(t testing.TB) *rig {
 	r := &rig{
 		t: t, state: fsm.New(), chains: map[string]*chain{}, payloads: map[fsm.Hash][]byte{}, missing: map[fsm.Hash]bool{},
 		asked: map[fsm.Hash]int{}, adopted: map[string]<-chan outbox.Attempt{}, refuse: map[string]notify.Result{},
-		silent: map[string]chan struct{}{}, shared: map[string]*spec.Network{}, versions: map[string]uint64{},
+		silent: map[string]chan struct{}{}, shared: map[string]*spec.Network{}, versions: map[string]uint64{}, window: fsm.DefaultWindow,
 	}
 	r.register(node)
 	return r
@@ -153,11 +156,26 @@ func txHash(block fsm.Hash, i int) fsm.Hash {
 
 // payloadOf is a block with one transaction to each address.
 func payloadOf(ref fsm.BlockRef) []byte {
-	var txs, receipts []map[string]any
+	var list []transfer
 	for i := range addresses {
-		hash := txHash(ref.Hash, i).String()
+		list = append(list, transfer{txHash(ref.Hash, i), i})
+	}
+	return payloadWith(ref, list)
+}
+
+// transfer is a transaction to one of the addresses.
+type transfer struct {
+	hash fsm.Hash
+	to   int
+}
+
+// payloadWith is a block with transactions.
+func payloadWith(ref fsm.BlockRef, list []transfer) []byte {
+	txs, receipts := []map[string]any{}, []map[string]any{}
+	for i, tx := range list {
+		hash := tx.hash.String()
 		txs = append(txs, map[string]any{
-			"hash": hash, "from": fmt.Sprintf("0x%040x", 1), "to": address(i), "value": fmt.Sprintf("%#x", ref.Height),
+			"hash": hash, "from": fmt.Sprintf("0x%040x", 1), "to": address(tx.to), "value": fmt.Sprintf("%#x", ref.Height),
 			"input": "0x", "gas": "0x5208", "nonce": "0x0", "transactionIndex": fmt.Sprintf("%#x", i),
 		})
 		receipts = append(receipts, map[string]any{
@@ -227,7 +245,7 @@ func (r *rig) announce(network string, entries ...fsm.Entry) uint64 {
 		r.t.Fatalf("network %s is not wanted", network)
 	}
 	if n.Lease.Holder == "" {
-		r.must(&fsm.GrantLease{Network: network, Holder: cohort, IfEpoch: n.Lease.Epoch, Window: fsm.DefaultWindow})
+		r.must(&fsm.GrantLease{Network: network, Holder: cohort, IfEpoch: n.Lease.Epoch, Window: r.window})
 		n, _ = r.state.View().Network(network)
 	}
 	position, ok := r.must(&fsm.Announce{Network: network, Epoch: n.Lease.Epoch, Entries: entries}).(uint64)
@@ -243,6 +261,7 @@ type watching struct {
 	address  int
 	triggers []string
 	paused   bool
+	mode     string
 }
 
 // tenantDoc is the configuration of a tenant.
@@ -275,7 +294,7 @@ func (d tenantDoc) folder() *spec.Folder {
 	f := &spec.Folder{Networks: d.networks, Monitors: map[string]*spec.Monitor{}, Triggers: map[string]*spec.Trigger{}}
 	for name, w := range d.monitors {
 		f.Monitors[name] = &spec.Monitor{
-			Name: name, Networks: w.networks, Paused: w.paused, Addresses: []spec.Address{{Address: address(w.address)}},
+			Name: name, Networks: w.networks, Paused: w.paused, Mode: w.mode, Addresses: []spec.Address{{Address: address(w.address)}},
 			Match:    spec.MatchConditions{Transactions: []spec.Transaction{{Status: spec.StatusAny}}},
 			Triggers: w.triggers,
 		}
@@ -291,6 +310,7 @@ type unsealed struct{}
 
 func (unsealed) SealAll(context.Context, string, []*spec.Secret) error { return nil }
 func (unsealed) OpenAll(string, []*spec.Secret) error                  { return nil }
+func (unsealed) OpenStored(_, _, sealed string) (string, error)        { return sealed, nil }
 
 // setShared puts a shared network in force with a depth.
 func (r *rig) setShared(slug string, depth uint64) {
@@ -450,5 +470,5 @@ func (r *rig) repeated() []string {
 // keyOf is the key of a delivery as it must be.
 func keyOf(tenant, monitor, network, trigger string, occurrence int, block fsm.BlockRef, address int) string {
 	id := alert.NewID(tenant, monitor, network, txHash(block.Hash, address).String())
-	return alert.NewKey(id, trigger, occurrence, block.Hash, alert.Fired).String()
+	return alert.NewKey(id, trigger, occurrence, block.Hash, alert.Fired, 0).String()
 }

@@ -2,37 +2,56 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/alert"
 	"github.com/ozmo-dev/ozmo/worker/notify"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 )
 
-// round delivers what a batch of steps fired and then records it together with
-// the cursor's move.
+// round delivers what a batch of steps brought about and then records it together
+// with the cursor's move.
 type round struct {
 	*pipeline
 	fired      []*firing
 	superseded []fsm.Span
-	begun      map[alert.Key]bool // a block may be due twice: its monitor's depth was raised
-	flight     *flight            // from the first firing on until it is recorded
-	attempts   sync.WaitGroup     // first attempts that have begun
+
+	// What has begun here, for whatever comes before it is recorded: a block may be
+	// due twice, and an alert may go through several states.
+	begun map[alert.Key]bool
+	last  map[listener]*sending
+	words map[alert.ID]alert.State
+
+	flight  *flight // from the first firing on until it is recorded
+	starts  starts
+	intents []*intent
+
+	before   *round // must be recorded first
+	finished chan struct{}
+	err      error // why it could not be recorded; valid once finished is closed
 }
 
-// firing is one alert with the deliveries that are still to be recorded.
+func (p *pipeline) newRound() *round {
+	return &round{
+		pipeline: p, begun: map[alert.Key]bool{}, last: map[listener]*sending{}, words: map[alert.ID]alert.State{},
+		starts: starts{over: make(chan struct{})}, finished: make(chan struct{}),
+	}
+}
+
+// firing is one alert in a state, with the deliveries that are still to be recorded.
 type firing struct {
 	alert   *alert.Alert
 	version fsm.Version
 	born    uint64 // the tenant's
+	content []byte // what a retraction is made of, unless the ledger has it
 	// recorded says that the ledger has this alert and all its deliveries.
-	recorded   bool
+	recorded bool
+	// intended says that the ledger knows of the deliveries before they are sent.
+	intended   bool
 	deliveries []*sending
 }
 
@@ -40,59 +59,75 @@ type firing struct {
 // with an error, of none. Tenants that are not this cohort's any more are left
 // out: what they are owed, the cohort has to which they went.
 func (r *round) fire(ctx context.Context, s *step, j judged) error {
-	if r.flight == nil && len(j.hits) > 0 {
+	retracts := s.entry.Kind == fsm.Rollback && !j.apart
+	if r.flight == nil && (len(j.hits) > 0 || retracts) {
 		r.flight = r.flights.begin(r.cohort) // before the view is read: see handOver
 	}
+	r.rounds.reap() // before as well
 	v := r.opts.Log.View()
 	if r.fenced(v) {
 		return fsm.ErrStaleEpoch
 	}
 	var fired []*firing
-	for _, h := range j.hits {
-		t, ok := v.Tenant(h.Tenant)
-		if !ok || t.Cohort != r.cohort || t.Born > s.entry.Index {
-			continue // moved, or deleted meanwhile: nobody is left to tell here
+	if retracts {
+		var err error
+		if fired, err = r.retract(v, s); err != nil {
+			return err
 		}
-		version, ok := t.InForce(s.entry.Index)
-		if !ok {
-			return fmt.Errorf("tenant %s: its configuration at position %d is not kept any more", h.Tenant, s.entry.Position)
-		}
-		f := r.build(v, s, h, version)
-		f.born = t.Born
-		fired = append(fired, f)
 	}
-	for _, f := range fired {
-		r.metrics.alerts.WithLabelValues(r.network).Inc()
-		r.activity.delivered(f.alert.Tenant, len(f.deliveries))
-		for _, d := range f.deliveries {
-			if d.attempt == nil {
-				r.send(ctx, v, s, f, d)
+	for _, confirming := range []bool{false, true} { // what is to be confirmed comes first
+		for _, h := range j.hits {
+			if h.about.confirms() != confirming || h.about.retractable() && s.rollsBack(h.ref) {
+				continue
 			}
+			t, ok := v.Tenant(h.Tenant)
+			if !ok || t.Cohort != r.cohort || t.Born > s.entry.Index {
+				continue // moved, or deleted meanwhile: nobody is left to tell here
+			}
+			version, ok := t.InForce(s.entry.Index)
+			if !ok {
+				return r.unkept(h.Tenant, s)
+			}
+			f := r.build(v, s, h, version)
+			f.born = t.Born
+			fired = append(fired, f)
 		}
 	}
-	r.fired = append(r.fired, fired...)
+	r.launch(ctx, fired)
 	if j.superseded {
 		r.superseded = append(r.superseded, fsm.Span{From: s.entry.Position, To: s.entry.Position})
 	}
 	return nil
 }
 
-// land says that nothing of the round is under way any more. What could not be
-// recorded is so only once its attempts have ended.
-func (r *round) land(recorded bool) {
-	f := r.flight
-	if f == nil {
-		return
+func (r *round) unkept(tenant string, s *step) error {
+	return fmt.Errorf("tenant %s: its configuration at position %d is not kept any more", tenant, s.entry.Position)
+}
+
+// launch begins the deliveries of alerts. Those that may be retracted one day are
+// sent only when the ledger knows of them; see intent.
+func (r *round) launch(ctx context.Context, fired []*firing) {
+	var plain, intended []*sending
+	var ask []*firing
+	for _, f := range fired {
+		r.metrics.alerts.WithLabelValues(r.network, f.alert.State.String()).Inc()
+		r.activity.delivered(f.alert.Tenant, len(f.deliveries))
+		switch {
+		case f.alert.State == alert.Retracted:
+			ask = append(ask, f)
+			plain = append(plain, f.deliveries...)
+		case f.intended:
+			ask = append(ask, f)
+			intended = append(intended, f.deliveries...)
+		default:
+			plain = append(plain, f.deliveries...)
+		}
 	}
-	r.flight = nil
-	if recorded {
-		r.flights.land(f)
-		return
+	r.fired = append(r.fired, fired...)
+	r.start(ctx, nil, plain)
+	if len(ask) > 0 {
+		r.start(ctx, r.intend(ctx, ask), intended)
 	}
-	go func() {
-		r.attempts.Wait()
-		r.flights.land(f)
-	}()
 }
 
 // build makes the alert of a hit. Deliveries that the ledger already has are
@@ -103,31 +138,62 @@ func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firin
 		Tenant: h.Tenant, MonitorID: h.Monitor, MonitorName: h.about.name,
 		Network: r.network, NetworkSlug: h.about.slug,
 		Block: h.ref, BlockTime: h.time, Seen: seenAt(s.entry),
-		Tx: h.tx, State: alert.Fired, Version: version.Number, Position: s.entry.Position,
+		Tx: h.tx, Version: version.Number, Position: s.entry.Position,
 	}
+	known, _ := v.FindFired(r.network, h.ref, a.ID.String())
+	a.State = r.stateOf(v, h, a, known)
 	failed := r.describe(a, h)
 	f := &firing{alert: a, version: version}
-	known, ok := v.FindFired(r.network, h.ref, a.ID.String())
+	told := r.toldBefore(a, known)
+	raw := false
 	for _, d := range alert.Deliveries(a, h.about.triggers) {
-		if r.begun[d.Key] {
-			ok = true // recorded with the firing before
+		if r.heard(d, known) {
+			told = true
 			continue
 		}
-		if known != nil && slices.ContainsFunc(known.Deliveries, func(k fsm.Delivered) bool { return k.Key == d.Key.String() }) {
-			continue
-		}
-		if r.begun == nil {
-			r.begun = map[alert.Key]bool{}
-		}
-		r.begun[d.Key] = true
-		sent := &sending{Delivery: d, done: make(chan outbox.Attempt, 1)}
-		if failed != nil {
-			sent.attempt = &outbox.Attempt{Result: notify.Result{Permanent: true}, Err: failed}
-		}
+		sent := newSending(f, d)
+		sent.After, sent.before = r.predecessor(v, d, known)
 		f.deliveries = append(f.deliveries, sent)
+		r.begun[d.Key] = true
+		if h.about.retractable() {
+			r.last[sent.listener()] = sent
+		}
+		if err := r.find(v, sent); err != nil {
+			// A trigger that is not there is not there; whatever else is wrong, such as
+			// a key that does not open its secrets, may be mended.
+			sent.end(outbox.Attempt{Result: notify.Result{Permanent: isNotFound(err)}, Err: err})
+			continue
+		}
+		raw = raw || needsMatch(sent.trigger)
+		r.prepare(v, sent, failed)
 	}
-	f.recorded = ok && len(f.deliveries) == 0
+	f.recorded = told && len(f.deliveries) == 0
+	if h.about.retractable() && !f.recorded {
+		r.words[a.ID] = a.State
+		if known == nil || len(known.Content) == 0 {
+			f.content = r.content(a, raw)
+		}
+		f.intended = f.needsIntent(known)
+	}
 	return f
+}
+
+// prepare settles at once what needs no attempt here: what cannot be described, and
+// what has to wait for its turn in the outbox.
+func (r *round) prepare(v *fsm.View, d *sending, failed error) {
+	switch {
+	case failed != nil:
+		d.end(outbox.Attempt{Result: notify.Result{Permanent: true}, Err: failed})
+	case d.before == nil && !d.After.IsZero():
+		if _, open := v.FindOutgoing(d.Alert.Tenant, d.After.String()); open {
+			d.end(outbox.Attempt{Err: errInTurn})
+		}
+	}
+}
+
+// needsMatch reports whether a trigger sends the match object itself.
+func needsMatch(t *spec.Trigger) bool {
+	return t.Webhook != nil && t.Webhook.PayloadMode == spec.PayloadRaw
 }
 
 // seenAt is when the watcher learned of the head that made the blocks due.
@@ -155,161 +221,21 @@ func (r *round) describe(a *alert.Alert, h hitAt) (err error) {
 	return err
 }
 
-// record waits, within patience, for the first attempts and commits what came
-// of them together with the cursor's move. Without steps it leaves the cursor:
-// the step that the firings are of failed and will be tried again, or is not
-// judged to its end.
-func (r *round) record(ctx context.Context, steps []step) (err error) {
-	recorded := false
-	defer func() { r.land(recorded) }()
-	early := min(earlyRecord, r.opts.Patience)
-	slow, err := r.await(ctx, early)
-	if err == nil && slow {
-		// One slow receiver must not keep the others' deliveries unrecorded: a
-		// crash would send them all again.
-		err = r.recordSent(ctx)
+// land says that nothing of the round is under way any more. What could not be
+// recorded is so only once its attempts have ended.
+func (r *round) land(recorded bool) {
+	r.starts.close()
+	f := r.flight
+	if f == nil {
+		return
 	}
-	if err == nil && slow && !r.opts.Contact.Held() {
-		// Attempts wait for contact, and so does the cursor.
-		err = r.opts.Contact.Wait(ctx)
+	r.flight = nil
+	if recorded {
+		r.flights.land(f)
+		return
 	}
-	if err == nil && slow {
-		_, err = r.await(ctx, r.opts.Patience-early)
-	}
-	if err != nil {
-		return err
-	}
-	now := time.Now().UnixMilli()
-	c := r.progress()
-	if len(steps) > 0 {
-		c.To, c.Superseded = steps[len(steps)-1].entry.Position, r.superseded
-	}
-	var list []Recorded
-	var pending []*sending
-	for _, f := range r.fired {
-		if f.recorded {
-			continue
-		}
-		entry, open, err := r.entry(c, f, now)
-		if err != nil {
-			return err
-		}
-		if len(entry.Deliveries) == 0 && len(f.deliveries) > 0 {
-			continue // all of them are left to another owner
-		}
-		pending = append(pending, open...)
-		c.Fired = append(c.Fired, entry)
-		list = append(list, Recorded{f.alert, entry})
-	}
-	var adopted []func(bool)
-	for _, d := range pending {
-		adopted = append(adopted, r.opts.Outbox.Adopt(outbox.Adopted{
-			Key: d.Key.String(), Tenant: d.Alert.Tenant, Deadline: d.deadline, Done: d.done,
-		}))
-	}
-	recorded, err = r.commit(ctx, c)
-	for _, committed := range adopted {
-		committed(recorded)
-	}
-	if recorded && len(list) > 0 {
-		r.opts.Recorder.Record(list)
-	}
-	if recorded && errors.Is(err, fsm.ErrConflict) {
-		return errMoved
-	}
-	return err
-}
-
-// entry is what the ledger says of a firing. What is to be done with its
-// deliveries is added to the command; open are those under way.
-func (r *round) entry(c *fsm.Progress, f *firing, now int64) (entry fsm.Fired, open []*sending, err error) {
-	entry = f.entry(now)
-	for _, d := range f.deliveries {
-		if d.left() {
-			continue
-		}
-		outcome, err := d.outcome(c, now)
-		if err != nil {
-			return entry, nil, err
-		}
-		entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: outcome})
-		r.metrics.deliveries.WithLabelValues(outcome.String()).Inc()
-		if d.attempt == nil && d.begin == nil {
-			open = append(open, d)
-		}
-		if d.attempt != nil && d.attempt.Err != nil {
-			r.log.Warn("delivery", "tenant", d.Alert.Tenant, "monitor", d.Alert.MonitorName, "trigger", d.Trigger,
-				"key", d.Key.String(), "outcome", outcome.String(), "error", d.attempt.Err)
-		}
-	}
-	return entry, open, nil
-}
-
-// earlyRecord is how long first attempts may take before those that are done are
-// recorded without the others.
-const earlyRecord = 100 * time.Millisecond
-
-// recordSent commits the deliveries that are done, and leaves the cursor.
-func (r *round) recordSent(ctx context.Context) error {
-	now := time.Now().UnixMilli()
-	c := r.progress()
-	for _, f := range r.fired {
-		entry := f.entry(now)
-		for _, d := range f.deliveries {
-			if d.attempt != nil && d.attempt.Err == nil {
-				entry.Deliveries = append(entry.Deliveries, fsm.Delivered{Key: d.Key.String(), Trigger: d.Trigger, Outcome: fsm.Sent})
-			}
-		}
-		if len(entry.Deliveries) > 0 {
-			c.Fired = append(c.Fired, entry)
-		}
-	}
-	if len(c.Fired) == 0 {
-		return nil
-	}
-	if recorded, err := r.commit(ctx, c); !recorded {
-		return err
-	}
-	return nil // whatever else there is to say, record will hear
-}
-
-func (f *firing) entry(now int64) fsm.Fired {
-	a := f.alert
-	return fsm.Fired{
-		Network: a.Network, Block: a.Block, Alert: a.ID.String(), Tenant: a.Tenant, Monitor: a.MonitorID,
-		Tx: a.Tx, Position: a.Position, Version: a.Version, At: now,
-	}
-}
-
-// outcome says what is recorded of a delivery and adds what is to be done with
-// it to the command.
-func (d *sending) outcome(c *fsm.Progress, now int64) (fsm.Outcome, error) {
-	if d.attempt != nil && d.attempt.Err == nil {
-		return fsm.Sent, nil
-	}
-	data, err := alert.EncodeDelivery(&d.Delivery)
-	if err != nil {
-		return 0, err
-	}
-	out := fsm.Outgoing{Key: d.Key.String(), Tenant: d.Alert.Tenant, Trigger: d.Trigger, Delivery: data, At: now, Attempts: 1}
-	if d.begin != nil {
-		out.Attempts, out.NotBefore, out.Reason = 0, now, "not attempted yet: too many deliveries are under way"
-		c.Outbox = append(c.Outbox, out)
-		return fsm.HandedOver, nil
-	}
-	if d.attempt == nil {
-		out.Reason = "no answer yet"
-		c.Outbox = append(c.Outbox, out)
-		return fsm.HandedOver, nil
-	}
-	out.Reason = d.attempt.Err.Error()
-	if wait := d.attempt.Result.RetryAfter; wait > 0 {
-		out.NotBefore = now + wait.Milliseconds()
-	}
-	if d.attempt.Result.Permanent {
-		c.Dead = append(c.Dead, fsm.Dead{Outgoing: out, DiedAt: now})
-		return fsm.Refused, nil
-	}
-	c.Outbox = append(c.Outbox, out)
-	return fsm.HandedOver, nil
+	go func() {
+		r.starts.attempts.Wait()
+		r.flights.land(f)
+	}()
 }

@@ -45,12 +45,12 @@ type Outbox interface {
 	Park(ctx context.Context, tenant func(id string) bool, limit time.Duration) error
 }
 
-// Recorder keeps what was fired for later questions.
+// Recorder keeps what became of alerts for later questions.
 type Recorder interface {
 	Record(fired []Recorded)
 }
 
-// Recorded is an alert that was fired, with what the ledger says of it.
+// Recorded is an alert in one of its states, with what the ledger says of it.
 type Recorded struct {
 	Alert *alert.Alert
 	Fired fsm.Fired
@@ -92,6 +92,7 @@ type Worker struct {
 	metrics  *metrics
 	log      *slog.Logger
 	slots    chan struct{} // as many as deliveries whose first attempts are under way
+	shares   shares        // of the slots, by tenant
 	flights  flights
 	decoded  decoded
 	activity activity

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ozmo-dev/ozmo/node/api"
-	"github.com/ozmo-dev/ozmo/node/client"
 )
 
 func newCoverage(*app) *cobra.Command {
@@ -30,14 +29,14 @@ alerts that were fired.`
 
 // coverageFlags are what both commands take.
 type coverageFlags struct {
-	data     string
+	node     reach
 	from, to uint64
 	output   *choice
 }
 
 func (c *coverageFlags) register(cmd *cobra.Command) {
+	c.node.register(cmd)
 	f := cmd.Flags()
-	f.StringVar(&c.data, "data", defaultDataDir(), "data directory of the running node")
 	f.Uint64Var(&c.from, "from", 0, "first block height")
 	f.Uint64Var(&c.to, "to", 0, "last block height (default: the head)")
 	c.output = addOutput(cmd, "table", "json")
@@ -62,7 +61,7 @@ func newCoverageShow() *cobra.Command {
 			if err := flags.check(); err != nil {
 				return err
 			}
-			c, err := client.New(flags.data).Coverage(cmd.Context(), args[0], args[1], flags.from, flags.to)
+			c, err := flags.node.client().Coverage(cmd.Context(), args[0], args[1], flags.from, flags.to)
 			if err != nil {
 				return err
 			}
@@ -123,7 +122,7 @@ judging again finds was fired.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			v, err := verifyWithBar(ctx, cmd, flags, args[0], args[1])
+			v, err := verifyWithBar(ctx, cmd, &flags, args[0], args[1])
 			if err != nil {
 				return err
 			}
@@ -142,10 +141,10 @@ judging again finds was fired.`,
 	return cmd
 }
 
-func verifyWithBar(ctx context.Context, cmd *cobra.Command, flags coverageFlags, tenant, network string) (*api.Verification, error) {
+func verifyWithBar(ctx context.Context, cmd *cobra.Command, flags *coverageFlags, tenant, network string) (*api.Verification, error) {
 	bar := newProgress(cmd.ErrOrStderr(), "judging again")
 	defer bar.finish()
-	return client.New(flags.data).Verify(ctx, tenant, network, flags.from, flags.to, func(p api.Progress) {
+	return flags.node.client().Verify(ctx, tenant, network, flags.from, flags.to, func(p api.Progress) {
 		bar.set(p.Done, p.Total)
 	})
 }

@@ -264,7 +264,8 @@ func (d *demo) startNode(ctx context.Context) error {
 	d.onEnd(log.Close)
 	n, err := node.New(node.Options{
 		DataDir: d.folder.data(), Name: "demo", Bootstrap: true, ClusterListen: "127.0.0.1:0", Config: d.folder.config(), Listen: "127.0.0.1:0", Console: io.Discard,
-		Logger: slog.New(slog.NewMultiHandler(slog.NewTextHandler(log, nil), d.stderr)),
+		EgressAllow: demoEgress,
+		Logger:      slog.New(slog.NewMultiHandler(slog.NewTextHandler(log, nil), d.stderr)),
 	})
 	if err != nil {
 		return err

@@ -191,6 +191,7 @@ func (c *demoCluster) startNodes(redisURL string) error {
 		n.args = []string{
 			"serve", "--node", name, "--data", n.data, "--config", c.folder.config(), "--bundle", files[i],
 			"--cluster-listen", addresses[name], "--listen", "", "--bootstrap=" + strings.Join(names, ","),
+			"--egress-allow", strings.Join(demoEgress, ","),
 		}
 		if redisURL != "" {
 			n.args = append(n.args, "--redis-url", redisURL)

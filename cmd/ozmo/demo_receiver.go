@@ -226,3 +226,6 @@ func (r *receiver) stop() error {
 	<-r.served
 	return nil
 }
+
+// demoEgress lets the demo's tenants send to its receivers, on this machine.
+var demoEgress = []string{"127.0.0.0/8", "::1"}

@@ -231,7 +231,7 @@ func (d *testDocuments) loadTriggers(ctx context.Context, file string, send bool
 		}
 		t := list[id]
 		d.triggers[id], d.files[id] = t, file
-		if t.Type != spec.TriggerWebhook {
+		if t.Type == spec.TriggerScript {
 			d.note(spec.SeverityNotice, file, id+".trigger_type", "%s is not supported yet: nothing is sent through this trigger", t.Type)
 		}
 		if send {

@@ -7,12 +7,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/alert"
 	"github.com/ozmo-dev/ozmo/worker/match"
 	"github.com/ozmo-dev/ozmo/worker/notify"
-	"github.com/ozmo-dev/ozmo/worker/notify/console"
-	"github.com/ozmo-dev/ozmo/worker/notify/webhook"
 )
 
 // testSender delivers the matches of a test.
@@ -37,11 +34,7 @@ type delivered struct {
 
 func newTestSender(docs *testDocuments, out io.Writer, log *slog.Logger) *testSender {
 	s := &testSender{docs: docs, triggers: make(map[string][]string), sender: notify.NewSender(notify.SenderOptions{
-		Channels: notify.Channels{
-			spec.TriggerWebhook: webhook.New(notify.NewHTTP(nil)),
-			console.Type:        console.New(out),
-		},
-		Logger: log,
+		Channels: allChannels(out), Logger: log,
 	})}
 	for _, m := range docs.monitors {
 		s.triggers[m.doc.Name] = m.doc.Triggers

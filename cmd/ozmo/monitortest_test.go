@@ -404,8 +404,8 @@ func TestMonitorTestSend(t *testing.T) {
 	r := newRig(t, map[string]any{
 		"triggers/hook.json": object{"hook": good},
 		"triggers/gone.json": object{"hook": webhookDoc("Gone", plain(hook.URL+"/gone"))},
-		"triggers/chat.json": object{"chat": object{"name": "Chat", "trigger_type": "slack", "config": object{
-			"slack_url": plain("https://hooks.slack.com/services/A/B/C"), "message": object{"title": "t", "body": "b"},
+		"triggers/chat.json": object{"chat": object{"name": "Chat", "trigger_type": "script", "config": object{
+			"language": "Bash", "script_path": "chat.sh", "timeout_ms": 1000,
 		}}},
 		"triggers/unset.json": object{"hook": webhookDoc("Unset", object{"type": "environment", "value": "OZMO_TEST_NOT_SET"})},
 		"monitors/chat.json":  monitorDoc("Chat", "test_net", newToken(), "value > 40", "chat"),
@@ -442,7 +442,7 @@ func TestMonitorTestSend(t *testing.T) {
 	send("chat.json").want(t, exitFailure, "", `large.json: triggers[0]: there is no trigger "hook" in the files given with --trigger (known: chat)`)
 	got = ozmo(t, "monitor", "test", "--monitor", r.path("monitors/chat.json"), "--network", r.path("networks/net.json"),
 		"--block", "4", "--send", "--trigger", r.path("triggers/chat.json"))
-	got.want(t, exitFailure, "failed: ", "chat.trigger_type: slack is not supported yet: nothing is sent through this trigger")
+	got.want(t, exitFailure, "failed: ", "chat.trigger_type: script is not supported yet: nothing is sent through this trigger")
 	r.test(t, "--block", "4").want(t, exitOK, "1 match", "") // without --send
 	mu.Lock()
 	defer mu.Unlock()

@@ -83,7 +83,7 @@ runs; --token - reads it from standard input.`,
   OZMO_TOKEN=ozmo1.Zm9v... ozmo node join a.example.net:7000`,
 		Args: exactArgs("HOST:PORT"),
 	}
-	node.register(cmd)
+	node.registerLocal(cmd)
 	f := cmd.Flags()
 	f.StringVar(&token.token, "token", "", "`TOKEN` of the cluster; - reads it from standard input")
 	f.StringVar(&token.file, "token-file", "", "`FILE` that holds the token")

@@ -19,9 +19,16 @@ type operator struct {
 	verified  api.Verification
 	rebalance api.Rebalance
 	keyring   api.Keyring
+	replaying replaying
+	tested    api.TriggerTested
 	archive   []byte
-	cut       bool // Backup fails in the middle
-	err       error
+
+	deliveries api.DeliveryList
+	delivery   api.DeliveryDetail
+	changed    api.DeliveriesChanged
+
+	cut bool // Backup fails in the middle
+	err error
 
 	mu       sync.Mutex
 	status   api.Status

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,17 +19,66 @@ const (
 	completionPatience = time.Second      // for a shell that waits for words
 )
 
-// reach is how a command finds the node it talks to.
-type reach struct{ data string }
+// reach is how a command finds the node it talks to: by its data directory, or,
+// with an operator's credentials, over the cluster port.
+type reach struct {
+	data        string
+	node        string
+	credentials string
 
-func (r *reach) register(cmd *cobra.Command) {
+	warn func(string)
+	port *client.Client // where there are credentials; made once
+}
+
+// registerLocal is for what only the node of this machine can do.
+func (r *reach) registerLocal(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.data, "data", defaultDataDir(), "data directory of the running node, which holds its socket")
 	if err := cmd.MarkFlagDirname("data"); err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
 	}
 }
 
-func (r *reach) client() *client.Client { return client.New(r.data) }
+func (r *reach) register(cmd *cobra.Command) {
+	r.registerLocal(cmd)
+	cmd.Flags().StringVar(&r.node, "node", "", "with --credentials, the node to ask: `HOST:PORT` of its cluster port, or its name (default: any that answers)")
+	cmd.Flags().StringVar(&r.credentials, "credentials", "", "`FILE` of 'ozmo operator issue': ask over the cluster port instead of the socket of this machine's node")
+	if err := cmd.MarkFlagFilename("credentials"); err != nil {
+		panic(err) // the flag is not defined: a mistake in the program
+	}
+	r.warn = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), "ozmo: "+text) }
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if err := r.check(cmd); err != nil || before == nil {
+			return err
+		}
+		return before(cmd, args)
+	}
+}
+
+// check refuses to ask a node over its cluster port without credentials. In the
+// environment and the settings of a node, "node" is its name, which `ozmo serve`
+// takes from there: that is no wish to ask it.
+func (r *reach) check(cmd *cobra.Command) error {
+	if r.node == "" || r.credentials != "" {
+		return nil
+	}
+	file := cmd.Flags().Lookup(configFileFlag).Value.String()
+	if !strings.Contains(r.node, ":") && (os.Getenv(envName("node")) == r.node || file != "") {
+		r.node = ""
+		return nil
+	}
+	return usagef("--node %s is asked over its cluster port, which takes an operator's certificate: give the file of `ozmo operator issue` with --credentials", r.node)
+}
+
+func (r *reach) client() *client.Client {
+	if r.credentials == "" {
+		return client.New(r.data)
+	}
+	if r.port == nil {
+		r.port = client.Port(r.credentials, r.node, r.warn)
+	}
+	return r.port
+}
 
 // ask puts a short question to the node.
 func ask[T any](ctx context.Context, r *reach, question func(context.Context, *client.Client) (T, error)) (T, error) {
@@ -40,7 +90,7 @@ func ask[T any](ctx context.Context, r *reach, question func(context.Context, *c
 	case ctx.Err() != nil:
 		err = errInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("the node of %s has not answered within %v: its log may tell why", r.data, answerPatience)
+		err = fmt.Errorf("the %s has not answered within %v: its log may tell why", r.client().Where(), answerPatience)
 	}
 	return v, err
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -99,6 +100,13 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.StringVar(&opts.RedisURL, "redis-url", "", "shared block cache: redis://, rediss:// or unix:// `URL`; empty: none")
 	f.StringVar(&more.redisFile, "redis-url-file", "", "`FILE` that holds the URL of the shared block cache")
 	f.Int64Var(&opts.CacheBytes, "cache-bytes", 256<<20, "size of the block cache in memory")
+	f.StringSliceVar(&opts.EgressAllow, "egress-allow", nil, "what tenants' webhooks, mail servers and endpoints may be beside public addresses: `CIDR`, address, host name or *.suffix (repeatable, or with commas)")
+	f.StringSliceVar(&opts.EgressDeny, "egress-deny", nil, "what they may not be, whatever is allowed: `CIDR`, address, host name or *.suffix (repeatable, or with commas)")
+	f.IntVar(&opts.Sending.PerDestination, "concurrency-destination", 8, "most attempts to deliver at a time, of one tenant to one destination")
+	f.IntVar(&opts.Sending.PerTenant, "concurrency-tenant", 32, "the same, of one tenant to all its destinations")
+	f.IntVar(&opts.Sending.PerNode, "concurrency-node", 2048, "the same, of all tenants of this node; a quarter is kept for tenants with next to none under way")
+	f.Float64Var(&opts.Sending.DestinationRate, "rate-destination", 1000, "most attempts a second of one tenant to one webhook, twice as many at once; chat services and mail have rates of their own")
+	f.Float64Var(&opts.Sending.TenantRate, "rate-tenant", 2000, "most attempts a second of one tenant, twice as many at once")
 	f.StringVar(&opts.TLSCert, "tls-cert", "", "this node's certificate (PEM `FILE`), instead of the cluster's own")
 	f.StringVar(&opts.TLSKey, "tls-key", "", "its key (PEM `FILE`)")
 	f.StringVar(&opts.TLSCA, "tls-ca", "", "CA of all nodes' certificates (PEM `FILE`)")
@@ -106,6 +114,9 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.StringVar(&opts.Profile, "profile", "lan", "how soon a silent node counts as dead: lan, or mesh where networks are slow")
 	f.Float64Var(&opts.RaftMultiplier, "raft-multiplier", 1, "scales the timeouts of Raft, gossip and leases, for slow machines; the same on all nodes")
 	f.StringVar(&opts.Checkpoints, "checkpoints", "", "state folder of OpenZeppelin Monitor whose checkpoints new networks start from")
+	f.StringVar(&opts.HeartbeatURL, "heartbeat-url", "", "`URL` that every node reports to at intervals, signed: its silence is the alarm; empty: none")
+	f.DurationVar(&opts.HeartbeatInterval, "heartbeat-interval", time.Minute, "`TIME` between two reports, 1s or more")
+	f.StringVar(&opts.HeartbeatSecretFile, "heartbeat-secret-file", "", "`FILE` with the secret that signs the reports; read anew each time")
 	for flag, words := range map[string][]string{
 		"profile":   {"lan", "mesh"},
 		"placement": {"consistent-hashing", "round-robin", "least-loaded", "activity-based"},
@@ -186,6 +197,23 @@ func (m *serveFlags) checkNumbers(opts *node.Options, wrong *mistakes) {
 	}
 	if opts.CacheBytes <= 0 {
 		wrong.addf("--cache-bytes %d: want more than 0", opts.CacheBytes)
+	}
+	for _, f := range []struct {
+		flag string
+		n    float64
+	}{
+		{"concurrency-destination", float64(opts.Sending.PerDestination)},
+		{"concurrency-tenant", float64(opts.Sending.PerTenant)},
+		{"concurrency-node", float64(opts.Sending.PerNode)},
+		{"rate-destination", opts.Sending.DestinationRate},
+		{"rate-tenant", opts.Sending.TenantRate},
+	} {
+		if f.n == 0 {
+			wrong.addf("--%s 0: want more than 0", f.flag)
+		}
+	}
+	if opts.HeartbeatInterval == 0 {
+		wrong.addf("--heartbeat-interval 0s: want 1s or more; without --heartbeat-url there is none")
 	}
 	if opts.DataDir == "" {
 		wrong.addf("--data is empty: name the data directory")

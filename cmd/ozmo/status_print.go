@@ -39,6 +39,9 @@ func writeStatus(w io.Writer, s *api.Status, now time.Time, tenants bool) {
 	}
 	line("tenants", "%d: %d unassigned, %d being handed over; imbalance %.2f", len(s.Tenants), s.Unassigned, moving, s.Imbalance)
 	line("outbox", "%s waiting, %s", count(s.Outbox, "delivery"), count(s.DeadLetter, "dead letter"))
+	if len(s.Dead) > 0 {
+		line("", "%s", deadText(s.Dead))
+	}
 	for _, p := range s.Pending {
 		line("due", "%s", clean(p))
 	}
@@ -53,6 +56,25 @@ func writeStatus(w io.Writer, s *api.Status, now time.Time, tenants bool) {
 	if tenants {
 		section(tenantTable(s.Tenants))
 	}
+}
+
+// mostDead bounds the tenants that are named for their dead letters.
+const mostDead = 5
+
+// deadText names the tenants with dead letters.
+func deadText(dead []api.TenantDead) string {
+	var parts []string
+	for _, d := range dead[:min(len(dead), mostDead)] {
+		text := fmt.Sprintf("%s %d", clean(d.Tenant), d.Count)
+		if d.Forgotten > 0 {
+			text += fmt.Sprintf(" (%d older ones forgotten)", d.Forgotten)
+		}
+		parts = append(parts, text)
+	}
+	if more := len(dead) - mostDead; more > 0 {
+		parts = append(parts, "and "+count(more, "other tenant"))
+	}
+	return "dead letters of " + strings.Join(parts, ", ") + "; `ozmo delivery list --state dead` shows them"
 }
 
 func writeWaiting(w io.Writer, s *api.Status) {

@@ -72,7 +72,7 @@ func someStatus() api.Status {
 			{ID: "beta", Version: 1, Monitors: 1, Cohort: "@90.0", To: "a", Reason: "manual", Moves: 4, Pin: "a"},
 			{ID: "gamma", Version: 2, Monitors: 5},
 		},
-		Unassigned: 2, Imbalance: 0.666, Outbox: 1, DeadLetter: 2, Pending: []string{"remove c@00000000: it has another disk"},
+		Unassigned: 2, Imbalance: 0.666, Outbox: 1, DeadLetter: 2, Dead: []api.TenantDead{{Tenant: "acme", Count: 2, Forgotten: 7}}, Pending: []string{"remove c@00000000: it has another disk"},
 	}
 }
 

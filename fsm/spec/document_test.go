@@ -360,9 +360,9 @@ func TestManyProblems(t *testing.T) {
 	}
 }
 
-func TestModeHasNoEffectYet(t *testing.T) {
-	if ps := mustMonitor(t, sampleMonitor).Notices(); len(ps) != 1 || ps[0].Path != "mode" {
-		t.Errorf("notices %v, want one for mode", ps)
+func TestModeNeedsNoNotice(t *testing.T) {
+	if m := mustMonitor(t, sampleMonitor); m.Mode != ModeBoth || len(m.Notices()) != 0 {
+		t.Errorf("mode %q, notices %v, want none", m.Mode, m.Notices())
 	}
 	if ps := mustMonitor(t, plainMonitor).Notices(); len(ps) != 0 {
 		t.Errorf("notices %v, want none", ps)

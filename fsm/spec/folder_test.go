@@ -153,14 +153,15 @@ func TestNotices(t *testing.T) {
 	fsys := plainFolder()
 	set(fsys, "networks/ethereum_mainnet.json", edit(t, sampleNetwork, `"store_blocks": null`, `"store_blocks": true`))
 	set(fsys, "networks/solana.json", strings.NewReplacer(`"EVM"`, `"Solana"`, "ethereum_mainnet", "solana", "Ethereum", "Sol").Replace(withoutRecovery))
-	set(fsys, "triggers/mail.json", `{"mail": `+sampleEmail+`}`)
+	set(fsys, "triggers/run.json", `{"run": `+edit(t, sampleScript, "./config/triggers/scripts/run.py", "filters/run.py")+`}`)
+	set(fsys, "filters/run.py", "pass")
 	_, ps := ReadFolder(fsys)
 	wantProblems(
 		t, ps,
 		`notice: networks/ethereum_mainnet.json: recovery_config: has no effect…`,
 		`notice: networks/ethereum_mainnet.json: store_blocks: has no effect…`,
 		`notice: networks/solana.json: network solana: Solana is not supported yet: its monitors are kept but not run`,
-		`notice: triggers/mail.json: mail.trigger_type: email is not supported yet: the trigger is kept but sends nothing`,
+		`notice: triggers/run.json: run.trigger_type: script is not supported yet: the trigger is kept but sends nothing`,
 	)
 }
 

@@ -44,7 +44,7 @@ func FuzzParseMonitor(f *testing.F) {
 }
 
 func FuzzParseTrigger(f *testing.F) {
-	seed(f, sampleTrigger, sampleEmail, sampleScript, sampleTelegram)
+	seed(f, sampleTrigger, sampleEmail, sampleScript, sampleTelegram, samplePagerDuty, sampleConsole)
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzParse(t, data, ParseTrigger) })
 }
 

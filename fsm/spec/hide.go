@@ -73,6 +73,12 @@ func (Email) Format(f fmt.State, _ rune) { show(f, TriggerEmail, "") }
 func (Email) LogValue() slog.Value { return slog.StringValue(TriggerEmail) }
 
 // Format hides what is inside.
+func (PagerDuty) Format(f fmt.State, _ rune) { show(f, TriggerPagerDuty, "") }
+
+// LogValue hides what is inside.
+func (PagerDuty) LogValue() slog.Value { return slog.StringValue(TriggerPagerDuty) }
+
+// Format hides what is inside.
 func (MidnightConfiguration) Format(f fmt.State, _ rune) { show(f, "midnight", "") }
 
 // LogValue hides what is inside.

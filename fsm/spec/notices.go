@@ -28,15 +28,12 @@ func (m *Monitor) Notices() Problems {
 	if len(m.TriggerConditions) > 0 {
 		ps = append(ps, note("trigger_conditions", "are not supported yet: they are kept but drop no match"))
 	}
-	if m.Mode != "" {
-		ps = append(ps, note("mode", "is not supported yet: alerts fire as without it"))
-	}
 	return ps
 }
 
 // Notices says whether the trigger is kept but sends nothing.
 func (t *Trigger) Notices() Problems {
-	if t.Type == TriggerWebhook {
+	if t.Type != TriggerScript {
 		return nil
 	}
 	return Problems{note("trigger_type", t.Type+" is not supported yet: the trigger is kept but sends nothing")}

@@ -146,6 +146,10 @@ var genTrigger = rapid.Custom(func(t *rapid.T) *Trigger {
 		rapid.Uint32().Draw(t, "retries"), rapid.Uint32().Draw(t, "base"), initial,
 		initial + genDuration(1, 0, int64(time.Hour)).Draw(t, "more"), rapid.SampledFrom([]string{JitterNone, JitterFull}).Draw(t, "jitter"),
 	}
+	tr.Schedule = rapid.SliceOfN(genDuration(1, int64(shortestWait), int64(longestWait)), 0, maxSchedule).Draw(t, "schedule")
+	if len(tr.Schedule) == 0 {
+		tr.Schedule = nil
+	}
 	message := genMessage.Draw(t, "message")
 	switch tr.Type {
 	case TriggerSlack:
@@ -161,6 +165,16 @@ var genTrigger = rapid.Custom(func(t *rapid.T) *Trigger {
 			word.Draw(t, "host") + ".example", rapid.Uint16().Draw(t, "port"), genSecret(word).Draw(t, "user"), genSecret(word).Draw(t, "password"),
 			message, word.Draw(t, "sender") + "@example.com",
 			[]string{word.Draw(t, "recipient") + "@example.com"},
+			rapid.SampledFrom([]string{"", TLSImplicit, TLSStart, TLSNone}).Draw(t, "tls"),
+		}
+		if tr.Email.TLS == TLSNone {
+			tr.Email.Username, tr.Email.Password = Secret{}, Secret{}
+		}
+	case TriggerPagerDuty:
+		tr.PagerDuty = &PagerDuty{
+			genSecret(rapid.StringMatching(`[0-9a-f]{32}`)).Draw(t, "key"),
+			rapid.SampledFrom([]string{PagerDutyCritical, PagerDutyError, PagerDutyWarning, PagerDutyInfo}).Draw(t, "severity"),
+			message, rapid.SampledFrom([]string{DefaultPagerDutyURL, "http://pager.example/x"}).Draw(t, "url"),
 		}
 	case TriggerWebhook:
 		h := &Webhook{

@@ -52,12 +52,17 @@ const (
 	sampleTelegram = `{"name": "Chat", "trigger_type": "telegram", "config": {
 		"token": {"type": "plain", "value": "12345678:abcdefghijklmnopqrstuvwxyzABCDEFGHI"}, "chat_id": "1",
 		"message": {"title": "Alert", "body": "Body"}}}`
+	samplePagerDuty = `{"name": "Pager", "trigger_type": "pagerduty", "config": {
+		"routing_key": {"type": "plain", "value": "0123456789abcdefRoutingKeyOfDuty"}, "severity": "warning",
+		"message": {"title": "Alert", "body": "Body"}, "retry_schedule": ["5s", 60000, {"secs": 172800, "nanos": 0}]}}`
+	sampleConsole = `{"name": "Screen", "trigger_type": "console", "config": {"retry_schedule": ["1m"]}}`
 )
 
 // sampleSecrets are the parts of the samples that must never be shown.
 var sampleSecrets = []string{
 	"key-of-the-account", "key-of-midnight", "token-of-the-hook", "signing-key", "header-key",
 	"user-of-mail", "password-of-mail", "abcdefghijklmnopqrstuvwxyzABCDEFGHI",
+	"RoutingKeyOfDuty",
 }
 
 func mustNetwork(t testing.TB, doc string, opts ...Option) *Network {

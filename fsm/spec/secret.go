@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -23,6 +24,10 @@ const (
 	// SecretFile: Value is the path of a file whose content, without its last
 	// line end, is the secret. An extension, for the operator's folder only.
 	SecretFile = "file"
+	// SecretStored: Value names a secret that the tenant keeps in the cluster; see
+	// IsSecretName. It is looked up when it is used, so that another value needs no
+	// change of the document. An extension.
+	SecretStored = "stored"
 	// SecretSealed: Value is a sealed secret, as the replicated state holds it.
 	// Refused in documents that users write.
 	SecretSealed = "sealed"
@@ -35,6 +40,12 @@ var (
 	// ErrNoResolver: no resolver for this type of secret is configured.
 	ErrNoResolver = errors.New("no resolver for this type of secret")
 )
+
+var secretName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
+// IsSecretName reports whether s may name a stored secret: 1 to 64 letters,
+// digits, underscores, dots and hyphens.
+func IsSecretName(s string) bool { return secretName.MatchString(s) }
 
 // hidden is what every way of printing a Secret shows.
 const hidden = "[secret]"
@@ -131,6 +142,8 @@ func (r LocalResolver) Resolve(ctx context.Context, s Secret) (string, error) {
 	case SecretVault:
 		return "", fmt.Errorf("secret %q is in HCP Vault Secrets, but no vault client is configured: use a secret of type environment or file, or configure the vault: %w",
 			s.Value, ErrNoResolver)
+	case SecretStored:
+		return "", fmt.Errorf("secret %q is stored in the cluster, whose nodes alone can open it: use a secret of type environment or file here: %w", s.Value, ErrNoResolver)
 	case SecretSealed:
 		return "", fmt.Errorf("secret is sealed and can only be opened by a node of its cluster: %w", ErrNoResolver)
 	default:

@@ -26,14 +26,18 @@ func readSecret(n node) Secret {
 	if okType && !checkSecretType(kind, s.Type) || !okType || !okValue {
 		return Secret{}
 	}
+	if s.Type == SecretStored && !IsSecretName(v) {
+		value.fail("is no name of a stored secret: expected 1 to 64 letters, digits, underscores, dots or hyphens") // it may be the secret itself
+		return Secret{}
+	}
 	return s
 }
 
 func checkSecretType(n node, t string) bool {
-	allowed := []string{SecretPlain, SecretEnvironment, SecretVault, SecretFile}
+	allowed := []string{SecretPlain, SecretEnvironment, SecretVault, SecretFile, SecretStored}
 	switch n.w.origin {
 	case OriginTenant:
-		allowed = []string{SecretPlain}
+		allowed = []string{SecretPlain, SecretStored}
 	case OriginState:
 		allowed = append(allowed, SecretSealed)
 	case OriginFolder:
@@ -43,7 +47,8 @@ func checkSecretType(n node, t string) bool {
 	}
 	switch t {
 	case SecretEnvironment, SecretVault, SecretFile:
-		n.fail("found %s, which only the operator's folder may use: give the secret itself, as %s", quote(t), quote(SecretPlain))
+		n.fail("found %s, which only the operator's folder may use: give the secret itself, as %s, or the name of one that is stored in the cluster, as %s",
+			quote(t), quote(SecretPlain), quote(SecretStored))
 	case SecretSealed:
 		n.fail("found %s, which only ozmo itself writes: give the secret itself, as %s", quote(t), quote(SecretPlain))
 	default:
@@ -54,12 +59,13 @@ func checkSecretType(n node, t string) bool {
 
 // resolve finds the value behind a secret so that rules on it can be checked;
 // not ok when there is none to check. A secret that cannot be resolved is a
-// problem, but sealed ones were checked before they were sealed.
+// problem, but sealed ones were checked before they were sealed, and what is
+// stored under a name may change at any time.
 func (n node) resolve(s Secret) (string, bool) {
 	switch {
 	case s.Type == SecretPlain:
 		return s.Value, true
-	case s.IsZero() || s.Type == SecretSealed || n.w.resolve == nil:
+	case s.IsZero() || s.Type == SecretSealed || s.Type == SecretStored || n.w.resolve == nil:
 		return "", false
 	}
 	v, err := n.w.resolve(s)

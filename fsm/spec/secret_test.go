@@ -19,6 +19,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	documents := []any{
 		Plain("signing-key"), mustNetwork(t, sampleNetwork), mustMonitor(t, sampleMonitor),
 		mustTrigger(t, sampleTrigger), mustTrigger(t, sampleEmail), mustTrigger(t, sampleTelegram),
+		mustTrigger(t, samplePagerDuty), mustTrigger(t, samplePagerDuty).PagerDuty, *mustTrigger(t, samplePagerDuty).PagerDuty,
 		*mustTrigger(t, sampleTrigger).Webhook, mustTrigger(t, sampleEmail).Email, mustTrigger(t, sampleTelegram).Telegram,
 		mustMonitor(t, sampleMonitor).ChainConfigurations[1].Midnight, mustNetwork(t, sampleNetwork).RPCURLs[0],
 		&Slack{URL: Plain("signing-key")}, &Discord{URL: Plain("signing-key")},

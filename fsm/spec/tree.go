@@ -2,6 +2,7 @@ package spec
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
@@ -47,6 +48,12 @@ func ReadTree(fsys fs.FS, opts ...Option) (*Tree, Problems) {
 	for slug, n := range shared.Networks {
 		if n.Watch != "" {
 			root.add(shared.Files[DocKey(KindNetwork, slug)], "watch", SeverityError, "is only for private networks of a tenant")
+		}
+		for i, u := range n.RPCURLs {
+			if u.URL.Type == SecretStored {
+				root.add(shared.Files[DocKey(KindNetwork, slug)], fmt.Sprintf("rpc_urls[%d].url", i), SeverityError,
+					"found a stored secret, which belongs to a tenant, and shared networks belong to none: use %s or %s", quote(SecretEnvironment), quote(SecretFile))
+			}
 		}
 	}
 	root.opts.shared = set

@@ -14,22 +14,32 @@ const (
 	TriggerTelegram = "telegram"
 	TriggerDiscord  = "discord"
 	TriggerScript   = "script"
+
+	// The following are extensions.
+
+	TriggerPagerDuty = "pagerduty"
+	TriggerConsole   = "console" // for the operator's folder only
 )
 
 // Trigger is a way to tell about a match: one member of a file in triggers/.
-// Exactly the channel that Type names is set.
+// Exactly the channel that Type names is set; console has no settings.
 type Trigger struct {
 	Name string
 	Type string
 
-	Slack    *Slack
-	Email    *Email
-	Webhook  *Webhook
-	Telegram *Telegram
-	Discord  *Discord
-	Script   *Script
+	Slack     *Slack
+	Email     *Email
+	Webhook   *Webhook
+	Telegram  *Telegram
+	Discord   *Discord
+	Script    *Script
+	PagerDuty *PagerDuty
 
 	Retry RetryPolicy // zero for scripts, else with defaults filled in
+	// Schedule is how long the outbox waits before each of its attempts, once
+	// those of Retry have failed; nil for the outbox's own schedule. An
+	// extension: 1 to 20 entries of 1 s to 48 h.
+	Schedule []time.Duration
 }
 
 // Message is a title and a body, both templates.
@@ -78,11 +88,51 @@ type Webhook struct {
 type Email struct {
 	Host       string
 	Port       uint16 // default 465
-	Username   Secret
+	Username   Secret // zero, as is Password, where TLS is TLSNone
 	Password   Secret
 	Message    Message
 	Sender     string
 	Recipients []string
+	TLS        string // one of the TLS constants; an extension, "" leaves it to the port
+}
+
+// The values of Email.TLS.
+const (
+	TLSImplicit = "implicit" // from the first byte
+	TLSStart    = "starttls" // begun by the command STARTTLS, without which nothing is sent
+	TLSNone     = "none"     // never encrypted, which forbids credentials
+)
+
+// Security is how the connection is encrypted, as one of the TLS constants:
+// what TLS says, else TLSImplicit on port 465 and TLSStart on all others.
+func (e *Email) Security() string {
+	switch {
+	case e.TLS != "":
+		return e.TLS
+	case e.Port == 465:
+		return TLSImplicit
+	default:
+		return TLSStart
+	}
+}
+
+// DefaultPagerDutyURL takes the events of PagerDuty's Events API v2.
+const DefaultPagerDutyURL = "https://events.pagerduty.com/v2/enqueue"
+
+// The values of PagerDuty.Severity.
+const (
+	PagerDutyCritical = "critical"
+	PagerDutyError    = "error"
+	PagerDutyWarning  = "warning"
+	PagerDutyInfo     = "info"
+)
+
+// PagerDuty opens and resolves incidents by Events API v2. An extension.
+type PagerDuty struct {
+	RoutingKey Secret
+	Severity   string // default PagerDutyCritical
+	Message    Message
+	URL        string // default DefaultPagerDutyURL; holds no secret
 }
 
 // The values of Script.Language.
@@ -134,7 +184,12 @@ func (t *Trigger) Secrets() []*Secret {
 		return []*Secret{&t.Discord.URL}
 	case t.Telegram != nil:
 		return []*Secret{&t.Telegram.Token}
+	case t.PagerDuty != nil:
+		return []*Secret{&t.PagerDuty.RoutingKey}
 	case t.Email != nil:
+		if t.Email.TLS == TLSNone {
+			return nil
+		}
 		return []*Secret{&t.Email.Username, &t.Email.Password}
 	case t.Webhook != nil:
 		out := []*Secret{&t.Webhook.URL}

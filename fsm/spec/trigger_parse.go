@@ -1,14 +1,13 @@
 package spec
 
 import (
-	"math"
-	"net/mail"
 	"slices"
 	"strings"
-	"unicode"
 )
 
-var triggerTypes = []string{TriggerSlack, TriggerEmail, TriggerWebhook, TriggerTelegram, TriggerDiscord, TriggerScript}
+var triggerTypes = []string{
+	TriggerSlack, TriggerEmail, TriggerWebhook, TriggerTelegram, TriggerDiscord, TriggerScript, TriggerPagerDuty, TriggerConsole,
+}
 
 // ParseTrigger reads one trigger: the object inside a trigger file, without its
 // id. The trigger is nil when a problem is an error.
@@ -40,7 +39,8 @@ func readTrigger(root node) *Trigger {
 		return nil
 	}
 	t := &Trigger{Name: o.nonEmpty("name")}
-	t.Type, _ = o.required("trigger_type", "a string").oneOf(triggerTypes...)
+	kind := o.required("trigger_type", "a string")
+	t.Type, _ = kind.oneOf(triggerTypes...)
 	config := o.required("config", "an object")
 	o.done()
 	if t.Type == TriggerScript {
@@ -63,8 +63,15 @@ func readTrigger(root node) *Trigger {
 		t.Telegram = readTelegram(c)
 	case TriggerDiscord:
 		t.Discord = readDiscord(c)
+	case TriggerPagerDuty:
+		t.PagerDuty = readPagerDuty(c)
+	case TriggerConsole:
+		if root.w.origin == OriginTenant {
+			kind.fail("found %s, which only the operator's folder may use: it writes to the node's own output", quote(t.Type))
+		}
 	}
 	t.Retry = readRetryPolicy(c.optional("retry_policy"))
+	t.Schedule = readSchedule(c.optional("retry_schedule"))
 	c.done()
 	return t
 }
@@ -197,113 +204,4 @@ func readHeaders(n node) map[string]*Secret {
 		n.warn("holds neither X-API-Key nor Authorization: the receiver cannot tell who sends")
 	}
 	return headers
-}
-
-func readEmail(c *object) *Email {
-	e := &Email{Host: readHost(c), Port: 465}
-	port := c.optional("port")
-	if v, ok := port.whole(0, math.MaxUint16); ok {
-		e.Port = uint16(v)
-		if v != 465 && v != 587 && v != 993 {
-			port.warn("found %d, which is unusual: mail is sent encrypted on 465 or 587", v)
-		}
-	}
-	user := c.required("username", secretShape)
-	e.Username = readSecret(user)
-	if v, ok := user.resolve(e.Username); ok {
-		switch {
-		case v == "":
-			user.fail("is empty")
-		case strings.ContainsFunc(v, unicode.IsControl):
-			user.fail("holds a control character")
-		}
-	}
-	password := c.required("password", secretShape)
-	e.Password = readSecret(password)
-	if v, ok := password.resolve(e.Password); ok && strings.TrimSpace(v) == "" {
-		password.fail("is blank")
-	}
-	e.Message = readMessage(c, 0)
-	checkMail(c, e.Message)
-	sender := c.required("sender", "an e-mail address")
-	e.Sender = readMailAddress(sender)
-	recipients := c.required("recipients", "an array of e-mail addresses")
-	if recipients.list(func(item node) { e.Recipients = append(e.Recipients, readMailAddress(item)) }) && isEmptyArray(recipients.raw) {
-		recipients.fail("is empty, expected at least one e-mail address")
-	}
-	return e
-}
-
-func readHost(c *object) string {
-	n := c.required("host", "a string")
-	s, ok := n.text()
-	switch {
-	case !ok:
-	case strings.TrimSpace(s) == "":
-		n.fail("is blank")
-	case !strings.Contains(s, ".") || !isHostName(s):
-		n.fail("found %s, expected a host name with a dot, of letters, digits, dots and hyphens", quote(s))
-	}
-	return s
-}
-
-func isHostName(s string) bool {
-	return isPlainKey(strings.ReplaceAll(s, ".", "-")) && !strings.Contains(s, "_")
-}
-
-// checkMail applies the rules of mail headers and bodies to the templates.
-func checkMail(c *object, m Message) {
-	const maxSubject = 998 // bytes of a line, RFC 5322 section 2.1.1
-	path := c.child("message", nil)
-	title := node{w: c.w, parent: &path, key: "title", index: -1}
-	body := node{w: c.w, parent: &path, key: "body", index: -1}
-	if len(m.Title) > maxSubject {
-		title.fail("found %d bytes, expected at most %d", len(m.Title), maxSubject)
-	}
-	if strings.ContainsFunc(m.Title, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }) {
-		title.fail("holds a control character")
-	}
-	if strings.ContainsFunc(m.Body, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\r\n\t", r) }) {
-		body.fail("holds a control character other than line ends and tabs")
-	}
-}
-
-func readMailAddress(n node) string {
-	s, ok := n.text()
-	if !ok {
-		return ""
-	}
-	if _, err := mail.ParseAddress(s); err != nil || strings.ContainsFunc(s, unicode.IsControl) {
-		n.fail("found %s, expected an e-mail address", quote(s))
-	}
-	return s
-}
-
-func readRetryPolicy(n node) RetryPolicy {
-	p := DefaultRetryPolicy()
-	o := n.object()
-	if o == nil {
-		return p
-	}
-	if v, ok := o.optional("max_retries").whole(0, math.MaxUint32); ok {
-		p.MaxRetries = uint32(v)
-	}
-	if v, ok := o.optional("base_for_backoff").whole(0, math.MaxUint32); ok {
-		p.Base = uint32(v)
-	}
-	initial, longest := o.optional("initial_backoff"), o.optional("max_backoff")
-	if d, ok := initial.duration(); ok {
-		p.Initial = d
-	}
-	if d, ok := longest.duration(); ok {
-		p.Max = d
-	}
-	if s, ok := o.optional("jitter").oneOf(JitterNone, JitterFull); ok {
-		p.Jitter = s
-	}
-	o.doneLoosely()
-	if p.Initial > p.Max {
-		n.fail("has an initial_backoff of %v, expected at most max_backoff, which is %v", p.Initial, p.Max)
-	}
-	return p
 }

@@ -26,6 +26,11 @@ type Health interface {
 // an operator's certificate.
 type Operator interface {
 	Cluster
+	Certificates
+	StoredSecrets
+	Replayer
+	TriggerTester
+	Deliverer
 	Status() Status
 	Coverage(tenant, network string, from, to uint64) (Coverage, error)
 	Verify(ctx context.Context, tenant, network string, from, to uint64, progress func(Progress)) (*Verification, error)
@@ -109,6 +114,11 @@ func Local(h Health, op Operator, metrics prometheus.Gatherer) http.Handler {
 		answer(w, done, err)
 	})
 	clusterRoutes(mux, op)
+	operatorRoutes(mux, op)
+	secretRoutes(mux, op)
+	replayRoutes(mux, op)
+	triggerRoutes(mux, op)
+	deliveryRoutes(mux, op)
 	return mux
 }
 

@@ -22,11 +22,12 @@ type Status struct {
 	Nodes      []NodeStatus    `json:"nodes"`
 	Networks   []NetworkStatus `json:"networks"`
 	Tenants    []TenantStatus  `json:"tenants"`
-	Unassigned int             `json:"unassigned"`   // tenants that nobody judges now
-	Imbalance  float64         `json:"imbalance"`    // (max - min) / average of tenants per node
-	Outbox     int             `json:"outbox"`       // deliveries still to be made
-	DeadLetter int             `json:"dead_letters"` // deliveries given up
-	Pending    []string        `json:"pending"`      // changes of the Raft group that are due, and why
+	Unassigned int             `json:"unassigned"`                // tenants that nobody judges now
+	Imbalance  float64         `json:"imbalance"`                 // (max - min) / average of tenants per node
+	Outbox     int             `json:"outbox"`                    // deliveries still to be made
+	DeadLetter int             `json:"dead_letters"`              // deliveries given up
+	Dead       []TenantDead    `json:"dead_letters_of,omitempty"` // the most first
+	Pending    []string        `json:"pending"`                   // changes of the Raft group that are due, and why
 }
 
 // NetworkStatus is a watched network.

@@ -44,6 +44,7 @@ func (r *Refusal) Unwrap() error {
 // Client calls one node.
 type Client struct {
 	dir  string
+	port *port // nil: the socket in dir
 	http *http.Client
 }
 
@@ -70,6 +71,11 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	}
 	resp, err := c.http.Do(req)
 	switch {
+	case err != nil && c.port != nil:
+		if wrapped, ok := err.(*url.Error); ok { //nolint:errorlint // only the outermost, which names a URL that nobody has asked for
+			err = wrapped.Err
+		}
+		return nil, err
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w (%s): start `ozmo serve`, or give its directory with --data", ErrNoNode, c.dir)
 	case errors.Is(err, syscall.EACCES):
@@ -82,14 +88,27 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	return nil, refusal(resp)
+}
+
+// refusal is what an answer that is none says.
+func refusal(resp *http.Response) error {
 	var p struct {
 		Detail string `json:"detail"`
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what came is shown
 	if json.Unmarshal(text, &p) == nil && p.Detail != "" {
-		return nil, &Refusal{resp.StatusCode, p.Detail}
+		return &Refusal{resp.StatusCode, p.Detail}
 	}
-	return nil, &Refusal{resp.StatusCode, fmt.Sprintf("the node answered %s: %s", resp.Status, text)}
+	return &Refusal{resp.StatusCode, fmt.Sprintf("the node answered %s: %s", resp.Status, text)}
+}
+
+// Where names whom this client asks: "node of DIR", "node HOST:PORT".
+func (c *Client) Where() string {
+	if c.port != nil {
+		return c.port.where()
+	}
+	return "node of " + c.dir
 }
 
 func get[T any](ctx context.Context, c *Client, method, path string, query url.Values) (v T, err error) {

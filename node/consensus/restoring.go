@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/ozmo-dev/ozmo/node/durable"
 )
 
 // restoringFile says that a restore is under way, and how many voters the group
@@ -26,15 +28,7 @@ func (s *store) beginRestore(voters int) error {
 		return nil
 	}
 	path := filepath.Join(s.dir, restoringFile)
-	fresh := path + ".new"
-	err := writeSynced(fresh, strconv.Itoa(voters)+"\n")
-	if err == nil {
-		err = os.Rename(fresh, path)
-	}
-	if err == nil {
-		err = syncDir(s.dir)
-	}
-	if err != nil {
+	if err := durable.WriteFile(path, []byte(strconv.Itoa(voters)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("note that a restore is under way: %w", err)
 	}
 	return nil
@@ -54,7 +48,7 @@ func removeRestoring(dir string) error {
 		return nil
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = durable.SyncDir(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("note that the restore is over: %w", err)
@@ -97,22 +91,4 @@ func checkRestored(dir string, s Stores) error {
 		}
 	}
 	return removeRestoring(dir)
-}
-
-func writeSynced(path, content string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// syncDir makes what was renamed or removed in a directory last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -53,12 +53,15 @@ func record(path string) {
 }
 
 func sample(tenant, network string, height uint64) Alert {
+	now := time.Now().Truncate(time.Millisecond).UTC()
 	return Alert{
 		ID: fmt.Sprintf("%032x", height), Tenant: tenant, MonitorID: "m", MonitorName: "Monitor", Network: network,
-		Block: fsm.BlockRef{Height: height, Hash: fsm.Hash{byte(height), 1}}, Tx: "0x1", State: "fired", Version: 2, Position: height + 1,
-		FiredAt:    time.Now().Truncate(time.Millisecond).UTC(),
-		Deliveries: []Delivery{{Key: "k", Trigger: "hook", Outcome: "sent"}},
-		Variables:  map[string]string{"monitor.name": "Monitor"},
+		Block: fsm.BlockRef{Height: height, Hash: fsm.Hash{byte(height), 1}}, Tx: "0x1", Version: 2,
+		FiredAt: now,
+		History: []Change{{
+			State: "fired", Position: height + 1, At: now, Deliveries: []Delivery{{Key: "k", Trigger: "hook", Outcome: "sent"}},
+		}},
+		Variables: map[string]string{"monitor.name": "Monitor"},
 	}
 }
 
@@ -148,17 +151,46 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-func TestReplacement(t *testing.T) {
+// What an alert goes through is kept: every state once, with all its deliveries.
+func TestHistory(t *testing.T) {
 	j := open(t, func(o *Options) { o.KeepCount = 3 })
-	for i := range 10 {
-		a := sample("acme", "net", 1)
-		a.State, a.FiredAt = strconv.Itoa(i), a.FiredAt.Add(time.Duration(i)*time.Second)
-		j.Record([]Alert{a})
+	a := sample("acme", "net", 1)
+	say := func(state string, position uint64, variables map[string]string, deliveries ...Delivery) {
+		next := a
+		next.FiredAt = a.FiredAt.Add(time.Duration(position) * time.Minute)
+		next.Variables = variables
+		next.History = []Change{{State: state, Position: position, At: next.FiredAt, Deliveries: deliveries}}
+		j.Record([]Alert{next})
 	}
+	j.Record([]Alert{a})
+	say("retracted", 7, nil, Delivery{"r", "hook", "outbox"})
+	say("confirmed", 5, nil, Delivery{"c", "hook", "sent"})
+	say("retracted", 7, nil, Delivery{"r", "hook", "sent"}, Delivery{"s", "mail", "dead"})
+	say("reinstated", 9, map[string]string{"monitor.name": "Renamed"}, Delivery{"i", "hook", "sent"})
 	j.Record([]Alert{sample("acme", "net", 2), sample("acme", "net", 3)})
 	got := query(t, j, "acme", "net", 0, 10)
-	if len(got) != 3 || got[0].State != "9" {
-		t.Errorf("%+v: want three alerts, the first as it was recorded last", got)
+	if len(got) != 3 || got[0].State() != "reinstated" || got[1].State() != "fired" {
+		t.Fatalf("%+v: want three alerts, the first reinstated", got)
+	}
+	want := a
+	want.Variables = map[string]string{"monitor.name": "Renamed"}
+	at := func(position int) time.Time { return a.FiredAt.Add(time.Duration(position) * time.Minute) }
+	want.History = append(slices.Clone(a.History),
+		Change{"confirmed", 5, at(5), []Delivery{{"c", "hook", "sent"}}},
+		Change{"retracted", 7, at(7), []Delivery{{"r", "hook", "sent"}, {"s", "mail", "dead"}}},
+		Change{"reinstated", 9, at(9), []Delivery{{"i", "hook", "sent"}}})
+	if diff := cmp.Diff(want, got[0]); diff != "" {
+		t.Errorf("kept differs (-want +got):\n%s", diff)
+	}
+	for _, tc := range []struct {
+		state    string
+		position uint64
+		want     bool
+	}{{"fired", 2, true}, {"retracted", 7, true}, {"retracted", 11, false}, {"confirmed", 7, false}} {
+		a.History = []Change{{State: tc.state, Position: tc.position}}
+		if got := j.Has(&a); got != tc.want {
+			t.Errorf("Has %s at %d: %v", tc.state, tc.position, got)
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ozmo-dev/ozmo/node/durable"
 )
 
 // BundleFormat is the field "format" of every bundle, its first.
@@ -154,9 +156,6 @@ func WriteBundles(dir string, bundles []Bundle) ([]string, error) {
 			return nil, fmt.Errorf("bundles: %w", err)
 		}
 	}
-	if err := syncDir(dir); err != nil {
-		return nil, fmt.Errorf("bundles: %w", err)
-	}
 	return paths, nil
 }
 
@@ -165,12 +164,7 @@ func writeBundle(path string, b *Bundle) error {
 	if err != nil {
 		return err
 	}
-	tmp := path + ".new-" + strconv.FormatInt(int64(os.Getpid()), 10)
-	defer os.Remove(tmp)
-	if err := writeFile(tmp, data); err != nil {
-		return err
-	}
-	return os.Link(tmp, path) // unlike a rename it does not replace
+	return durable.Create(path, data, 0o600)
 }
 
 // ReadBundle reads a bundle's file. The error lists everything that is wrong

@@ -105,15 +105,17 @@ func (c *Credentials) ServerConfig() *tls.Config {
 // ClientConfig is for connecting to nodes: the peer has to be a node of the
 // cluster, under whatever address. The handshake fails with a *PeerError
 // otherwise.
-func (c *Credentials) ClientConfig() *tls.Config {
+func (c *Credentials) ClientConfig() *tls.Config { return clientConfig(c.cluster, c.current) }
+
+func clientConfig(cluster string, current func() *loaded) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // of host names; verified below
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return &c.current().cert, nil
+			return &current().cert, nil
 		},
 		VerifyConnection: func(s tls.ConnectionState) error {
-			id, err := verifyPeer(s.PeerCertificates, c.current().roots, c.cluster, x509.ExtKeyUsageServerAuth, time.Now())
+			id, err := verifyPeer(s.PeerCertificates, current().roots, cluster, x509.ExtKeyUsageServerAuth, time.Now())
 			if err == nil && id.Role != RoleNode {
 				err = peerError(ErrRole, "is not a node: its certificate makes it %q", id.Role)
 			}

@@ -42,14 +42,10 @@ func DecodeBundle(data []byte) (b *Bundle, problems []string, err error) {
 		d.fault("field %q is unknown", name)
 	}
 	problems = d.check(b)
-	switch len(d.faults) {
-	case 0:
-		return b, problems, nil
-	case 1:
-		return nil, nil, d.faults[0]
-	default:
-		return nil, nil, fmt.Errorf("%d faults:\n%w", len(d.faults), errors.Join(d.faults...))
+	if err := d.err(); err != nil {
+		return nil, nil, err
 	}
+	return b, problems, nil
 }
 
 // decoder collects what is wrong instead of stopping at the first fault. No
@@ -62,6 +58,18 @@ type decoder struct {
 
 func (d *decoder) fault(format string, args ...any) {
 	d.faults = append(d.faults, fmt.Errorf(format, args...))
+}
+
+// err is everything that is wrong.
+func (d *decoder) err() error {
+	switch len(d.faults) {
+	case 0:
+		return nil
+	case 1:
+		return d.faults[0]
+	default:
+		return fmt.Errorf("%d faults:\n%w", len(d.faults), errors.Join(d.faults...))
+	}
 }
 
 // take decodes one field and removes it from those that are left.
@@ -96,7 +104,7 @@ func (d *decoder) fits(names ...string) bool {
 }
 
 var kinds = map[string]string{
-	"format": "text", "cluster": "text", "node": "text",
+	"format": "text", "cluster": "text", "node": "text", "name": "text",
 	"ca": "text in PEM form", "ca_key": "text in PEM form", "cert": "text in PEM form", "key": "text in PEM form",
 	"gossip_keys": "a list of keys in base64", "sealing_key": "a key in base64",
 	"peers": "an object of node names and addresses",

@@ -1,7 +1,7 @@
 // Package pki is who is who in a cluster: its certificate authority (CA), the
 // certificates of nodes and operators, the files that hold them, the bundles
-// that nodes are first started with, and the tokens that further nodes join
-// with.
+// that nodes are first started with, the tokens that further nodes join with,
+// and the files with which operators command a cluster from afar.
 //
 // # Certificates
 //
@@ -18,7 +18,8 @@
 // A CA made here is valid for 20 years, a certificate issued by it for 10 unless
 // told otherwise, both from an hour before they were made, for clocks that run
 // late. There is no list of revoked certificates: which nodes are members is the
-// cluster's state, and a certificate that leaked is answered with a new CA.
+// cluster's state, an operator's certificate is short-lived (30 days unless told
+// otherwise), and a certificate that leaked is answered with a new CA.
 // Files that are replaced while the process runs are picked up by the next
 // handshakes.
 //

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/ozmo-dev/ozmo/node/durable"
 )
 
 // Files are where the certificates of a node or an operator lie, all PEM.
@@ -55,18 +57,15 @@ func (m Material) Save(dataDir string) error {
 	}
 	defer os.RemoveAll(tmp)
 	for name, data := range map[string][]byte{caName: m.CA, crName: m.Cert, kyName: m.Key} {
-		if err := writeFile(filepath.Join(tmp, name), data); err != nil {
+		if err := durable.WriteFile(filepath.Join(tmp, name), data, 0o600); err != nil {
 			return fmt.Errorf("save certificates: %w", err)
 		}
 	}
 	// The name pki.new is given to complete folders only: from here on, who
 	// finds it finishes the change.
-	err = syncDir(tmp)
+	err = os.Rename(tmp, filepath.Join(dataDir, folder+".new"))
 	if err == nil {
-		err = os.Rename(tmp, filepath.Join(dataDir, folder+".new"))
-	}
-	if err == nil {
-		err = syncDir(dataDir)
+		err = durable.SyncDir(dataDir)
 	}
 	if err == nil {
 		err = settle(dataDir)
@@ -114,7 +113,7 @@ func settle(dataDir string) error {
 	if err := os.Rename(fresh, present); err != nil {
 		return err
 	}
-	if err := syncDir(dataDir); err != nil {
+	if err := durable.SyncDir(dataDir); err != nil {
 		return err
 	}
 	return os.RemoveAll(old)
@@ -126,28 +125,6 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// writeFile makes a file that only its owner may read, and that survives a
-// crash once its folder is synced. It must not exist.
-func writeFile(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // state is what tells whether files have changed; comparable.

@@ -131,7 +131,7 @@ func (k *Keeper) bind(context string) []byte {
 }
 
 // SealAll seals plain secrets in place; those already sealed are checked and
-// stay. Either all are sealed or, with an error, none is changed. Errors wrap
+// stay, and so do the names of stored ones. Either all are sealed or, with an error, none is changed. Errors wrap
 // ErrUnresolved for references, else those of Open.
 func (k *Keeper) SealAll(context string, list []*spec.Secret) error {
 	return replace(list, func(s spec.Secret) (spec.Secret, error) {
@@ -141,11 +141,27 @@ func (k *Keeper) SealAll(context string, list []*spec.Secret) error {
 		case spec.SecretSealed:
 			_, err := k.Open(s.Value, context)
 			return s, err
+		case spec.SecretStored:
+			return s, nil
 		default:
 			return s, fmt.Errorf("%w: it is of type %q", ErrUnresolved, s.Type)
 		}
 	})
 }
+
+// SealStored seals a stored secret, bound to its tenant and its name.
+func (k *Keeper) SealStored(tenant, name, value string) string {
+	return k.Seal(value, storedContext(tenant, name))
+}
+
+// OpenStored returns the value of a stored secret. Errors are those of Open.
+func (k *Keeper) OpenStored(tenant, name, sealed string) (string, error) {
+	return k.Open(sealed, storedContext(tenant, name))
+}
+
+// storedContext is no tenant's name, and different for each tenant and name:
+// neither of them holds a slash.
+func storedContext(tenant, name string) string { return tenant + "/stored/" + name }
 
 // OpenAll makes sealed secrets plain in place; plain ones stay. Either all are
 // opened or, with an error, none is changed. Errors are those of Open, and

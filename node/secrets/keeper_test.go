@@ -170,3 +170,32 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// A stored secret opens for its tenant and under its name alone, and is not to be
+// taken for one of a document.
+func TestStoredSecrets(t *testing.T) {
+	k := New(testKey(0))
+	sealed := k.SealStored("acme", "hook", "hunter2")
+	if got, err := k.OpenStored("acme", "hook", sealed); err != nil || got != "hunter2" {
+		t.Errorf("OpenStored = %q, %v", got, err)
+	}
+	for _, other := range [][2]string{{"beta", "hook"}, {"acme", "hook2"}, {"acme", ""}, {"", "hook"}} {
+		if _, err := k.OpenStored(other[0], other[1], sealed); !errors.Is(err, ErrTampered) {
+			t.Errorf("opened as %q: %v", other, err)
+		}
+	}
+	if _, err := k.Open(sealed, "acme"); !errors.Is(err, ErrTampered) {
+		t.Errorf("opened as a document's: %v", err)
+	}
+	if _, err := k.OpenStored("acme", "hook", k.Seal("x", "acme")); !errors.Is(err, ErrTampered) {
+		t.Errorf("a document's secret opened as a stored one: %v", err)
+	}
+	name := spec.Secret{Type: spec.SecretStored, Value: "hook"}
+	plain := spec.Plain("x")
+	if err := k.SealAll("acme", []*spec.Secret{&name, &plain}); err != nil || name.Type != spec.SecretStored || name.Value != "hook" || plain.Type != spec.SecretSealed {
+		t.Errorf("a stored secret's name was sealed: %v, %v", name.Type, err)
+	}
+	if err := k.OpenAll("acme", []*spec.Secret{&name}); !errors.Is(err, ErrUnresolved) {
+		t.Errorf("a name was opened as if it were the value: %v", err)
+	}
+}

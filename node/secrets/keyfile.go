@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ozmo-dev/ozmo/node/durable"
 )
 
 // KeyFile is the name of the master key's file in a data directory: 64
@@ -69,36 +71,24 @@ func LoadKey(dir string) (Key, error) {
 // SaveKey has returned. The same key may be there already; with another one
 // the error wraps ErrOtherKey and nothing changes.
 func SaveKey(dir string, key Key) error {
-	tmp, err := os.CreateTemp(dir, KeyFile+".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("sealing key: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(hex.EncodeToString(key[:]) + "\n")
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("sealing key: %w", err)
-	}
-	// A link, unlike a rename, does not replace what is there: of two processes
-	// making a key at once, one wins and both find out.
+	// It does not replace what is there: of two processes making a key at once,
+	// one wins and both find out.
 	name := filepath.Join(dir, KeyFile)
-	err = os.Link(tmp.Name(), name)
+	err := durable.Create(name, []byte(hex.EncodeToString(key[:])+"\n"), 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		present, err := LoadKey(dir)
-		if err != nil {
-			return err
+		present, damaged := LoadKey(dir)
+		if damaged != nil {
+			return damaged
 		}
 		if present != key {
 			return fmt.Errorf("%s: %w", name, ErrOtherKey)
 		}
-		return syncDir(dir) // who made it may have crashed before doing so
+		err = durable.SyncDir(dir) // who made it may have crashed before doing so
 	}
 	if err != nil {
 		return fmt.Errorf("sealing key: %w", err)
 	}
-	return syncDir(dir)
+	return nil
 }
 
 // LoadOrCreateKey reads the key of a data directory, making one if there is
@@ -113,15 +103,4 @@ func LoadOrCreateKey(dir string) (Key, error) {
 		return Key{}, err
 	}
 	return LoadKey(dir) // ours, or that of who was faster
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sealing key: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sealing key: %w", err)
-	}
-	return nil
 }

@@ -28,6 +28,7 @@ type Chain struct {
 	ceiling   *uint64 // height that all endpoints claim to be the head
 	listeners map[listener]struct{}
 	sites     map[string]*Site
+	forgetful bool // dead blocks are not known any more
 }
 
 // listener hears of every new canonical block.
@@ -98,6 +99,7 @@ func (c *Chain) ReorgWith(depth int, branch ...[]Tx) *Block {
 	for _, txs := range branch {
 		added = append(added, c.append(txs))
 	}
+	c.forget()
 	head := c.canonical[len(c.canonical)-1]
 	c.mu.Unlock()
 	c.announce(added...)

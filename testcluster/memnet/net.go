@@ -66,6 +66,9 @@ func (n *Net) Host(name string) *Host {
 	return h
 }
 
+// Range holds the addresses of all hosts of a network.
+const Range = "10.77.0.0/16"
+
 // address gives the host an IP address nobody had before.
 func (n *Net) address(h *Host) {
 	n.ips++

@@ -115,6 +115,11 @@ func runDeployed(t *testing.T, nodes []*deployed) {
 				t.Fatalf("%s: %v", n.name, err)
 			}
 		}
+		// The receiver is on this machine, and not where the file expects it.
+		if n.command.Env == nil {
+			n.command.Env = map[string]string{}
+		}
+		n.command.Env[manifests.EnvName("egress-allow")] = egressAllow
 		n.start(t, log)
 	}
 	for _, n := range nodes {

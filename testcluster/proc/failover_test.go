@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 // it. Figures are no reason to fail: skipped blocks and lost alerts are.
 //
 // OZMO_FAILOVER_TRIALS says how many trials; without it there are none.
+// OZMO_FAILOVER_ROWS keeps to the rows whose names contain it.
 func TestFailover(t *testing.T) {
 	trials := int(setting(t, "OZMO_FAILOVER_TRIALS", 0))
 	if trials == 0 {
@@ -40,6 +42,9 @@ func TestFailover(t *testing.T) {
 		{"SIGTERM of the leader that watches", limits{0, 300}, b.both, func(t *testing.T, m *Member) { m.Terminate(t, Patience) }, false},
 	}
 	for _, r := range rows {
+		if !strings.Contains(r.name, os.Getenv("OZMO_FAILOVER_ROWS")) {
+			continue
+		}
 		f := figures{name: r.name, target: r.target}
 		for range trials {
 			if f.killed() { // its tenant's turn is measured too

@@ -28,6 +28,11 @@ func Start(t testing.TB, log *Log, name string, args ...string) *Process {
 	return startUnder(t, log, nil, name, args...)
 }
 
+// egressAllow lets nodes reach tenants' receivers and chains where tests have
+// them: on this machine, and in the world of the partition test. It is a variable
+// of the environment, so that builds which know nothing of it start as well.
+const egressAllow = "127.0.0.0/8,::1,198.18.78.0/24"
+
 // startUnder is Start by way of another command, which must become the program.
 func startUnder(t testing.TB, log *Log, by []string, name string, args ...string) *Process {
 	t.Helper()
@@ -42,6 +47,7 @@ func startUnder(t testing.TB, log *Log, by []string, name string, args ...string
 	// keep it from saying why it stops.
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.WaitDelay = 10 * time.Second
+	p.cmd.Env = append(os.Environ(), "OZMO_EGRESS_ALLOW="+egressAllow)
 	p.cmd.SysProcAttr = ownGroup()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

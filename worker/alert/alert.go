@@ -29,8 +29,10 @@ type Alert struct {
 	// body of raw webhooks and the input of scripts.
 	Match json.RawMessage `json:"match,omitempty"`
 
-	Version  uint64 `json:"version"`  // of the tenant's configuration that judged the block
-	Position uint64 `json:"position"` // of the block's announcement in its network's sequence
+	Version uint64 `json:"version"` // of the tenant's configuration that judged the block
+	// Position is that of the announcement that brought State about, in its
+	// network's sequence. Of what is said about an alert, the greatest is the last word.
+	Position uint64 `json:"position"`
 }
 
 // Delivery is one alert on its way to one trigger.
@@ -38,6 +40,11 @@ type Delivery struct {
 	Key     Key    `json:"key"`
 	Alert   *Alert `json:"alert"`
 	Trigger string `json:"trigger"` // the trigger's id in the tenant's documents
+	// Occurrence counts the earlier entries of the trigger in the monitor's list.
+	Occurrence int `json:"occurrence,omitempty"`
+	// After is what the same trigger was to hear of the alert before this: until
+	// that has been settled this one waits. Zero: it waits for nothing.
+	After Key `json:"after,omitzero"`
 }
 
 // Deliveries are the deliveries of an alert to the triggers of its monitor, in
@@ -46,7 +53,7 @@ func Deliveries(a *Alert, triggers []string) []Delivery {
 	seen := make(map[string]int, len(triggers))
 	out := make([]Delivery, 0, len(triggers))
 	for _, t := range triggers {
-		out = append(out, Delivery{Key: NewKey(a.ID, t, seen[t], a.Block.Hash, a.State), Alert: a, Trigger: t})
+		out = append(out, Delivery{Key: NewKey(a.ID, t, seen[t], a.Block.Hash, a.State, a.Position), Alert: a, Trigger: t, Occurrence: seen[t]})
 		seen[t]++
 	}
 	return out

@@ -50,17 +50,35 @@ func TestIdentitiesAreFrozen(t *testing.T) {
 	for _, tc := range []struct {
 		occurrence int
 		state      State
+		position   uint64
 		want       string
 	}{
-		{0, Fired, "38e51f64f5c8d5c1c66b0017494db1cf"},
-		{1, Fired, "1cc3c255240d53cc9b633c82e4a576d6"},
-		{0, Retracted, "2b7b69a4bcb1d45e6e5e27ecccfb87b5"},
-		{0, Reinstated, "df0948a0fc66cb7f5cda006fa24e88b0"},
+		{0, Fired, 123_456, "38e51f64f5c8d5c1c66b0017494db1cf"},
+		{0, Fired, 0, "38e51f64f5c8d5c1c66b0017494db1cf"},
+		{1, Fired, 123_456, "1cc3c255240d53cc9b633c82e4a576d6"},
+		{0, Retracted, 123_456, "be74bb2127cefbfc1fe05c7b78c0b2b8"},
+		{0, Retracted, 123_457, "32dafa44f9f397ba51b6696b6f3cece0"},
+		{0, Reinstated, 123_456, "a154507c9c8db759b1af9cdcb47280b1"},
+		{0, Confirmed, 123_456, "5962e1abdd0ecd45327054f5beacee68"},
 	} {
-		if got := NewKey(a.ID, "ops", tc.occurrence, a.Block.Hash, tc.state).String(); got != tc.want {
-			t.Errorf("key(%d, %s) = %s, want %s", tc.occurrence, tc.state, got, tc.want)
+		if got := NewKey(a.ID, "ops", tc.occurrence, a.Block.Hash, tc.state, tc.position).String(); got != tc.want {
+			t.Errorf("key(%d, %s, %d) = %s, want %s", tc.occurrence, tc.state, tc.position, got, tc.want)
 		}
 	}
+}
+
+// A replay of the past does not know at which position an alert fired and must
+// find its key; of the other states each occasion is another delivery.
+func TestPositionCountsForWhatComesAgain(t *testing.T) {
+	id := sample().ID
+	rapid.Check(t, func(t *rapid.T) {
+		state := rapid.SampledFrom(States).Draw(t, "state")
+		a, b := rapid.Uint64().Draw(t, "a"), rapid.Uint64().Draw(t, "b")
+		same := NewKey(id, "ops", 0, fsm.Hash{1}, state, a) == NewKey(id, "ops", 0, fsm.Hash{1}, state, b)
+		if want := state == Fired || a == b; same != want {
+			t.Fatalf("%s at %d and %d: same key = %t, want %t", state, a, b, same, want)
+		}
+	})
 }
 
 func TestIDSurvivesAReorganisation(t *testing.T) {
@@ -70,7 +88,7 @@ func TestIDSurvivesAReorganisation(t *testing.T) {
 	if a.ID != b.ID {
 		t.Errorf("the alert changed its id with its block: %s, %s", a.ID, b.ID)
 	}
-	if NewKey(a.ID, "t", 0, a.Block.Hash, Fired) == NewKey(b.ID, "t", 0, b.Block.Hash, Fired) {
+	if NewKey(a.ID, "t", 0, a.Block.Hash, Fired, 1) == NewKey(b.ID, "t", 0, b.Block.Hash, Fired, 1) {
 		t.Error("two blocks share a delivery key")
 	}
 }
@@ -100,7 +118,7 @@ func TestDeliveriesCountOccurrences(t *testing.T) {
 	if got[0].Key == got[2].Key {
 		t.Error("a trigger listed twice has one key: it would fire once")
 	}
-	if got[0].Key != NewKey(a.ID, "ops", 0, a.Block.Hash, Fired) || got[2].Key != NewKey(a.ID, "ops", 1, a.Block.Hash, Fired) {
+	if got[0].Key != NewKey(a.ID, "ops", 0, a.Block.Hash, Fired, a.Position) || got[2].Key != NewKey(a.ID, "ops", 1, a.Block.Hash, Fired, a.Position) {
 		t.Error("occurrences are not counted per trigger")
 	}
 	// Another trigger in between must not shift them.
@@ -135,13 +153,10 @@ func TestTextForms(t *testing.T) {
 	}
 }
 
-func TestStoredFormIsFrozen(t *testing.T) {
-	d := &Deliveries(sample(), []string{"ops"})[0]
-	got, err := EncodeDelivery(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join("testdata", "delivery.v1.json")
+// golden compares with a file, or rewrites it.
+func golden(t *testing.T, name string, got []byte) (want []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
 	if *update {
 		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -151,53 +166,127 @@ func TestStoredFormIsFrozen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("stored form changed:\n%s\nwant\n%s", got, want)
+	return want
+}
+
+// What a release has stored every later one reads. The compressed bytes may
+// change with the library, their content may not.
+func TestStoredFormIsFrozen(t *testing.T) {
+	d := &Deliveries(sample(), []string{"ops"})[0]
+	d.After = Key{1, 2, 3}
+	for _, tc := range []struct {
+		name   string
+		encode func() ([]byte, error)
+		decode func([]byte) (any, error)
+		want   any
+	}{
+		{"delivery", func() ([]byte, error) { return EncodeDelivery(d) }, func(b []byte) (any, error) { return DecodeDelivery(b) }, d},
+		{"alert", func() ([]byte, error) { return EncodeAlert(d.Alert, true) }, func(b []byte) (any, error) { return DecodeAlert(b) }, d.Alert},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			stored, err := tc.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := expand(stored)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := golden(t, tc.name+".v1.json", text); !bytes.Equal(text, want) {
+				t.Errorf("the stored form changed:\n%s\nwant\n%s", text, want)
+			}
+			back, err := tc.decode(golden(t, tc.name+".v1.zst", stored))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, back); diff != "" {
+				t.Errorf("read back differs (-written +read):\n%s", diff)
+			}
+		})
 	}
-	back, err := DecodeDelivery(want)
+}
+
+func TestAlertIsStoredWithoutItsMatch(t *testing.T) {
+	a := sample()
+	short, err := EncodeAlert(a, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(d, back); diff != "" {
+	back, err := DecodeAlert(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Match == nil || back.Match != nil {
+		t.Errorf("match %s, stored as %s", a.Match, back.Match)
+	}
+	back.Match = a.Match
+	if diff := cmp.Diff(a, back); diff != "" {
 		t.Errorf("read back differs (-written +read):\n%s", diff)
 	}
 }
+
+// stored is a stored form of any text.
+func stored(text string) []byte { return compressor.EncodeAll([]byte(text), []byte{Version}) }
 
 func TestDecodeRefuses(t *testing.T) {
 	good, err := EncodeDelivery(&Deliveries(sample(), []string{"ops"})[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, err := expand(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(old, next string) []byte { return stored(strings.Replace(string(text), old, next, 1)) }
 	for _, tc := range []struct {
-		name, text string
-		want       error
+		name string
+		data []byte
+		want error
 	}{
-		{"empty", "", ErrCorrupt},
-		{"no version", `{}`, ErrCorrupt},
-		{"newer", `{"v":2,"delivery":"of another shape"}`, ErrNewerVersion},
-		{"no delivery", `{"v":1}`, ErrCorrupt},
-		{"no alert", `{"v":1,"delivery":{"key":"` + strings.Repeat("1", 32) + `"}}`, ErrCorrupt},
-		{"no state", strings.Replace(string(good), `"state":"fired"`, `"status":"fired"`, 1), ErrCorrupt},
-		{"bad state", strings.Replace(string(good), `"state":"fired"`, `"state":"burnt"`, 1), ErrCorrupt},
-		{"cut", string(good[:len(good)-1]), ErrCorrupt},
+		{"empty", nil, ErrCorrupt},
+		{"version alone", []byte{Version}, ErrCorrupt},
+		{"plain JSON", text, ErrNewerVersion}, // '{' is greater than any version so far
+		{"no version", []byte{0, 1}, ErrCorrupt},
+		{"newer", append([]byte{Version + 1}, "of another shape"...), ErrNewerVersion},
+		{"not compressed", append([]byte{Version}, text...), ErrCorrupt},
+		{"nothing", stored(`{}`), ErrCorrupt},
+		{"no alert", stored(`{"key":"` + strings.Repeat("1", 32) + `"}`), ErrCorrupt},
+		{"no key", change(`"key":`, `"kay":`), ErrCorrupt},
+		{"no state", change(`"state":"fired"`, `"status":"fired"`), ErrCorrupt},
+		{"bad state", change(`"state":"fired"`, `"state":"burnt"`), ErrCorrupt},
+		{"cut", good[:len(good)-1], ErrCorrupt},
+		{"damaged", append(bytes.Clone(good[:len(good)-5]), good[len(good)-5]^1, 0, 0, 0, 0), ErrCorrupt},
+		{"more than may be stored", compressor.EncodeAll(make([]byte, MaxStored+1), []byte{Version}), ErrCorrupt},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, err := DecodeDelivery([]byte(tc.text)); !errors.Is(err, tc.want) {
+			if _, err := DecodeDelivery(tc.data); !errors.Is(err, tc.want) {
 				t.Errorf("error %v, want %v", err, tc.want)
 			}
 		})
 	}
 	// A field added by a later release of the same version is ignored.
-	if _, err := DecodeDelivery(bytes.Replace(good, []byte(`"delivery":{`), []byte(`"delivery":{"later":1,`), 1)); err != nil {
+	if _, err := DecodeDelivery(change(`{"key"`, `{"later":1,"key"`)); err != nil {
 		t.Errorf("an unknown field is refused: %v", err)
+	}
+	if _, err := DecodeAlert(good); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a delivery read as an alert: %v, want ErrCorrupt", err)
 	}
 }
 
-func TestEncodeRefusesBrokenMatch(t *testing.T) {
-	a := sample()
-	a.Match = json.RawMessage(`{`)
-	if _, err := EncodeDelivery(&Deliveries(a, []string{"ops"})[0]); err == nil {
-		t.Error("a broken match object was stored")
+func TestEncodeRefuses(t *testing.T) {
+	broken, large := sample(), sample()
+	broken.Match = json.RawMessage(`{`)
+	large.Match = json.RawMessage(`"` + strings.Repeat("x", MaxStored) + `"`)
+	for _, a := range []*Alert{broken, large} {
+		if _, err := EncodeDelivery(&Deliveries(a, []string{"ops"})[0]); err == nil || a == large && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("a match object of %d bytes was stored: %v", len(a.Match), err)
+		}
+		if _, err := EncodeAlert(a, true); err == nil {
+			t.Error("an alert was stored that cannot be read")
+		}
+		if _, err := EncodeAlert(a, false); err != nil {
+			t.Errorf("without its match, an alert is not stored: %v", err)
+		}
 	}
 }
 
@@ -207,22 +296,57 @@ func FuzzDecodeDelivery(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
-	f.Add([]byte(`{"v":1,"delivery":{"alert":{"match":null}}}`))
+	f.Add(stored(`{"alert":{"match":null}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := DecodeDelivery(data)
-		if err != nil {
-			return
-		}
-		out, err := EncodeDelivery(d)
-		if err != nil {
-			t.Fatalf("read but cannot be written: %v", err)
-		}
-		again, err := DecodeDelivery(out)
-		if err != nil {
-			t.Fatalf("written but cannot be read: %v", err)
-		}
-		if rewritten, err := EncodeDelivery(again); err != nil || !bytes.Equal(out, rewritten) {
-			t.Fatalf("differs after a round trip: %v\n%s\n%s", err, out, rewritten)
-		}
+		roundTrip(t, data, DecodeDelivery, EncodeDelivery)
 	})
+}
+
+func FuzzDecodeAlert(f *testing.F) {
+	good, err := EncodeAlert(sample(), true)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(stored(`{"id":"00","state":"confirmed"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		roundTrip(t, data, DecodeAlert, func(a *Alert) ([]byte, error) { return EncodeAlert(a, true) })
+	})
+}
+
+// FuzzDecodeText gets past the compression, which random bytes seldom do.
+func FuzzDecodeText(f *testing.F) {
+	good, err := EncodeDelivery(&Deliveries(sample(), []string{"ops"})[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := expand(good)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(text))
+	f.Add(`{"alert":{"match":null}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		roundTrip(t, stored(text), DecodeDelivery, EncodeDelivery)
+	})
+}
+
+// roundTrip checks that what can be read can be written, and stays the same.
+func roundTrip[T any](t *testing.T, data []byte, decode func([]byte) (*T, error), encode func(*T) ([]byte, error)) {
+	t.Helper()
+	v, err := decode(data)
+	if err != nil {
+		return
+	}
+	out, err := encode(v)
+	if err != nil {
+		t.Fatalf("read but cannot be written: %v", err)
+	}
+	again, err := decode(out)
+	if err != nil {
+		t.Fatalf("written but cannot be read: %v", err)
+	}
+	if rewritten, err := encode(again); err != nil || !bytes.Equal(out, rewritten) {
+		t.Fatalf("differs after a round trip: %v\n%x\n%x", err, out, rewritten)
+	}
 }

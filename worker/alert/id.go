@@ -64,10 +64,17 @@ type Key [16]byte
 // NewKey is the key of a delivery. occurrence counts the earlier entries of
 // the same trigger in the monitor's list: a trigger listed twice fires twice,
 // with occurrences 0 and 1.
-func NewKey(id ID, trigger string, occurrence int, block fsm.Hash, state State) Key {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], uint64(occurrence))
-	return digest(keyTag, string(id[:]), trigger, string(n[:]), string(block[:]), state.String())
+//
+// position is that of the announcement that brought the state about. It does not
+// count for Fired: a block fires an alert once, whenever it is judged. The other
+// states may come again in the same block, where two branches take turns.
+func NewKey(id ID, trigger string, occurrence int, block fsm.Hash, state State, position uint64) Key {
+	number := func(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
+	fields := []string{keyTag, string(id[:]), trigger, number(uint64(occurrence)), string(block[:]), state.String()}
+	if state != Fired {
+		fields = append(fields, number(position))
+	}
+	return digest(fields...)
 }
 
 // String is 32 lower-case hexadecimal digits.

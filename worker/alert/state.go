@@ -6,20 +6,21 @@ import (
 )
 
 // ErrBadState means that a text or number is not the state of an alert.
-var ErrBadState = errors.New("want fired, retracted or reinstated")
+var ErrBadState = errors.New("want fired, retracted, reinstated or confirmed")
 
 // State is what has become of an alert. The zero value is not a state.
 type State uint8
 
-// The states of an alert.
+// The states of an alert, numerically those of fsm.AlertState.
 const (
 	Fired      State = iota + 1 // the transaction was judged in a block of the chain
 	Retracted                   // that block was rolled back
-	Reinstated                  // the transaction came back in another block
+	Reinstated                  // the transaction was judged again after that, in whatever block
+	Confirmed                   // its block lies as deep as the network asks; monitors of mode "both" only
 )
 
 // States lists every state.
-var States = []State{Fired, Retracted, Reinstated}
+var States = []State{Fired, Retracted, Reinstated, Confirmed}
 
 // String is the state's name, or "unknown".
 func (s State) String() string {
@@ -30,6 +31,8 @@ func (s State) String() string {
 		return "retracted"
 	case Reinstated:
 		return "reinstated"
+	case Confirmed:
+		return "confirmed"
 	default:
 		return "unknown"
 	}
@@ -47,7 +50,7 @@ func ParseState(name string) (State, error) {
 
 // MarshalText writes the state's name and refuses what is not a state.
 func (s State) MarshalText() ([]byte, error) {
-	if s < Fired || s > Reinstated {
+	if s < Fired || s > Confirmed {
 		return nil, fmt.Errorf("alert state %d: %w", s, ErrBadState)
 	}
 	return []byte(s.String()), nil

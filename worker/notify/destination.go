@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"net"
 	"strconv"
 
@@ -17,6 +18,10 @@ func Destination(t *spec.Trigger) string {
 		return spec.Redact(t.Slack.URL.Value)
 	case t.Discord != nil:
 		return spec.Redact(t.Discord.URL.Value)
+	case t.PagerDuty != nil:
+		return spec.Redact(cmp.Or(t.PagerDuty.URL, spec.DefaultPagerDutyURL))
+	case t.Telegram != nil:
+		return "https://api.telegram.org"
 	case t.Email != nil:
 		return net.JoinHostPort(t.Email.Host, strconv.Itoa(int(t.Email.Port)))
 	default:

@@ -25,8 +25,8 @@ const (
 	maxRetryAfter  = 7 * 24 * time.Hour
 )
 
-// DialFunc opens connections. It is where an egress guard belongs: the address
-// is seen after name resolution by a net.Dialer's Control, so that no name can
+// DialFunc opens connections. It is where an egress guard belongs: it resolves
+// the name and connects to the address that it has judged, so that no name can
 // point somewhere else. A refusal should wrap ErrForbidden.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -47,7 +47,7 @@ func NewHTTPClient(dial DialFunc, tlsConfig *tls.Config) *http.Client {
 		TLSHandshakeTimeout:    connectTimeout,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // what is read is what counts against maxBody
-		MaxIdleConns:           256,
+		MaxIdleConns:           1024,
 		MaxIdleConnsPerHost:    10,
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,

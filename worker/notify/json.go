@@ -11,11 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// appendString appends s as a JSON string, escaping only quotes, backslashes
+// AppendString appends s as a JSON string, escaping only quotes, backslashes
 // and control characters, as OpenZeppelin Monitor does: receivers verify
 // signatures over these bytes. encoding/json cannot do that, it also escapes
 // U+2028 and U+2029. Bytes that are not UTF-8 become U+FFFD.
-func appendString(dst []byte, s string) []byte {
+func AppendString(dst []byte, s string) []byte {
 	const hexDigits = "0123456789abcdef"
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {
@@ -76,7 +76,7 @@ func appendValue(dst []byte, v any) []byte {
 	case json.Number:
 		return append(dst, v...)
 	case string:
-		return appendString(dst, v)
+		return AppendString(dst, v)
 	case []any:
 		dst = append(dst, '[')
 		for i, e := range v {
@@ -92,7 +92,7 @@ func appendValue(dst []byte, v any) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendString(dst, k)
+			dst = AppendString(dst, k)
 			dst = append(dst, ':')
 			dst = appendValue(dst, v[k])
 		}

@@ -1,10 +1,9 @@
 package notify
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/alert"
@@ -20,17 +19,36 @@ func Render(m spec.Message, vars map[string]string) Message {
 
 // Compose renders a message for an alert. An alert that is not simply fired
 // says so at the head of its title: the words of the template were written for
-// the case that something has happened.
+// the case that something has happened. Where what matched was too large to be
+// kept until now, the message says so, and which alert it is about.
 func Compose(a *alert.Alert, m spec.Message) Message {
-	vars := Variables(a)
-	msg := Render(m, vars)
-	switch a.State {
-	case alert.Retracted:
-		msg.Title = msg.Title.after("Retracted: ")
-	case alert.Reinstated:
-		msg.Title = msg.Title.after("Reinstated: ")
+	var msg Message
+	if Lost(a) {
+		vars := remembered(a)
+		msg = Message{Title: expand(m.Title, vars, true), Body: expand(m.Body, vars, true)}
+		msg.Body = Join(msg.Body, Words("\n\n"), reminder(a))
+	} else {
+		msg = Render(m, Variables(a))
 	}
+	msg.Title = Join(Words(prefix(a.State)), msg.Title)
 	return msg
+}
+
+// Lost reports that an alert comes without what matched. Only a later state of
+// an alert can: what it is made from is kept within bounds.
+func Lost(a *alert.Alert) bool { return len(a.Variables) == 0 && a.State != alert.Fired }
+
+func prefix(s alert.State) string {
+	switch s {
+	case alert.Retracted:
+		return "Retracted: "
+	case alert.Reinstated:
+		return "Reinstated: "
+	case alert.Confirmed:
+		return "Confirmed: "
+	default:
+		return ""
+	}
 }
 
 // Variables are the template variables of an alert: those of the match (spec
@@ -48,53 +66,23 @@ func Variables(a *alert.Alert) map[string]string {
 	return vars
 }
 
-// after is the text with words of ours in front.
-func (t Text) after(prefix string) Text {
-	return join(Text{text: prefix}, t)
+// remembered are the variables of an alert that comes without its own.
+func remembered(a *alert.Alert) map[string]string {
+	vars := Variables(a)
+	vars["monitor.name"] = monitor(a)
+	if a.Tx != "" {
+		vars["transaction.hash"], vars["transaction.signature"] = a.Tx, a.Tx
+	}
+	return vars
 }
 
-// join concatenates texts, keeping track of values.
-func join(parts ...Text) Text {
-	var out Text
-	for _, p := range parts {
-		at := len(out.text)
-		out.text += p.text
-		for _, v := range p.values {
-			out.values = append(out.values, span{at + v.start, at + v.end})
-		}
-	}
-	return out
-}
+func monitor(a *alert.Alert) string { return cmp.Or(a.MonitorName, a.MonitorID) }
 
-// cut shortens a text to a number of UTF-16 code units, the measure of chat
-// services, ending what it had to cut in "…". It never splits a character.
-func (t Text) cut(limit int) Text {
-	if t.units() <= limit {
-		return t
+// reminder tells which alert this is, when its message cannot.
+func reminder(a *alert.Alert) Text {
+	text := "This is about alert ${alert.id} of monitor ${monitor.name}: "
+	if a.Tx != "" {
+		text += "transaction ${transaction.hash} "
 	}
-	units, end := 0, 0
-	for end < len(t.text) {
-		r, size := utf8.DecodeRuneInString(t.text[end:])
-		if units+utf16.RuneLen(r) > limit-1 { // one is kept for the ellipsis
-			break
-		}
-		units += utf16.RuneLen(r)
-		end += size
-	}
-	out := Text{text: t.text[:end] + "…"}
-	for _, v := range t.values {
-		if v.start < end {
-			out.values = append(out.values, span{v.start, min(v.end, end)})
-		}
-	}
-	return out
-}
-
-// units is the length of a text in UTF-16 code units.
-func (t Text) units() int {
-	n := 0
-	for _, r := range t.text {
-		n += utf16.RuneLen(r)
-	}
-	return n
+	return Expand(text+"in block ${block.number} of ${network.slug}. What matched was too large to be kept.", remembered(a))
 }

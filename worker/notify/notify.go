@@ -25,6 +25,13 @@ var (
 	ErrRefused = errors.New("not accepted")
 	// ErrPanic means that a channel panicked.
 	ErrPanic = errors.New("the channel panicked")
+	// ErrOpen means that no attempt was made: the destination has failed again
+	// and again, and is left alone for Result.RetryAfter.
+	ErrOpen = errors.New("not attempted, the destination keeps failing")
+	// ErrLimited means that no attempt was made: by a rate limit, or since all
+	// attempts that may be made at a time hang, it would not have been its turn
+	// soon. It may be after Result.RetryAfter.
+	ErrLimited = errors.New("not attempted, too much at a time")
 )
 
 // Notification is one delivery about to be sent.
@@ -32,6 +39,9 @@ type Notification struct {
 	Alert   *alert.Alert
 	Key     alert.Key
 	Trigger *spec.Trigger // its secrets are resolved to plain
+	// TriggerID is the trigger's id in the tenant's documents. It is for records, and
+	// empty for a sample, of which there are none.
+	TriggerID string
 
 	// Attempt counts from 1. It never changes what is sent.
 	Attempt int

@@ -123,6 +123,18 @@ func (r redactor) cleanError(err error) error {
 	return &hiddenError{text: text, err: err}
 }
 
+// Excerpt is the beginning of what a destination answered, fit for people and
+// logs: secrets hidden, no control characters, at most 1 KiB.
+func Excerpt(answer string, secrets ...string) string {
+	return newRedactor("", secrets).excerpt([]byte(answer), true)
+}
+
+// CleanError hides secrets in the text of an error; errors.Is and As still see
+// the error itself.
+func CleanError(err error, secrets ...string) error {
+	return newRedactor("", secrets).cleanError(err)
+}
+
 // Plain is the value of a secret that was resolved before sending. Errors wrap
 // ErrMisconfigured.
 func Plain(s spec.Secret, field string) (string, error) {

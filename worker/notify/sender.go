@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 )
@@ -18,23 +18,48 @@ import (
 type SenderOptions struct {
 	Channels Channels
 
-	Overall        int // attempts at a time on this node; default 256
+	// Overall is how many attempts are made at a time on this node, default 2048;
+	// a quarter of it is kept for tenants that have next to nothing under way.
+	Overall        int
 	PerTenant      int // of one tenant; default 32
 	PerDestination int // of one tenant to one destination; default 8
+	Limits         Limits
+
+	// Ready is the last look before each attempt, after any wait. Its error ends
+	// the sending as it is: no attempt is made. Nil: always.
+	Ready func(ctx context.Context, n *Notification) error
+	// Observe is told of each attempt that was made, and must not wait. Nil:
+	// nobody is.
+	Observe func(n *Notification, res Result, err error, began time.Time)
 
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: nothing is registered
 	Random     func() float64        // in [0,1), for jitter; nil: math/rand
 }
 
+const (
+	defaultOverall        = 2048
+	defaultPerTenant      = 32
+	defaultPerDestination = 8
+	// reservePart of the node's slots are for tenants with no more than firstFew
+	// attempts under way, none of them to an endpoint in doubt.
+	reservePart = 4
+	firstFew    = 2
+)
+
 // Sender sends notifications within limits. A destination that hangs fills only
 // the slots that its tenant has for it: the slots of the destination are taken
-// first, then the tenant's, then the node's.
+// first, then the tenant's, then the node's. A destination that keeps failing is
+// left alone for a while.
 type Sender struct {
 	channels    Channels
+	rates       *rates
+	breakers    *breakers
 	destination *keyedLimit
 	tenant      *keyedLimit
-	overall     *semaphore.Weighted
+	overall     *slots
+	ready       func(context.Context, *Notification) error
+	observe     func(*Notification, Result, error, time.Time)
 	log         *slog.Logger
 	metrics     *metrics
 	random      func() float64
@@ -48,14 +73,25 @@ func NewSender(o SenderOptions) *Sender {
 		}
 		return n
 	}
+	overall := size(o.Overall, defaultOverall)
 	s := &Sender{
 		channels:    o.Channels,
-		destination: newKeyedLimit(size(o.PerDestination, 8)),
-		tenant:      newKeyedLimit(size(o.PerTenant, 32)),
-		overall:     semaphore.NewWeighted(int64(size(o.Overall, 256))),
+		rates:       newRates(o.Limits, maxRecent),
+		destination: newKeyedLimit(size(o.PerDestination, defaultPerDestination)),
+		tenant:      newKeyedLimit(size(o.PerTenant, defaultPerTenant)),
+		overall:     &slots{size: overall, reserve: overall / reservePart},
+		ready:       o.Ready,
+		observe:     o.Observe,
 		log:         o.Logger,
 		metrics:     newMetrics(o.Registerer),
 		random:      o.Random,
+	}
+	s.breakers = newBreakers(maxRecent, s.metrics)
+	if s.ready == nil {
+		s.ready = func(context.Context, *Notification) error { return nil }
+	}
+	if s.observe == nil {
+		s.observe = func(*Notification, Result, error, time.Time) {}
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -68,21 +104,47 @@ func NewSender(o SenderOptions) *Sender {
 
 // Deliver sends a notification, repeating attempts that may yet succeed as the
 // trigger's retry policy says. It gives up early when the destination asks to
-// wait longer than the policy ever would: waiting that long is for an outbox,
-// and so is whatever ended without a permanent result. n is not changed. The
-// result is that of the last attempt.
+// wait longer than the policy ever would, and when no further attempt may be
+// made now: waiting is for an outbox, and so is whatever ended without a
+// permanent result. n is not changed. The result is that of the last attempt
+// made; ErrOpen and ErrLimited mean that there was none.
 func (s *Sender) Deliver(ctx context.Context, n *Notification) (Result, error) {
 	try := *n
 	policy := n.Trigger.Retry
+	var last outcome
 	for retry := 0; ; retry++ {
-		res, err := s.Send(ctx, &try)
-		if err == nil || res.Permanent || retry >= retries(policy) || res.RetryAfter > policy.Max {
-			return res, err
+		this := s.attempt(ctx, &try)
+		if !this.made && last.made {
+			return last.without(ctx, this)
 		}
-		if waitErr := wait(ctx, max(NextDelay(policy, retry, s.random), res.RetryAfter)); waitErr != nil {
-			return res, fmt.Errorf("%w (%w before the next attempt)", err, waitErr)
+		if !this.made || this.err == nil || this.res.Permanent || retry >= retries(policy) || this.res.RetryAfter > policy.Max {
+			return this.res, this.err
 		}
+		if waitErr := wait(ctx, max(NextDelay(policy, retry, s.random), this.res.RetryAfter)); waitErr != nil {
+			return this.res, fmt.Errorf("%w (%w before the next attempt)", this.err, waitErr)
+		}
+		last = this
 		try.Attempt++
+	}
+}
+
+// outcome is what came of an attempt, or of asking for one.
+type outcome struct {
+	res  Result
+	err  error
+	made bool // a request was made, or might have been
+}
+
+// without is the outcome of attempts after which a further one was not made.
+func (o outcome) without(ctx context.Context, next outcome) (Result, error) {
+	switch {
+	case errors.Is(next.err, ErrOpen), errors.Is(next.err, ErrLimited):
+		o.res.RetryAfter = max(o.res.RetryAfter, next.res.RetryAfter)
+		return o.res, o.err
+	case ctx.Err() != nil:
+		return o.res, fmt.Errorf("%w (%w before the next attempt)", o.err, context.Cause(ctx))
+	default: // not ours to send any more
+		return next.res, next.err
 	}
 }
 
@@ -102,34 +164,87 @@ func wait(ctx context.Context, d time.Duration) error {
 // Send makes one attempt as soon as the limits allow. Errors name tenant and
 // trigger. A panic of the channel is an error like any other.
 func (s *Sender) Send(ctx context.Context, n *Notification) (Result, error) {
-	res, err := s.send(ctx, n)
-	if err != nil {
-		err = fmt.Errorf("tenant %s: trigger %q: %w", n.Alert.Tenant, n.Trigger.Name, err)
-	}
-	return res, err
+	o := s.attempt(ctx, n)
+	return o.res, o.err
 }
 
-func (s *Sender) send(ctx context.Context, n *Notification) (Result, error) {
+func (s *Sender) attempt(ctx context.Context, n *Notification) outcome {
+	o := s.send(ctx, n)
+	if o.err != nil {
+		o.err = fmt.Errorf("tenant %s: trigger %q: %w", n.Alert.Tenant, n.Trigger.Name, o.err)
+	}
+	if later, ok := errors.AsType[*notNow](o.err); ok && !o.made {
+		o.res.RetryAfter = later.after
+	}
+	return o
+}
+
+func (s *Sender) send(ctx context.Context, n *Notification) outcome {
 	channel := s.channels[n.Trigger.Type]
 	if channel == nil {
-		return Result{Permanent: true}, fmt.Errorf("%w: %q", ErrNoChannel, n.Trigger.Type)
+		return outcome{Result{Permanent: true}, fmt.Errorf("%w: %q", ErrNoChannel, n.Trigger.Type), false}
 	}
-	release, err := s.acquire(ctx, n)
+	to := place(n)
+	release, p, err := s.admit(ctx, n, to)
 	if err != nil {
-		return Result{}, fmt.Errorf("waiting for a free slot to send: %w", err)
+		s.metrics.held.WithLabelValues(n.Trigger.Type, heldBy(err)).Inc()
+		return outcome{err: err}
 	}
 	defer release()
 	s.metrics.busy.Inc()
 	defer s.metrics.busy.Dec()
 
-	start := time.Now()
+	began := time.Now()
 	res, err := s.guarded(ctx, channel, n)
-	s.metrics.seconds.WithLabelValues(n.Trigger.Type).Observe(time.Since(start).Seconds())
-	s.metrics.attempts.WithLabelValues(n.Trigger.Type, outcome(res, err)).Inc()
-	return res, err
+	s.breakers.end(to, time.Now(), p, judge(ctx, res, err), res.RetryAfter)
+	s.metrics.seconds.WithLabelValues(n.Trigger.Type).Observe(time.Since(began).Seconds())
+	s.metrics.attempts.WithLabelValues(n.Trigger.Type, outcomeLabel(res, err)).Inc()
+	s.observe(n, res, err, began)
+	return outcome{res, err, true}
 }
 
-func outcome(res Result, err error) string {
+// admit returns when an attempt may be made at once. It waits for the rates
+// without holding a slot, and gives the pass for the attempt last, since that
+// may be the only one there is.
+func (s *Sender) admit(ctx context.Context, n *Notification, to endpoint) (release func(), p pass, err error) {
+	after, doubt := s.breakers.look(to, time.Now())
+	if after > 0 {
+		return nil, pass{}, openFor(after)
+	}
+	if err := s.rates.wait(ctx, n, to); err != nil {
+		return nil, pass{}, err
+	}
+	if release, err = s.acquire(ctx, n, doubt); err != nil {
+		return nil, pass{}, err
+	}
+	if err = s.ready(ctx, n); err == nil {
+		if p, after = s.breakers.begin(to, time.Now()); after > 0 {
+			err = openFor(after)
+		}
+	}
+	if err != nil {
+		release()
+		return nil, pass{}, err
+	}
+	return release, p, nil
+}
+
+func openFor(after time.Duration) error {
+	return &notNow{reason: ErrOpen, what: fmt.Sprintf("at least the last %d attempts have failed", breakerStreak), after: after}
+}
+
+func heldBy(err error) string {
+	switch {
+	case errors.Is(err, ErrOpen):
+		return "open"
+	case errors.Is(err, ErrLimited):
+		return "limited"
+	default:
+		return "stopped"
+	}
+}
+
+func outcomeLabel(res Result, err error) string {
 	switch {
 	case err == nil:
 		return "sent"
@@ -140,27 +255,43 @@ func outcome(res Result, err error) string {
 	}
 }
 
-func (s *Sender) acquire(ctx context.Context, n *Notification) (release func(), err error) {
+// acquire takes a slot of the destination, of the tenant and of the node, in
+// that order: what waits for its destination is in nobody else's way.
+func (s *Sender) acquire(ctx context.Context, n *Notification, doubt bool) (release func(), err error) {
 	tenant := n.Alert.Tenant
-	releaseDestination, err := s.destination.acquire(ctx, tenant+" "+Destination(n.Trigger))
+	releaseDestination, _, later, err := s.destination.acquire(ctx, tenant+" "+Destination(n.Trigger))
 	if err != nil {
-		return nil, err
+		return nil, waiting(err, "destination", later)
 	}
-	releaseTenant, err := s.tenant.acquire(ctx, tenant)
+	releaseTenant, count, later, err := s.tenant.acquire(ctx, tenant)
 	if err != nil {
 		releaseDestination()
-		return nil, err
+		return nil, waiting(err, "tenant", later)
 	}
-	if err := s.overall.Acquire(ctx, 1); err != nil {
+	if _, err := s.overall.acquire(ctx, count <= firstFew && !doubt); err != nil {
 		releaseTenant()
 		releaseDestination()
-		return nil, err
+		if errors.Is(err, errStuck) {
+			later = s.overall.later()
+		}
+		return nil, waiting(err, "node", later)
 	}
 	return func() {
-		s.overall.Release(1)
+		s.overall.release()
 		releaseTenant()
 		releaseDestination()
 	}, nil
+}
+
+// waiting explains why the wait for a slot has ended without one.
+func waiting(err error, whose string, later time.Duration) error {
+	if errors.Is(err, errStuck) {
+		return &notNow{
+			reason: ErrLimited, after: later,
+			what: fmt.Sprintf("all attempts that this %s may have at a time are under way, and none has ended for %v", whose, patience),
+		}
+	}
+	return fmt.Errorf("waiting for a free slot to send: %w", err)
 }
 
 func (s *Sender) guarded(ctx context.Context, c Channel, n *Notification) (res Result, err error) {

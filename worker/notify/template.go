@@ -6,24 +6,17 @@ import (
 	"strings"
 )
 
-// Text is text made from a template that remembers which parts of it came from
-// variables. Values may hold anything a stranger wrote on a chain, so channels
-// with markup treat them differently from the words of the template's author.
-type Text struct {
-	text   string
-	values []span // ascending, disjoint
-}
-
-type span struct{ start, end int }
-
-// String is the text.
-func (t Text) String() string { return t.text }
-
 // Expand replaces ${name} by the variable of that name, in one pass: what was
 // put in is never looked at again. Placeholders without a variable stay as
 // they are. ${events} and ${functions} give a summary of what matched, or
 // nothing (spec triggers-and-notifications §3).
 func Expand(template string, vars map[string]string) Text {
+	return expand(template, vars, false)
+}
+
+// expand is Expand; where values were lost, it writes "…" for placeholders
+// without a variable.
+func expand(template string, vars map[string]string, lost bool) Text {
 	var b builder
 	for {
 		end := strings.IndexByte(template, '}')
@@ -48,13 +41,15 @@ func Expand(template string, vars map[string]string) Text {
 			b.summary("Events", "events.", vars)
 		case name == "functions":
 			b.summary("Functions", "functions.", vars)
+		case lost:
+			b.literal("…")
 		default:
 			b.literal(template[start : end+1])
 		}
 		template = template[end+1:]
 	}
 	b.literal(template)
-	return Text{text: b.String(), values: b.values}
+	return b.done()
 }
 
 // Substitute is the text of Expand.
@@ -64,8 +59,10 @@ func Substitute(template string, vars map[string]string) string {
 
 type builder struct {
 	strings.Builder
-	values []span
+	values []Span
 }
+
+func (b *builder) done() Text { return Text{text: b.String(), values: b.values} }
 
 func (b *builder) literal(s string) { b.WriteString(s) }
 
@@ -75,7 +72,7 @@ func (b *builder) value(s string) {
 	}
 	start := b.Len()
 	b.WriteString(s)
-	b.values = append(b.values, span{start, b.Len()})
+	b.values = append(b.values, Span{start, b.Len()})
 }
 
 // summary writes what matched of one kind. Entries are the variables

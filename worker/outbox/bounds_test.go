@@ -2,7 +2,7 @@ package outbox
 
 import (
 	"errors"
-	"sync/atomic"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,21 +20,26 @@ func numbered(n int) []int {
 	return out
 }
 
-// handOverTo puts n deliveries of a tenant into the outbox.
-func (r *rig) handOverTo(tenant string, n int) {
+// handOverTo puts n deliveries of a tenant into the outbox, to each of the triggers
+// in turn; to "hook" if none is named.
+func (r *rig) handOverTo(tenant string, n int, triggers ...string) {
 	r.t.Helper()
 	c := &fsm.Progress{Cohort: "c", Epoch: r.epoch, Network: "acme/net"}
 	for i := range n {
-		d := delivery(i, "hook")
+		trigger := "hook"
+		if len(triggers) > 0 {
+			trigger = triggers[i%len(triggers)]
+		}
+		d := delivery(i, trigger)
 		a := *d.Alert
 		a.ID, a.Tenant = alert.NewID(tenant, "m", a.Network, a.Tx), tenant
-		d = &alert.Deliveries(&a, []string{"hook"})[0]
+		d = &alert.Deliveries(&a, []string{trigger})[0]
 		data, err := alert.EncodeDelivery(d)
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		c.Outbox = append(c.Outbox, fsm.Outgoing{
-			Key: d.Key.String(), Tenant: tenant, Trigger: "hook", Delivery: data, At: time.Now().UnixMilli(), Attempts: 1,
+			Key: d.Key.String(), Tenant: tenant, Trigger: trigger, Delivery: data, At: time.Now().UnixMilli(), Attempts: 1,
 		})
 	}
 	if _, err := r.apply(c); err != nil {
@@ -42,15 +47,20 @@ func (r *rig) handOverTo(tenant string, n int) {
 	}
 }
 
-// A receiver that hangs holds a bounded number of attempts, of its tenant and in
-// all; the rest is made once it answers.
+// A receiver that hangs holds a bounded number of attempts: of its trigger, of its
+// tenant and in all; the rest is made once it answers.
 func TestAttemptsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		tenants := []string{"acme", "beta", "gamma", "delta", "epsilon"}
-		for _, tenant := range tenants[1:] {
-			r.configure(tenant, 0, "hook")
+		tenants := []string{"acme"}
+		for len(tenants) < maxAttempts/tenantAttempts+2 {
+			tenants = append(tenants, fmt.Sprintf("tenant-%d", len(tenants)))
 		}
+		triggers := []string{"hook", "two", "three", "four", "five"}
+		for _, tenant := range tenants[1:] {
+			r.configure(tenant, 0, triggers...)
+		}
+		r.configure("acme", 1, triggers...)
 		gate := make(chan struct{})
 		r.answer = func(*notify.Notification) (notify.Result, error) {
 			<-gate
@@ -59,21 +69,54 @@ func TestAttemptsAreBounded(t *testing.T) {
 		_, end := r.start()
 		r.handOverTo("acme", 300)
 		pass(time.Minute)
+		if got := len(r.tries()); got != laneAttempts {
+			t.Errorf("%d attempts under way for one trigger, want %d", got, laneAttempts)
+		}
+		r.handOverTo("acme", 1000, triggers...)
+		pass(time.Minute)
 		if got := len(r.tries()); got != tenantAttempts {
 			t.Errorf("%d attempts under way for one tenant, want %d", got, tenantAttempts)
 		}
 		for _, tenant := range tenants[1:] {
-			r.handOverTo(tenant, 300)
+			r.handOverTo(tenant, 100, triggers...)
 		}
 		pass(time.Minute)
 		if got := len(r.tries()); got != maxAttempts {
 			t.Errorf("%d attempts under way, want %d", got, maxAttempts)
 		}
+		all := r.state.View().OutboxLen()
 		close(gate)
 		pass(time.Minute)
-		if got := len(r.tries()); got != 1500 || r.state.View().OutboxLen() != 0 {
-			t.Errorf("%d attempts, %d left in the outbox; want 1500, 0", got, r.state.View().OutboxLen())
+		if got := len(r.tries()); got != all || r.state.View().OutboxLen() != 0 {
+			t.Errorf("%d attempts, %d left in the outbox; want %d, 0", got, r.state.View().OutboxLen(), all)
 		}
+		end()
+	})
+}
+
+// A dead receiver of a tenant does not keep the tenant's others waiting.
+func TestTriggersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.configure("acme", 1, "hook", "dead")
+		gate := make(chan struct{})
+		r.answer = func(n *notify.Notification) (notify.Result, error) {
+			if n.Trigger.Name == "dead" {
+				<-gate
+				return notify.Result{}, errors.New("no answer")
+			}
+			return notify.Result{Status: 200}, nil
+		}
+		_, end := r.start()
+		r.handOverTo("acme", 500, "dead")
+		pass(time.Minute)
+		r.handOverTo("acme", 500, "hook")
+		pass(Schedule[0] + 3*rescan)
+		if got := r.state.View().OutboxLen(); got != 500 {
+			t.Errorf("%d left in the outbox, want the 500 of the dead receiver", got)
+		}
+		close(gate)
+		pass(time.Minute)
 		end()
 	})
 }
@@ -134,24 +177,23 @@ func TestNotAttemptedYet(t *testing.T) {
 	})
 }
 
-// However often the outbox changes, it is looked at as a whole ten times a second
-// at most, and nothing that is due is late by more than that.
+// However often the outbox changes, it is looked at forty times a second at most,
+// and nothing that is due is late by more than that.
 func TestLooksAreCoalesced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.answer = func(*notify.Notification) (notify.Result, error) { return notify.Result{Status: 200}, nil }
-		var views atomic.Int64
-		r.viewed = func(*fsm.View) { views.Add(1) }
-		_, end := r.start()
+		o, end := r.start()
 		began := time.Now()
 		for n := range 1000 {
 			r.handOver("hook", n)
 			pass(time.Millisecond)
 		}
-		// A scan reads the state twice: to queue what is due, and to tidy.
-		if got := views.Load(); got > 2*12 {
-			t.Errorf("%d looks at the state in a second of 1000 changes, want 24 at most", got)
+		o.book.mu.Lock()
+		if got := o.book.looks; got > uint64(time.Second/rescan)+2 {
+			t.Errorf("%d looks at the state in a second of 1000 changes", got)
 		}
+		o.book.mu.Unlock()
 		pass(10 * time.Second)
 		if got := r.state.View().OutboxLen(); got != 0 {
 			t.Errorf("%d left in the outbox", got)

@@ -1,23 +1,19 @@
 package outbox
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
-	waiting  prometheus.Gauge
-	dead     prometheus.Gauge
 	adopted  prometheus.Counter
 	parked   prometheus.Counter
 	attempts *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, log Log) *metrics {
 	m := &metrics{
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "ozmo_outbox_waiting_deliveries", Help: "Deliveries still to be made.",
-		}),
-		dead: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "ozmo_outbox_dead_letters", Help: "Deliveries that were given up.",
-		}),
 		adopted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ozmo_outbox_adopted_total", Help: "Deliveries handed over while their first attempts were under way.",
 		}),
@@ -28,6 +24,43 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ozmo_outbox_attempts_total", Help: "Attempts from the outbox by how they ended.",
 		}, []string{"outcome"}),
 	}
-	reg.MustRegister(m.waiting, m.dead, m.adopted, m.parked, m.attempts)
+	f := &forgotten{log: log}
+	reg.MustRegister(m.adopted, m.parked, m.attempts,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ozmo_outbox_entries", Help: "Deliveries of the cluster still to be made.",
+		}, func() float64 { return float64(log.View().OutboxLen()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ozmo_outbox_bytes", Help: "Size of the deliveries of the cluster still to be made.",
+		}, func() float64 { return float64(log.View().OutboxBytes()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ozmo_outbox_dead_letters", Help: "Deliveries of the cluster that were given up.",
+		}, func() float64 { return float64(log.View().DeadLen()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "ozmo_outbox_forgotten_total", Help: "Dead letters of the cluster that had to make room for newer ones.",
+		}, f.count),
+	)
 	return m
+}
+
+// forgotten counts dead letters that are no more. The state counts by tenant, and
+// no longer once a tenant is deleted; a counter must not fall.
+type forgotten struct {
+	log Log
+
+	mu         sync.Mutex
+	last, over uint64 // as the state says; what it has said before and says no more
+}
+
+func (f *forgotten) count() float64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var now uint64
+	for _, b := range f.log.View().Boxes() {
+		now += b.Forgotten
+	}
+	if now < f.last {
+		f.over += f.last - now
+	}
+	f.last = now
+	return float64(f.over + now)
 }

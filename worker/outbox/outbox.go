@@ -13,13 +13,6 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
-// Schedule is how long to wait before each further attempt: that of Standard
-// Webhooks, about 76 hours in all. After the last one a delivery is dead.
-var Schedule = []time.Duration{
-	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
-	10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
-}
-
 // Log is the replicated state as the outbox reads and changes it.
 type Log interface {
 	View() *fsm.View
@@ -41,32 +34,37 @@ type Options struct {
 	Triggers   *store.Triggers
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
-	Schedule   []time.Duration // nil means Schedule
+	Schedule   []time.Duration // of triggers without one of their own; nil means Schedule
 }
 
 // Outbox drives the deliveries that are still to be made for this node's tenants.
 type Outbox struct {
-	opts    Options
-	metrics *metrics
-	settled chan fsm.Settled
-	stopped chan struct{} // closed when Run ends
-	wake    chan struct{} // something may be due
-	freed   chan struct{} // an attempt has ended
-	queue   queue
-	tries   tries
+	opts      Options
+	metrics   *metrics
+	schedules schedules
+	settled   chan fsm.Settled
+	stopped   chan struct{} // closed when Run ends
+	wake      chan struct{} // something may be due, or a slot is free
+	book      *book
+	tries     tries
 }
 
 const (
-	// rescan is how long at least lies between two looks at the whole outbox,
+	// rescan is how long at least lies between two looks at what has changed,
 	// however often it changes: what is due may be attempted that much later.
-	rescan = 100 * time.Millisecond
+	rescan = 25 * time.Millisecond
 	// rescanShare bounds the share of time spent looking: one part in as many.
 	rescanShare = 10
-	// maxAttempts bounds the attempts under way, and tenantAttempts those of one
-	// tenant, so that its dead receiver does not keep the others waiting. Attempts
-	// that were adopted do not count.
-	maxAttempts    = 256
-	tenantAttempts = 64
+	// idle is how long Run sleeps when nothing is due and nothing changes.
+	idle = time.Minute
+	// maxAttempts bounds the attempts under way; tenantAttempts those of one
+	// tenant, so that its dead receivers do not keep the others waiting, and
+	// laneAttempts those to one of its triggers, so that one dead receiver does not
+	// keep its others waiting. More than the sender has slots for would only wait
+	// there. Attempts that were adopted do not count.
+	maxAttempts    = 1024
+	tenantAttempts = 32
+	laneAttempts   = 8
 	// maxAttempt bounds how long one attempt may take, with its wait for a free
 	// slot of the sender: so that it is known when it must have ended.
 	maxAttempt = time.Minute
@@ -80,11 +78,13 @@ func New(opts Options) *Outbox {
 	if opts.Contact == nil {
 		opts.Contact = always{}
 	}
-	return &Outbox{
-		opts: opts, metrics: newMetrics(opts.Registerer),
-		settled: make(chan fsm.Settled), stopped: make(chan struct{}), wake: make(chan struct{}, 1), freed: make(chan struct{}, 1),
-		tries: tries{all: map[string]*try{}},
+	o := &Outbox{
+		opts: opts, metrics: newMetrics(opts.Registerer, opts.Log), schedules: schedules{otherwise: opts.Schedule},
+		settled: make(chan fsm.Settled), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
+		book: newBook(), tries: tries{all: map[id]*try{}},
 	}
+	o.book.due, o.book.owns, o.book.busy = o.dueAt, o.owns, o.tries.busy
+	return o
 }
 
 // Run makes what is due until ctx ends. Without contact it begins nothing.
@@ -94,8 +94,9 @@ func (o *Outbox) Run(ctx context.Context) error {
 	defer close(o.stopped)
 	work.Go(func() { o.settle(ctx) })
 	var changed, moved <-chan struct{}
-	var earliest time.Time // of the next scan
-	next := time.Now()     // when to scan
+	var earliest time.Time   // of the next look
+	stale, all := true, true // there is something to look at; at whose the tenants are
+	var over time.Time       // when to give up what has outlived its schedule
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -105,61 +106,40 @@ func (o *Outbox) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if began := time.Now(); !began.Before(next) {
-			changed, moved = o.opts.Log.Changed(fsm.TopicOutbox), o.opts.Log.Changed(fsm.TopicLeases)
-			due := o.scan(began)
-			earliest = began.Add(max(rescan, rescanShare*time.Since(began)))
-			if next = began.Add(due); next.Before(earliest) {
-				next = earliest
+		began := time.Now()
+		if stale && !began.Before(earliest) {
+			if changed == nil {
+				changed = o.opts.Log.Changed(fsm.TopicOutbox)
 			}
+			if moved == nil {
+				moved = o.opts.Log.Changed(fsm.TopicLeases)
+			}
+			o.book.look(o.opts.Log.View, all)
+			earliest = began.Add(max(rescan, rescanShare*time.Since(began)))
+			stale, all = false, false
+		}
+		if !began.Before(over) {
+			over = began.Add(idle)
+			o.giveUp(&work)
 		}
 		o.start(ctx, &work)
-		timer.Reset(time.Until(next))
+		now := time.Now()
+		pause := min(o.book.next(now), over.Sub(now))
+		if stale {
+			pause = min(pause, earliest.Sub(now))
+		}
+		timer.Reset(max(pause, 0))
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			changed, next = nil, earliest
+			changed, stale = nil, true
 		case <-moved: // entries may be this node's from now on
-			moved, next = nil, earliest
+			moved, stale, all = nil, true, true
 		case <-o.wake:
-			next = earliest
-		case <-o.freed:
 		case <-timer.C:
 		}
 	}
-}
-
-// idle is how long Run sleeps when nothing is due and nothing changes.
-const idle = time.Minute
-
-// scan queues what is due and tells after what time more is.
-func (o *Outbox) scan(now time.Time) time.Duration {
-	v := o.opts.Log.View()
-	next := idle
-	o.metrics.waiting.Set(float64(v.OutboxLen()))
-	o.metrics.dead.Set(float64(v.DeadLen()))
-	o.queue.clear()
-	ours := map[string]bool{}
-	for entry := range v.Outbox() {
-		wait := o.dueAt(entry).Sub(now)
-		if wait >= next { // most of them: no more is asked of these
-			continue
-		}
-		owned, known := ours[entry.Tenant]
-		if !known {
-			owned = o.owns(v, entry.Tenant)
-			ours[entry.Tenant] = owned
-		}
-		switch {
-		case !owned || o.tries.busy(entry.Key):
-		case wait > 0:
-			next = wait
-		default:
-			o.queue.push(entry.Tenant, entry.Key)
-		}
-	}
-	return next
 }
 
 // owns reports whether a tenant's deliveries are this node's to attempt. Those
@@ -170,49 +150,70 @@ func (o *Outbox) owns(v *fsm.View, tenant string) bool {
 	return !ok || v.Owner(t) == o.opts.Node
 }
 
-// start begins what is queued while there are slots.
+// start begins what is due while there are slots.
 func (o *Outbox) start(ctx context.Context, work *sync.WaitGroup) {
 	for {
-		tenant, key, ok := o.queue.pop()
-		if !ok {
+		due, lane := o.book.pop(time.Now())
+		if due == nil {
 			return
 		}
-		one := &try{tenant: tenant}
+		which := id{due.Tenant, due.Key}
+		one := &try{tenant: due.Tenant, lane: lane}
 		one.deadline = func() time.Time { return one.until }
-		if !o.tries.claim(key, one) {
-			o.queue.release(tenant)
+		if !o.tries.claim(which, one) {
+			o.book.release(lane) // whoever has it tells when it is over
 			continue
 		}
-		// It may have been settled or attempted since it was queued. Nobody else has
-		// it now, so its last outcome is in the state.
-		entry, ok := o.opts.Log.View().FindOutgoing(key)
-		if !ok || o.dueAt(entry).After(time.Now()) {
-			o.tries.drop(key)
-			o.queue.release(tenant)
+		// It may have been settled or attempted since it was looked at, or be another
+		// node's. Nobody else here has it now, so its last outcome is in the state.
+		v := o.opts.Log.View()
+		entry, ok := v.FindOutgoing(due.Tenant, due.Key)
+		if !ok || !o.owns(v, due.Tenant) || o.blocked(v, entry) || o.dueAt(v, entry).After(time.Now()) {
+			o.tries.drop(which)
+			o.book.release(lane)
+			o.book.settled(o.opts.Log.View, which)
+			o.book.reread(o.opts.Log.View, due.Tenant)
 			continue
 		}
 		one.attempts = entry.Attempts + 1
 		work.Go(func() {
 			a := o.attempt(ctx, entry, one)
 			if a.Err == nil || ctx.Err() == nil { // a node that is stopping cuts attempts off: they do not count
-				o.ended(key, one, a)
+				o.ended(which, one, a)
 			}
-			o.queue.release(tenant)
-			poke(o.freed)
+			o.book.release(lane)
+			poke(o.wake)
 		})
 	}
 }
 
-// dueAt is when an entry is due: as was recorded with the last outcome, and
-// otherwise as the schedule says from the hand-over on, so that a node that is
-// started again and again does not use the attempts up early.
-func (o *Outbox) dueAt(entry *fsm.Outgoing) time.Time {
-	if entry.NotBefore != 0 {
-		return time.UnixMilli(entry.NotBefore)
+// blocked reports whether another delivery has to be settled first.
+func (o *Outbox) blocked(v *fsm.View, e *fsm.Outgoing) bool {
+	if e.After == "" || e.After == e.Key {
+		return false
 	}
-	at := time.UnixMilli(entry.At)
-	for _, pause := range o.opts.Schedule[:min(max(int(entry.Attempts), 1), len(o.opts.Schedule))] {
-		at = at.Add(pause)
+	_, there := v.FindOutgoing(e.Tenant, e.After)
+	return there
+}
+
+// giveUp makes dead letters of deliveries whose schedule is long over while their
+// receiver was not to be asked: the circuit to it is open, or it is asked by others.
+func (o *Outbox) giveUp(work *sync.WaitGroup) {
+	v, now := o.opts.Log.View(), time.Now()
+	for _, e := range o.book.outlived(now, settleBatch, func(e *fsm.Outgoing) bool { return o.outlived(v, e, now) }) {
+		which := id{e.Tenant, e.Key}
+		one := &try{tenant: e.Tenant, attempts: e.Attempts}
+		one.deadline = func() time.Time { return one.until }
+		if !o.tries.claim(which, one) {
+			continue
+		}
+		work.Go(func() {
+			if _, there := o.opts.Log.View().FindOutgoing(e.Tenant, e.Key); !there || !o.owns(o.opts.Log.View(), e.Tenant) {
+				o.forget(which)
+				return
+			}
+			o.tries.end(one)
+			o.record(o.tooOld(e))
+		})
 	}
-	return at
 }

@@ -38,7 +38,8 @@ type rig struct {
 	busy     map[string]int // attempts under way, by key
 	both     bool           // one delivery was attempted twice at a time
 
-	viewed func(v *fsm.View) // is called between reading the state and using it
+	viewed   func(v *fsm.View) // is called between reading the state and using it
+	schedule []time.Duration   // of triggers that are configured from now on
 }
 
 type attempt struct {
@@ -75,7 +76,7 @@ func (r *rig) configure(tenant string, version uint64, triggers ...string) {
 	}
 	for _, name := range triggers {
 		f.Triggers[name] = &spec.Trigger{
-			Name: name, Type: spec.TriggerWebhook, Retry: spec.DefaultRetryPolicy(),
+			Name: name, Type: spec.TriggerWebhook, Retry: spec.DefaultRetryPolicy(), Schedule: r.schedule,
 			Webhook: &spec.Webhook{URL: spec.Plain("https://hook.example"), Method: "POST", PayloadMode: spec.PayloadRaw},
 		}
 	}
@@ -114,6 +115,7 @@ type plain struct{}
 
 func (plain) SealAll(context.Context, string, []*spec.Secret) error { return nil }
 func (plain) OpenAll(string, []*spec.Secret) error                  { return nil }
+func (plain) OpenStored(_, _, sealed string) (string, error)        { return sealed, nil }
 
 func (r *rig) apply(c fsm.Command) (any, error) {
 	entry, err := fsm.Encode(c)
@@ -300,9 +302,9 @@ func TestSettles(t *testing.T) {
 		r.answer = func(n *notify.Notification) (notify.Result, error) {
 			switch {
 			case n.Key.String() == keyOf(2):
-				return notify.Result{Status: 410, Permanent: true}, errors.New("gone for good")
+				return notify.Result{Status: 410, Permanent: true, Excerpt: "bye"}, errors.New("gone for good")
 			case n.Attempt == 2:
-				return notify.Result{Status: 503}, errors.New("busy")
+				return notify.Result{Status: 503, Excerpt: "later"}, errors.New("busy")
 			default:
 				return notify.Result{Status: 200}, nil
 			}
@@ -310,12 +312,12 @@ func TestSettles(t *testing.T) {
 		_, end := r.start()
 		r.handOver("hook", 1, 2)
 		pass(5 * time.Second)
-		if o, ok := r.state.View().FindOutgoing(keyOf(1)); !ok || o.Attempts != 2 || o.Reason != "busy" {
+		if o, ok := r.state.View().FindOutgoing("acme", keyOf(1)); !ok || o.Attempts != 2 || o.Reason != "busy" || o.Status != 503 || o.Excerpt != "later" {
 			t.Errorf("after a failure: %+v, %v", o, ok)
 		}
 		pass(10 * time.Minute)
-		if d := r.dead(); len(d) != 1 || d[keyOf(2)] == nil || d[keyOf(2)].Reason != "gone for good" || d[keyOf(2)].Attempts != 2 {
-			t.Errorf("dead letters %v", d)
+		if d := r.dead(); len(d) != 1 || d[keyOf(2)] == nil || d[keyOf(2)].Reason != "gone: the receiver wants no more: gone for good" || d[keyOf(2)].Status != 410 || d[keyOf(2)].Attempts != 2 || d[keyOf(2)].Excerpt != "bye" {
+			t.Errorf("dead letters %+v", d[keyOf(2)])
 		}
 		if got := r.state.View().OutboxLen(); got != 0 || len(r.tries()) != 3 {
 			t.Errorf("%d in the outbox after %d attempts, want 0, 3", got, len(r.tries()))
@@ -643,7 +645,7 @@ func TestOlderView(t *testing.T) {
 		var once sync.Once
 		r.viewed = func(*fsm.View) {
 			once.Do(func() {
-				if _, err := r.apply(&fsm.Settle{Settled: []fsm.Settled{{Key: keyOf(1), Outcome: fsm.Sent, Attempts: 2}}}); err != nil {
+				if _, err := r.apply(&fsm.Settle{Settled: []fsm.Settled{{Tenant: "acme", Key: keyOf(1), Outcome: fsm.Sent, Attempts: 2}}}); err != nil {
 					t.Error(err)
 				}
 			})

@@ -40,9 +40,9 @@ func (o *Outbox) Park(ctx context.Context, tenant func(id string) bool, limit ti
 		}
 	}
 	// What has ended meanwhile waits for the log only.
-	for key, one := range under {
+	for which, one := range under {
 		if one.parked {
-			delete(under, key)
+			delete(under, which)
 		}
 	}
 	_, err := o.wait(ctx, under, nil)
@@ -50,20 +50,20 @@ func (o *Outbox) Park(ctx context.Context, tenant func(id string) bool, limit ti
 }
 
 // under lists the tries of tenants that have begun.
-func (o *Outbox) under(tenant func(id string) bool) map[string]*try {
+func (o *Outbox) under(tenant func(id string) bool) map[id]*try {
 	o.tries.mu.Lock()
 	defer o.tries.mu.Unlock()
-	out := map[string]*try{}
-	for key, one := range o.tries.all {
+	out := map[id]*try{}
+	for which, one := range o.tries.all {
 		if tenant(one.tenant) && (one.ended || !one.deadline().IsZero()) {
-			out[key] = one
+			out[which] = one
 		}
 	}
 	return out
 }
 
 // wait waits for tries to be over and tells whether the time was before.
-func (o *Outbox) wait(ctx context.Context, under map[string]*try, limit <-chan time.Time) (late bool, err error) {
+func (o *Outbox) wait(ctx context.Context, under map[id]*try, limit <-chan time.Time) (late bool, err error) {
 	for _, one := range under {
 		select {
 		case <-one.over:
@@ -79,17 +79,17 @@ func (o *Outbox) wait(ctx context.Context, under map[string]*try, limit <-chan t
 }
 
 // park marks those of the tries that have not ended, and says what to record.
-func (o *Outbox) park(under map[string]*try) (settled []fsm.Settled) {
+func (o *Outbox) park(under map[id]*try) (settled []fsm.Settled) {
 	o.tries.mu.Lock()
 	defer o.tries.mu.Unlock()
-	for key, one := range under {
+	for which, one := range under {
 		if one.ended {
 			continue
 		}
 		one.parked = true
 		end := one.deadline()
 		settled = append(settled, fsm.Settled{
-			Key: key, Outcome: fsm.HandedOver, Attempts: one.attempts, NotBefore: end.Add(parkMargin).UnixMilli(),
+			Tenant: one.tenant, Key: which.key, Outcome: fsm.HandedOver, Attempts: one.attempts, NotBefore: end.Add(parkMargin).UnixMilli(),
 			Reason: fmt.Sprintf("no answer yet when the tenant was handed over; the attempt ends at %s", end.UTC().Format(time.RFC3339)),
 		})
 	}

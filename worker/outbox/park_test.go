@@ -120,7 +120,7 @@ func TestComesBack(t *testing.T) {
 		r.move("acme", "d", true)
 		later := time.Now().Add(3 * time.Hour)
 		if _, err := r.apply(&fsm.Settle{Settled: []fsm.Settled{{
-			Key: keyOf(1), Outcome: fsm.HandedOver, Attempts: 3, NotBefore: later.UnixMilli(),
+			Tenant: "acme", Key: keyOf(1), Outcome: fsm.HandedOver, Attempts: 3, NotBefore: later.UnixMilli(),
 		}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +275,7 @@ func TestPark(t *testing.T) {
 			if err := o.Park(t.Context(), everybody, limit); err != nil || time.Since(began) != limit {
 				t.Errorf("%v after %v, want nil after %v", err, time.Since(began), limit)
 			}
-			e, ok := r.state.View().FindOutgoing(keyOf(1))
+			e, ok := r.state.View().FindOutgoing("acme", keyOf(1))
 			if want := attempt.Add(maxAttempt + parkMargin); !ok || time.UnixMilli(e.NotBefore).Before(want.Truncate(time.Millisecond)) || e.Attempts != 2 {
 				t.Errorf("in the outbox %+v; want it not due before %v", e, want)
 			}
@@ -294,13 +294,13 @@ func TestPark(t *testing.T) {
 			if err := o.Park(t.Context(), everybody, limit); err != nil {
 				t.Error(err)
 			}
-			before, _ := r.state.View().FindOutgoing(keyOf(1))
+			before, _ := r.state.View().FindOutgoing("acme", keyOf(1))
 			o.tries.mu.Lock()
-			one := o.tries.all[keyOf(1)]
+			one := o.tries.all[id{"acme", keyOf(1)}]
 			o.tries.mu.Unlock()
-			o.ended(keyOf(1), one, Attempt{Err: errors.New("no answer")})
+			o.ended(id{"acme", keyOf(1)}, one, Attempt{Err: errors.New("no answer")})
 			synctest.Wait()
-			if after, _ := r.state.View().FindOutgoing(keyOf(1)); after != before {
+			if after, _ := r.state.View().FindOutgoing("acme", keyOf(1)); after != before {
 				t.Errorf("the next owner's entry was changed: %+v", after)
 			}
 			close(gate)
@@ -338,7 +338,7 @@ func TestPark(t *testing.T) {
 			if err := o.Park(t.Context(), everybody, limit); err != nil || time.Since(began) != limit {
 				t.Errorf("%v after %v, want nil after %v", err, time.Since(began), limit)
 			}
-			if e, _ := r.state.View().FindOutgoing(keyOf(1)); time.UnixMilli(e.NotBefore).Before(until) || e.Attempts != 1 {
+			if e, _ := r.state.View().FindOutgoing("acme", keyOf(1)); time.UnixMilli(e.NotBefore).Before(until) || e.Attempts != 1 {
 				t.Errorf("in the outbox %+v; want it not due before %v", e, until)
 			}
 			done <- Attempt{Err: ErrNotBegun}
@@ -387,7 +387,7 @@ func TestAttemptsEnd(t *testing.T) {
 		_, end := r.start(func(o *Options) { o.Sender = patient{r} })
 		r.handOver("hook", 1)
 		pass(Schedule[0] + maxAttempt)
-		e, ok := r.state.View().FindOutgoing(keyOf(1))
+		e, ok := r.state.View().FindOutgoing("acme", keyOf(1))
 		if !ok || e.Attempts != 2 || e.NotBefore < time.Now().Add(Schedule[1]).UnixMilli() {
 			t.Errorf("in the outbox %+v, %v; want the third attempt to come", e, ok)
 		}

@@ -33,6 +33,8 @@ type Adopted struct {
 // try is an entry of the outbox that somebody on this node attempts.
 type try struct {
 	tenant   string
+	lane     *lane            // whose slot it has; nil: none
+	adopted  bool             // a worker makes it: the state counts it already
 	attempts uint32           // made, once this one is
 	deadline func() time.Time // see Adopted; read under tries.mu
 
@@ -45,25 +47,25 @@ type try struct {
 // tries are the attempts under way, by key.
 type tries struct {
 	mu  sync.Mutex
-	all map[string]*try
+	all map[id]*try
 }
 
 // claim notes a try, unless somebody has the entry already.
-func (t *tries) claim(key string, one *try) bool {
+func (t *tries) claim(which id, one *try) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.all[key] != nil {
+	if t.all[which] != nil {
 		return false
 	}
 	one.over = make(chan struct{})
-	t.all[key] = one
+	t.all[which] = one
 	return true
 }
 
-func (t *tries) busy(key string) bool {
+func (t *tries) busy(which id) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.all[key] != nil
+	return t.all[which] != nil
 }
 
 // end notes that an attempt has ended and tells whether it was parked before.
@@ -74,14 +76,12 @@ func (t *tries) end(one *try) (parked bool) {
 	return one.parked
 }
 
-// drop forgets tries of which nothing is left to record.
-func (t *tries) drop(keys ...string) {
+// drop forgets a try of which nothing is left to record.
+func (t *tries) drop(which id) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, key := range keys {
-		if one := t.all[key]; one != nil {
-			delete(t.all, key)
-			close(one.over)
-		}
+	if one := t.all[which]; one != nil {
+		delete(t.all, which)
+		close(one.over)
 	}
 }

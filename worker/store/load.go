@@ -88,14 +88,14 @@ func FindNetwork(v *fsm.View, key string) (n *spec.Network, owner string, err er
 	return n, owner, err
 }
 
-// DepthsOn lists the depths at which a version's monitors judge a network whose
-// own depth is given.
-func DepthsOn(version fsm.Version, network string, own uint64) []uint64 {
+// DepthsOn lists the depths at which a version's monitors judge a network, given
+// its own depth and its finality depth.
+func DepthsOn(version fsm.Version, network string, own, finality uint64) []uint64 {
 	var out []uint64
 	for _, d := range version.Manifest.Docs {
 		for _, w := range d.Watches {
 			if w.Network == network {
-				out = append(out, w.DepthOr(own))
+				out = append(out, w.DepthOn(own, finality))
 			}
 		}
 	}

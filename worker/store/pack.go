@@ -135,7 +135,8 @@ func (p *Packed) monitor(ctx context.Context, tenant, name string, m *spec.Monit
 }
 
 // watches resolves a monitor's references: private networks first, then shared
-// ones. A private network that watches a shared one keeps its own depth.
+// ones. A private network that watches a shared one keeps its own depth. A monitor
+// of mode both watches each of its networks twice.
 func watches(tenant string, m *spec.Monitor, own, shared map[string]*spec.Network) []fsm.Watch {
 	if m.Paused {
 		return nil
@@ -159,10 +160,21 @@ func watches(tenant string, m *spec.Monitor, own, shared map[string]*spec.Networ
 		}
 		if !seen[w.Network] {
 			seen[w.Network] = true
-			out = append(out, w)
+			for _, w.Mode = range modes[m.Mode] {
+				out = append(out, w)
+			}
 		}
 	}
 	return out
+}
+
+// modes are the watches that a monitor of each mode has of a network.
+var modes = map[string][]fsm.Mode{
+	"":                 {fsm.ModePlain},
+	spec.ModeInstant:   {fsm.ModeInstant},
+	spec.ModeConfirmed: {fsm.ModeConfirmed},
+	spec.ModeFinalized: {fsm.ModeFinalized},
+	spec.ModeBoth:      {fsm.ModeInstant, fsm.ModeConfirmation},
 }
 
 // Key is the key of a tenant's private network; that of a shared one is its slug.

@@ -257,14 +257,14 @@ func TestContractsAreShared(t *testing.T) {
 func TestWatches(t *testing.T) {
 	p := pack(t, folder())
 	want := map[string]string{
-		"shared":        "[{mainnet mainnet 0}]",
-		"same contract": "[{mainnet mainnet 0} {acme/anvil anvil 4}]",
-		"private":       "[{acme/anvil anvil 4}]",
-		"watching":      "[{mainnet mine 7}]",
+		"shared":        "[{mainnet mainnet 0 }]",
+		"same contract": "[{mainnet mainnet 0 } {acme/anvil anvil 4 }]",
+		"private":       "[{acme/anvil anvil 4 }]",
+		"watching":      "[{mainnet mine 7 }]",
 		"unsupported":   "[]",
-		"partly":        "[{mainnet mainnet 0}]",
+		"partly":        "[{mainnet mainnet 0 }]",
 		"paused":        "[]",
-		"sealed":        "[{mainnet mainnet 0}]",
+		"sealed":        "[{mainnet mainnet 0 }]",
 	}
 	for _, d := range p.Manifest.Docs {
 		if d.Kind == fsm.DocMonitor {
@@ -347,10 +347,10 @@ func TestFindNetwork(t *testing.T) {
 		}
 	}
 	acme, _ := v.Tenant("acme")
-	if got := store.DepthsOn(acme.Current, "mainnet", 12); !slices.Equal(got, []uint64{7, 12}) {
+	if got := store.DepthsOn(acme.Current, "mainnet", 12, 64); !slices.Equal(got, []uint64{7, 12}) {
 		t.Errorf("depths on mainnet %v, want 7 and 12", got)
 	}
-	if got := store.DepthsOn(acme.Current, "acme/anvil", 0); !slices.Equal(got, []uint64{4}) {
+	if got := store.DepthsOn(acme.Current, "acme/anvil", 0, 64); !slices.Equal(got, []uint64{4}) {
 		t.Errorf("depths on acme/anvil %v, want 4", got)
 	}
 }

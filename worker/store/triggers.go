@@ -8,18 +8,14 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 )
 
-// Opener gives secrets back in clear.
-type Opener interface {
-	OpenAll(tenant string, secrets []*spec.Secret) error
-}
-
 // Triggers reads tenants' triggers, with their secrets in clear. It keeps what
-// it has read: a document's content never changes under its hash.
+// it has read: a document's content never changes under its hash, and of stored
+// secrets it sees when there is another value.
 type Triggers struct {
 	opener Opener
 
 	mu     sync.Mutex
-	opened map[triggerKey]*spec.Trigger
+	opened map[triggerKey]opened
 }
 
 type triggerKey struct {
@@ -27,16 +23,23 @@ type triggerKey struct {
 	hash   fsm.Hash
 }
 
+// opened is a trigger with the stored secrets that are in it.
+type opened struct {
+	trigger *spec.Trigger
+	stored  Stored
+}
+
 // keepTriggers bounds what is kept in memory.
 const keepTriggers = 10_000
 
 // NewTriggers makes an empty reader.
 func NewTriggers(opener Opener) *Triggers {
-	return &Triggers{opener: opener, opened: map[triggerKey]*spec.Trigger{}}
+	return &Triggers{opener: opener, opened: map[triggerKey]opened{}}
 }
 
 // Find reads a trigger of one version of a tenant's configuration. The trigger
-// is shared: do not change it.
+// is shared: do not change it. Errors wrap fsm.ErrNotFound where there is no such
+// trigger, and ErrNoSecret where a stored secret is missing.
 func (ts *Triggers) Find(v *fsm.View, tenant string, m *fsm.Manifest, id string) (*spec.Trigger, error) {
 	doc, ok := m.Find(fsm.DocTrigger, id)
 	if !ok {
@@ -44,16 +47,17 @@ func (ts *Triggers) Find(v *fsm.View, tenant string, m *fsm.Manifest, id string)
 	}
 	key := triggerKey{tenant, doc.Hash}
 	ts.mu.Lock()
-	t, ok := ts.opened[key]
+	known, ok := ts.opened[key]
 	ts.mu.Unlock()
-	if ok {
-		return t, nil
+	if ok && known.stored.Fresh(v, tenant) {
+		return known.trigger, nil
 	}
 	t, err := Trigger(v, doc)
 	if err != nil {
 		return nil, err
 	}
-	if err := ts.opener.OpenAll(tenant, t.Secrets()); err != nil {
+	stored, err := OpenSecrets(v, tenant, t.Secrets(), ts.opener)
+	if err != nil {
 		return nil, fmt.Errorf("trigger %q: %w", id, err)
 	}
 	ts.mu.Lock()
@@ -61,6 +65,6 @@ func (ts *Triggers) Find(v *fsm.View, tenant string, m *fsm.Manifest, id string)
 	if len(ts.opened) >= keepTriggers {
 		clear(ts.opened)
 	}
-	ts.opened[key] = t
+	ts.opened[key] = opened{t, stored}
 	return t, nil
 }

@@ -14,9 +14,14 @@ import (
 // but from an older state than others do. It loses its place for a while.
 var ErrBehind = errors.New("endpoint is behind")
 
+// ErrForbidden is what Options.Dial returns, wrapped, for an endpoint that the
+// operator does not let tenants use.
+var ErrForbidden = errors.New("endpoint is not allowed")
+
 // The reasons of an Error, as metrics and logs spell them.
 const (
 	ReasonNetwork       = "network"        // connection refused, reset, name not found
+	ReasonForbidden     = "forbidden"      // the operator does not allow its address
 	ReasonTimeout       = "timeout"        // no complete answer in time
 	ReasonStatus        = "http-status"    // an HTTP status other than 2xx
 	ReasonRateLimited   = "rate-limited"   // HTTP 429, or its JSON-RPC forms
@@ -81,7 +86,10 @@ func transportError(r *redactor, err error) *Error {
 	}
 	out.Message = r.clean(text.Error())
 	timeout, ok := errors.AsType[net.Error](err)
-	if errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
+	switch {
+	case errors.Is(err, ErrForbidden):
+		out.reason = ReasonForbidden
+	case errors.Is(err, context.DeadlineExceeded), ok && timeout.Timeout():
 		out.reason = ReasonTimeout
 	}
 	return out

@@ -48,6 +48,11 @@ type Options struct {
 	// Idle ends a subscription on which nothing was heard for so long, 2 min.
 	Idle time.Duration
 
+	// Dial opens the connections of the default HTTPClient, websockets included;
+	// no proxy of the environment is used then. A refusal of an address wraps
+	// ErrForbidden. Nil: a plain dialer, and proxies as the environment says.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// HTTPClient carries all requests, websocket handshakes included. The
 	// default has generous idle limits and follows no redirects.
 	HTTPClient *http.Client
@@ -99,7 +104,7 @@ func NewPool(opts Options) (*Pool, error) {
 		return nil, fmt.Errorf("network %s: rpc_urls has no http(s) endpoint with a weight above 0; blocks cannot be fetched", opts.Network)
 	}
 	if p.client == nil {
-		p.client, p.own = newHTTPClient(), true
+		p.client, p.own = newHTTPClient(opts.Dial), true
 	}
 	p.ctx, p.close = context.WithCancel(context.Background())
 	return p, nil
@@ -125,11 +130,17 @@ func orDefault[T int64 | time.Duration](v *T, def T) {
 	}
 }
 
-func newHTTPClient() *http.Client {
+func newHTTPClient(dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
+	// Through a proxy, a guard in dial would see the proxy alone.
+	var proxy func(*http.Request) (*url.URL, error)
+	if dial == nil {
+		proxy = http.ProxyFromEnvironment
+		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			Proxy:               proxy,
+			DialContext:         dial,
 			ForceAttemptHTTP2:   true,
 			MaxIdleConns:        128,
 			MaxIdleConnsPerHost: 32,

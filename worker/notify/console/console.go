@@ -11,12 +11,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/notify"
 )
 
 // Type is the type of trigger that this channel serves. It is an extension:
 // no document of OpenZeppelin Monitor has it.
-const Type = "console"
+const Type = spec.TriggerConsole
 
 // Channel writes to one writer. It implements notify.Channel.
 type Channel struct {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/notify"
 )
 
@@ -52,7 +51,7 @@ func Build(n *notify.Notification) (notify.Request, error) {
 	req := notify.Request{
 		Method: strings.ToUpper(cmp.Or(hook.Method, http.MethodPost)),
 		URL:    address,
-		Header: standardHeader(n),
+		Header: header(n),
 		Body:   body,
 	}
 	if hook.Secret != nil {
@@ -85,34 +84,6 @@ func Build(n *notify.Notification) (notify.Request, error) {
 		req.Secrets = append(req.Secrets, value)
 	}
 	return req, nil
-}
-
-// standardHeader are the headers of every request. Whose alert it is and what
-// became of it stands in headers because raw payloads have no room for it.
-func standardHeader(n *notify.Notification) http.Header {
-	h := make(http.Header)
-	h.Set("Content-Type", "application/json")
-	h.Set("User-Agent", "ozmo")
-	h.Set("Idempotency-Key", n.Key.String())
-	h.Set(headerID, n.Key.String())
-	h.Set(headerStandardTimestamp, seconds(n.Time))
-	h.Set("Ozmo-Alert-Id", n.Alert.ID.String())
-	h.Set("Ozmo-Alert-State", n.Alert.State.String())
-	return h
-}
-
-func payload(n *notify.Notification, hook *spec.Webhook) ([]byte, error) {
-	if hook.PayloadMode == spec.PayloadRaw {
-		body, err := notify.Canonical(n.Alert.Match)
-		if err != nil {
-			return nil, misconfigured("the alert's match object cannot be sent: %v", err)
-		}
-		return body, nil
-	}
-	if hook.Message == nil {
-		return nil, misconfigured("message is missing, which payload mode %q needs", spec.PayloadTemplate)
-	}
-	return notify.WebhookPayload(notify.Compose(n.Alert, *hook.Message)), nil
 }
 
 // validName reports whether a header name is a token (RFC 9110 §5.6.2).

@@ -35,7 +35,7 @@ func notification(hook spec.Webhook) *notify.Notification {
 	return &notify.Notification{
 		Alert: &alert.Alert{
 			ID: alert.ID{0xaa}, Tenant: "acme", State: alert.Fired,
-			Block:     fsm.BlockRef{Height: 1},
+			Block: fsm.BlockRef{Height: 1}, Position: 9,
 			Variables: map[string]string{"transaction.hash": "0xab"},
 			Match:     json.RawMessage(`{"EVM": {"logs": [], "args": "<\u003c>", "receipt": null}}`),
 		},
@@ -93,6 +93,7 @@ func TestWhatArrives(t *testing.T) {
 		"Webhook-Timestamp": {"1700000000"},
 		"Ozmo-Alert-Id":     {"aa" + strings.Repeat("0", 30)},
 		"Ozmo-Alert-State":  {"fired"},
+		"Ozmo-Position":     {"9"},
 	}
 	for _, tc := range []struct {
 		name   string
@@ -148,6 +149,22 @@ func TestHostHeader(t *testing.T) {
 	n := notification(spec.Webhook{Headers: map[string]*spec.Secret{"host": secret("inner.example")}})
 	if got := receive(t, n); got.host != "inner.example" {
 		t.Errorf("host %q", got.host)
+	}
+}
+
+// A raw body is the match object in every state; where that was not kept, what
+// is known of the alert stands in its place.
+func TestRawBodyOfARetraction(t *testing.T) {
+	n := notification(spec.Webhook{PayloadMode: spec.PayloadRaw})
+	n.Alert.State = alert.Retracted
+	if got := receive(t, n); got.body != `{"EVM":{"args":"<<>","logs":[],"receipt":null}}` || got.header.Get("Ozmo-Alert-State") != "retracted" || got.header.Get("Ozmo-Position") != "9" {
+		t.Errorf("headers %v, body %s", got.header, got.body)
+	}
+	n.Alert.Match, n.Alert.MonitorName, n.Alert.NetworkSlug, n.Alert.Tx = nil, `M"1`, "mainnet", "0x1f"
+	want := `{"alert":{"block_hash":"0x0000000000000000000000000000000000000000000000000000000000000000","block_number":"1",` +
+		`"id":"aa000000000000000000000000000000","monitor":"M\"1","network_slug":"mainnet","state":"retracted","transaction":"0x1f"}}`
+	if got := receive(t, n); got.body != want {
+		t.Errorf("body %s, want %s", got.body, want)
 	}
 }
 

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/client"
+)
+
+func newSecret(*app) *cobra.Command {
+	cmd := group("secret", "Keep tenants' secrets in the cluster",
+		"  ozmo secret set acme slack-hook < hook.txt\n  ozmo secret list acme\n  ozmo secret delete acme slack-hook",
+		newSecretSet(), newSecretList(), newSecretDelete())
+	cmd.Long = `Documents may name a secret that the cluster keeps for their tenant, wherever they
+may hold one:
+
+  {"type": "stored", "value": "slack-hook"}
+
+It is looked up at each delivery: another value needs no change of documents and
+no restart. Values are sealed before they enter the log, and never come out.`
+	return cmd
+}
+
+func newSecretSet() *cobra.Command {
+	var node reach
+	var file string
+	cmd := &cobra.Command{
+		Use:   "set TENANT NAME",
+		Short: "Store a secret, in place of one of the same name",
+		Long: `Store a secret, in place of one of the same name. Its value is asked for on a
+terminal, where it is not shown, and read from standard input elsewhere, or from
+the file given; the line end after it does not count. There is no argument for it,
+since other users of the machine would see it.
+
+The next delivery that needs it uses the new value, and what has been waiting in
+the outbox of the triggers that use it is tried at once.`,
+		Example: `  ozmo secret set acme slack-hook
+  ozmo secret set acme slack-hook < hook.txt
+  vault kv get -field=token secret/telegram | ozmo secret set acme telegram-token
+  ozmo secret set acme smtp-password --file /run/secrets/smtp`,
+		Args: exactArgs("TENANT", "NAME"),
+	}
+	node.register(cmd)
+	cmd.Flags().StringVar(&file, "file", "", "`FILE` that holds the value")
+	if err := cmd.MarkFlagFilename("file"); err != nil {
+		panic(err) // the flag is not defined: a mistake in the program
+	}
+	completeArgs(cmd, &node, tenantIDs)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		value, err := readSecretValue(cmd, file)
+		if err != nil {
+			return err
+		}
+		err = tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
+			return c.SetSecret(ctx, api.Secret{Tenant: args[0], Name: args[1], Value: value})
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is set\n", args[1], args[0])
+		return err
+	}
+	return cmd
+}
+
+// maxSecret bounds what is read as a secret, in bytes; the node has the same.
+const maxSecret = 64 << 10
+
+// readSecretValue gets the value from where it is.
+func readSecretValue(cmd *cobra.Command, file string) (string, error) {
+	from := cmd.InOrStdin()
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("--file: %w", err)
+		}
+		defer f.Close()
+		from = f
+	} else if screen, ok := from.(*os.File); ok && term.IsTerminal(int(screen.Fd())) {
+		return typedSecret(cmd.Context(), screen, cmd.ErrOrStderr())
+	}
+	data, err := io.ReadAll(io.LimitReader(from, maxSecret+3))
+	if err != nil {
+		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	switch {
+	case len(data) == 0:
+		return "", errors.New("the secret that was read is empty")
+	case len(data) > maxSecret:
+		return "", fmt.Errorf("the secret that was read is longer than %d KiB", maxSecret>>10)
+	}
+	return string(data), nil
+}
+
+// typedSecret asks twice, since nobody sees what is typed.
+func typedSecret(ctx context.Context, screen *os.File, ask io.Writer) (string, error) {
+	before, err := term.GetState(int(screen.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("terminal: %w", err)
+	}
+	type read struct {
+		value string
+		err   error
+	}
+	answer := make(chan read, 1)
+	go func() { // a read cannot be interrupted; the process ends instead
+		var typed [2][]byte
+		for i, question := range []string{"Secret (not shown): ", "Once more: "} {
+			fmt.Fprint(ask, question)
+			var err error
+			typed[i], err = term.ReadPassword(int(screen.Fd()))
+			fmt.Fprintln(ask)
+			if err != nil {
+				answer <- read{err: fmt.Errorf("read the secret: %w", err)}
+				return
+			}
+		}
+		switch {
+		case !bytes.Equal(typed[0], typed[1]):
+			answer <- read{err: errors.New("the two differ: nothing was changed")}
+		case len(typed[0]) == 0:
+			answer <- read{err: errors.New("the secret is empty: nothing was changed")}
+		default:
+			answer <- read{value: string(typed[0])}
+		}
+	}()
+	select {
+	case r := <-answer:
+		return r.value, r.err
+	case <-ctx.Done():
+		return "", errors.Join(errInterrupted, term.Restore(int(screen.Fd()), before))
+	}
+}
+
+func newSecretList() *cobra.Command {
+	var node reach
+	cmd := &cobra.Command{
+		Use:   "list TENANT",
+		Short: "Show which secrets a tenant has stored, and what uses them",
+		Long: `Show which secrets a tenant has stored, when each was set, and the triggers and
+private networks of the configuration in force that use it. A name that is used
+and not set is shown too: what needs it waits. Values are never shown.`,
+		Example: `  ozmo secret list acme
+  ozmo secret list acme --output json | jq -r '.[] | select(.triggers == []) | .name'`,
+		Args: exactArgs("TENANT"),
+	}
+	node.register(cmd)
+	output := addOutput(cmd, "table", "json")
+	completeArgs(cmd, &node, tenantIDs)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		list, err := ask(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]api.SecretStatus, error) {
+			return c.Secrets(ctx, args[0])
+		})
+		if err != nil {
+			return err
+		}
+		fill(&list)
+		if output.value == "json" {
+			return writeJSON(cmd.OutOrStdout(), list)
+		}
+		return showSecrets(cmd.OutOrStdout(), args[0], list)
+	}
+	return cmd
+}
+
+func showSecrets(w io.Writer, tenant string, list []api.SecretStatus) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintf(w, "tenant %s has stored no secret, and its documents name none\n", tenant)
+		return err
+	}
+	t := newTable("SECRET", "SET", "TRIGGERS", "NETWORKS")
+	for _, s := range list {
+		set := "never"
+		if !s.Set.IsZero() {
+			set = s.Set.UTC().Format(time.DateTime + " MST")
+		}
+		t.AppendRow(table.Row{s.Name, set, or(strings.Join(s.Triggers, ", ")), or(strings.Join(s.Networks, ", "))})
+	}
+	writeTable(w, t)
+	return nil
+}
+
+func newSecretDelete() *cobra.Command {
+	var node reach
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "delete TENANT NAME",
+		Short: "Forget a secret",
+		Long: `Forget a secret. It is refused while a document in force names it, unless it is
+forced: deliveries that need it then wait in the outbox until it is set again.`,
+		Example: `  ozmo secret delete acme slack-hook
+  ozmo secret delete acme slack-hook --force`,
+		Args: exactArgs("TENANT", "NAME"),
+	}
+	node.register(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "also one that is in use")
+	completeArgs(cmd, &node, tenantIDs)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
+			return c.DeleteSecret(ctx, args[0], args[1], force)
+		})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is forgotten\n", args[1], args[0])
+		return err
+	}
+	return cmd
+}

@@ -1,0 +1,299 @@
+package fsm
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// delivery is the part of the model that is about alerts and what is sent of them.
+type delivery struct {
+	retracted map[[2]string]Retraction // network, alert
+	replays   map[[3]string]modelReplay
+	secrets   map[string]Secret
+}
+
+// modelReplay knows every height by itself.
+type modelReplay struct {
+	doc     Hash
+	heights map[uint64]bool
+}
+
+func newModelDelivery() delivery {
+	return delivery{retracted: map[[2]string]Retraction{}, replays: map[[3]string]modelReplay{}, secrets: map[string]Secret{}}
+}
+
+func letter(tenant, key string) string { return tenant + "\x00" + key }
+
+// applyDelivery is apply for the commands about the outbox, dead letters and secrets.
+func (m *model) applyDelivery(c Command) (known bool, err error) {
+	switch c := c.(type) {
+	case *Settle:
+		for _, s := range c.Settled {
+			o, ok := m.outbox[letter(s.Tenant, s.Key)]
+			if !ok {
+				continue
+			}
+			o.Attempts, o.Reason, o.Status, o.Excerpt, o.NotBefore = s.Attempts, s.Reason, s.Status, s.Excerpt, s.NotBefore
+			switch s.Outcome {
+			case Sent:
+				delete(m.outbox, letter(s.Tenant, s.Key))
+			case Refused:
+				m.bury(Dead{Outgoing: o, DiedAt: c.At})
+			default:
+				m.outbox[letter(s.Tenant, s.Key)] = o
+			}
+		}
+	case *Purge:
+		for _, k := range c.Keys {
+			delete(m.dead, letter(c.Tenant, k))
+			delete(m.outbox, letter(c.Tenant, k))
+		}
+	case *Redeliver:
+		for _, k := range c.Keys {
+			at := letter(c.Tenant, k)
+			o, pending := m.outbox[at]
+			if d, ok := m.dead[at]; ok && !pending && len(d.Delivery) > 0 {
+				delete(m.dead, at)
+				o, pending = d.Outgoing, true
+				o.Attempts, o.At = 0, c.At
+			}
+			if pending {
+				o.NotBefore = max(c.At, 1)
+				m.outbox[at] = o
+			}
+		}
+	case *Replay:
+		return true, m.replay(c)
+	case *PutSecret:
+		if _, ok := m.tenants[c.Tenant]; !ok {
+			return true, ErrNotFound
+		}
+		m.secrets[letter(c.Tenant, c.Name)] = Secret{Tenant: c.Tenant, Name: c.Name, Sealed: c.Sealed, Index: m.index, At: c.At}
+	case *DropSecret:
+		if _, ok := m.secrets[letter(c.Tenant, c.Name)]; !ok {
+			return true, ErrNotFound
+		}
+		delete(m.secrets, letter(c.Tenant, c.Name))
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+func (m *model) replay(c *Replay) error {
+	t, ok := m.tenants[c.Tenant]
+	if !ok {
+		return ErrNotFound
+	}
+	i := slices.IndexFunc(t.current().Manifest.Docs, func(d Doc) bool { return d.Kind == DocMonitor && d.ID == c.Monitor })
+	if i < 0 || t.current().Manifest.Docs[i].Hash != c.Doc {
+		return ErrConflict
+	}
+	r, ok := m.replays[[3]string{c.Tenant, c.Network, c.Monitor}]
+	if !ok || r.doc != c.Doc {
+		r = modelReplay{doc: c.Doc, heights: map[uint64]bool{}}
+	}
+	for h := c.From; h <= c.To; h++ {
+		r.heights[h] = true
+	}
+	m.replays[[3]string{c.Tenant, c.Network, c.Monitor}] = r
+	for _, o := range c.Outbox {
+		o.Tenant = c.Tenant
+		if o.Attempts == 0 && o.NotBefore == 0 {
+			o.NotBefore = max(c.At, 1)
+		}
+		_, waiting := m.outbox[letter(o.Tenant, o.Key)]
+		_, dead := m.dead[letter(o.Tenant, o.Key)]
+		if !waiting && !dead {
+			m.outbox[letter(o.Tenant, o.Key)] = o
+		}
+	}
+	return nil
+}
+
+// keepReplayed forgets what no document of a tenant accounts for.
+func (m *model) keepReplayed(tenant string, manifest *Manifest) {
+	maps.DeleteFunc(m.replays, func(key [3]string, r modelReplay) bool {
+		return key[0] == tenant && !slices.ContainsFunc(manifest.Docs, func(d Doc) bool {
+			return d.Kind == DocMonitor && d.ID == key[2] && d.Hash == r.doc
+		})
+	})
+}
+
+// dropDelivery ends what a tenant had that is gone.
+func (m *model) dropDelivery(tenant string, at int64) {
+	m.keepReplayed(tenant, &Manifest{})
+	maps.DeleteFunc(m.secrets, func(_ string, s Secret) bool { return s.Tenant == tenant })
+	for _, o := range maps.Clone(m.outbox) {
+		if o.Tenant == tenant {
+			o.Reason = "the tenant was deleted"
+			m.bury(Dead{Outgoing: o, DiedAt: at})
+		}
+	}
+}
+
+func (m *model) handOver(o Outgoing) {
+	at := letter(o.Tenant, o.Key)
+	_, dead := m.dead[at]
+	if old, ok := m.outbox[at]; !dead && (!ok || old.Attempts < o.Attempts) {
+		m.outbox[at] = o
+	}
+}
+
+func (m *model) bury(d Dead) {
+	delete(m.outbox, letter(d.Tenant, d.Key))
+	m.dead[letter(d.Tenant, d.Key)] = d
+}
+
+// recordFired keeps what is told of an alert in a block, the later state of two.
+func (m *model) recordFired(f Fired) {
+	key := string(firedKey(f.Network, f.Block, f.Alert))
+	old, ok := m.fired[key]
+	if ok {
+		later := f.Position > old.Position
+		next, other := old.Fired, f
+		if later {
+			next, other = f, old.Fired
+		}
+		if len(next.Content) == 0 {
+			next.Content = other.Content
+		}
+		next.Deliveries = slices.Clone(old.Deliveries)
+		for _, d := range f.Deliveries {
+			if i := slices.IndexFunc(next.Deliveries, func(o Delivered) bool { return o.Key == d.Key }); i >= 0 {
+				next.Deliveries[i] = d
+			} else {
+				next.Deliveries = append(next.Deliveries, d)
+			}
+		}
+		old.Fired = next
+		if !later {
+			return
+		}
+	} else {
+		f.Deliveries = slices.Clone(f.Deliveries)
+		m.fired[key] = &modelFired{Fired: f}
+	}
+	at := [2]string{f.Network, f.Alert}
+	if r, ok := m.retracted[at]; ok && r.Position >= f.Position {
+		return
+	}
+	delete(m.retracted, at)
+	if f.State == AlertRetracted {
+		m.retracted[at] = Retraction{Block: f.Block, Position: f.Position}
+	}
+}
+
+// checkDelivery compares what the state says of alerts and deliveries.
+func (m *machine) checkDelivery(t *rapid.T, v *View) {
+	d := dump(v)
+	same(t, "outbox", d.Outbox, m.m.outbox)
+	same(t, "dead letters", d.Dead, m.m.dead)
+	same(t, "secrets", d.Secrets, m.m.secrets)
+	retracted := map[[2]string]Retraction{}
+	for _, r := range d.Retracted {
+		retracted[[2]string{r.Network, r.Alert}] = r.Retraction
+		if got, ok := v.Retracted(r.Network, r.Alert); !ok || got != r.Retraction {
+			t.Fatalf("retraction %+v is not found", r)
+		}
+	}
+	if diff := cmp.Diff(m.m.retracted, retracted, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("retractions differ (-want +got):\n%s", diff)
+	}
+	if len(d.Replays) != len(m.m.replays) {
+		t.Fatalf("%d records of replays, want %d", len(d.Replays), len(m.m.replays))
+	}
+	for key, want := range m.m.replays {
+		heights := map[uint64]bool{}
+		last := uint64(0)
+		for i, s := range v.Replayed(key[0], key[1], key[2], want.doc) {
+			if i > 0 && s.From <= last+1 || s.From > s.To {
+				t.Fatalf("replayed %v: stretch %+v after %d", key, s, last)
+			}
+			last = s.To
+			for h := s.From; h <= s.To; h++ {
+				heights[h] = true
+			}
+		}
+		if !maps.Equal(heights, want.heights) {
+			t.Fatalf("replayed %v: %v, want %v", key, heights, want.heights)
+		}
+		if other := v.Replayed(key[0], key[1], key[2], Hash{9}); other != nil {
+			t.Fatalf("replayed %v with a document that never was: %v", key, other)
+		}
+	}
+	for key, n := range m.m.nets {
+		network, _ := v.Network(key)
+		for p := uint64(1); p <= n.next(); p++ {
+			want := uint64(DefaultWindow)
+			for _, w := range n.windows {
+				if w.From <= p {
+					want = w.Depth
+				}
+			}
+			if got := network.FinalityAt(p); got != want {
+				t.Fatalf("network %s: finality depth %d at position %d of %v, want %d", key, got, p, n.windows, want)
+			}
+		}
+	}
+	checkBoxes(t, v)
+	checkDeaths(t, v)
+	checkBoxes(t, m.twin.View())
+}
+
+// checkBoxes: the counts are what a scan gives.
+func checkBoxes(t checker, v *View) {
+	t.Helper()
+	want := map[string]Box{}
+	var all int64
+	for o := range v.Outbox() {
+		b := want[o.Tenant]
+		b.Entries++
+		b.Bytes += int64(len(o.Delivery))
+		want[o.Tenant] = b
+		all += int64(len(o.Delivery))
+		if found, ok := v.FindOutgoing(o.Tenant, o.Key); !ok || found != o {
+			t.Fatalf("delivery %+v is not found", o)
+		}
+	}
+	for d := range v.DeadLetters() {
+		b := want[d.Tenant]
+		b.Dead++
+		b.DeadBytes += int64(len(d.Delivery))
+		want[d.Tenant] = b
+		if found, ok := v.FindDead(d.Tenant, d.Key); !ok || found != d {
+			t.Fatalf("dead letter %+v is not found", d)
+		}
+		if o, ok := v.FindOutgoing(d.Tenant, d.Key); ok {
+			t.Fatalf("delivery %+v is a dead letter as well", o)
+		}
+	}
+	for tenant, b := range want {
+		got := v.Box(tenant)
+		b.Forgotten = got.Forgotten // no scan tells
+		if got != b {
+			t.Fatalf("box of %q: %+v, want %+v", tenant, got, b)
+		}
+		if n := len(slices.Collect(v.OutboxOf(tenant))); n != b.Entries {
+			t.Fatalf("tenant %q: %d deliveries listed, want %d", tenant, n, b.Entries)
+		}
+		if n := len(slices.Collect(v.DeadOf(tenant))); n != b.Dead {
+			t.Fatalf("tenant %q: %d dead letters listed, want %d", tenant, n, b.Dead)
+		}
+		if b.Bytes > MaxOutboxTenant || b.Dead > KeepDead || b.DeadBytes > KeepDeadBytes {
+			t.Fatalf("box of %q is over its bounds: %+v", tenant, b)
+		}
+	}
+	for tenant, b := range walk(v.boxes, nil) {
+		if _, ok := want[string(tenant)]; !ok && *b != (Box{Forgotten: b.Forgotten}) {
+			t.Fatalf("box of %q, which has nothing: %+v", tenant, *b)
+		}
+	}
+	if v.OutboxBytes() != all || all > MaxOutbox {
+		t.Fatalf("the outbox has %d bytes, want %d", v.OutboxBytes(), all)
+	}
+}

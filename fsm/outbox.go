@@ -1,0 +1,200 @@
+package fsm
+
+import "iter"
+
+// Outcome is what became of a delivery when it was recorded.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Sent       Outcome = 1 // the receiver accepted it
+	HandedOver Outcome = 2 // it is in the outbox
+	Refused    Outcome = 3 // it is a dead letter
+)
+
+// String is the outcome's name in metrics, the journal and messages.
+func (o Outcome) String() string {
+	switch o {
+	case Sent:
+		return "sent"
+	case HandedOver:
+		return "outbox"
+	case Refused:
+		return "dead"
+	default:
+		return "unknown"
+	}
+}
+
+// Outgoing is an entry of the outbox: a delivery that is still to be made.
+type Outgoing struct {
+	Key      string `codec:"k"`
+	Tenant   string `codec:"t"`
+	Trigger  string `codec:"g"`
+	Delivery []byte `codec:"d"` // alert.Delivery, encoded
+	At       int64  `codec:"a"` // when it was handed over, Unix milliseconds
+	Attempts uint32 `codec:"n"` // made so far
+	// NotBefore is when the next attempt is due, Unix milliseconds; 0 when the
+	// schedule alone tells.
+	NotBefore int64 `codec:"b,omitempty"`
+	// After is the key of the delivery of the same alert and trigger that must be
+	// settled first; empty: none.
+	After   string `codec:"f,omitempty"`
+	Reason  string `codec:"r"`           // why the last attempt failed
+	Status  int    `codec:"s,omitempty"` // of the last answer; 0 where there was none
+	Excerpt string `codec:"e,omitempty"` // of the last answer
+}
+
+// Bounds of the outbox, in bytes of Outgoing.Delivery. What does not fit becomes a
+// dead letter at once, with a reason that says so: a receiver that is down for days
+// must not fill the memory of every node, nor take another tenant's place.
+const (
+	MaxOutgoing     = 64 << 10  // of one entry; as a dead letter it keeps its other fields alone
+	MaxOutboxTenant = 4 << 20   // of one tenant's entries
+	MaxOutbox       = 256 << 20 // of all entries
+)
+
+// maxText bounds the texts of an entry that come from outside, in bytes.
+const maxText = 1 << 10
+
+// The reasons of what does not fit.
+const (
+	reasonLarge  = "too large for the outbox: a delivery may have 64 KiB"
+	reasonTenant = "the tenant's outbox is full: it holds 4 MiB of deliveries that could not be made yet"
+	reasonFull   = "the cluster's outbox is full: it holds 256 MiB of deliveries that could not be made yet"
+)
+
+func letterKey(tenant, key string) []byte { return join(tenant, key) }
+
+// Outbox yields the deliveries still to be made, by tenant and key.
+func (v *View) Outbox() iter.Seq[*Outgoing] { return values(v.outbox) }
+
+// OutboxOf yields a tenant's deliveries still to be made, by key.
+func (v *View) OutboxOf(tenant string) iter.Seq[*Outgoing] { return below(v.outbox, join(tenant, "")) }
+
+// OutboxLen is the number of deliveries still to be made.
+func (v *View) OutboxLen() int { return v.outbox.Len() }
+
+// OutboxBytes is the size of all deliveries still to be made; see MaxOutbox.
+func (v *View) OutboxBytes() int64 { return v.outboxBytes }
+
+// FindOutgoing finds a tenant's delivery still to be made.
+func (v *View) FindOutgoing(tenant, key string) (*Outgoing, bool) {
+	return get(v.outbox, letterKey(tenant, key))
+}
+
+// admit puts a delivery into the outbox in place of the one of the same key. Where
+// it does not fit, it becomes a dead letter that died at the time given.
+func (t *tx) admit(o *Outgoing, at int64) bool {
+	if reason := t.overflow(o); reason != "" {
+		t.bury(o, reason, at)
+		return false
+	}
+	t.putOutgoing(o)
+	return true
+}
+
+// overflow is why a delivery does not fit; empty if it does.
+func (v *View) overflow(o *Outgoing) string {
+	size := int64(len(o.Delivery))
+	grow := size
+	if old, ok := v.FindOutgoing(o.Tenant, o.Key); ok {
+		grow -= int64(len(old.Delivery))
+	}
+	switch {
+	case size > MaxOutgoing:
+		return reasonLarge
+	case grow <= 0:
+		return ""
+	case v.Box(o.Tenant).Bytes+grow > MaxOutboxTenant:
+		return reasonTenant
+	case v.outboxBytes+grow > MaxOutbox:
+		return reasonFull
+	}
+	return ""
+}
+
+func (t *tx) putOutgoing(o *Outgoing) {
+	t.dropOutgoing(o.Tenant, o.Key)
+	o.Reason, o.Excerpt = clip(o.Reason), clip(o.Excerpt)
+	put(&t.outbox, letterKey(o.Tenant, o.Key), o)
+	t.outboxBytes += int64(len(o.Delivery))
+	t.editBox(o.Tenant, func(b *Box) {
+		b.Entries++
+		b.Bytes += int64(len(o.Delivery))
+	})
+	t.touch(TopicOutbox)
+}
+
+// dropOutgoing takes a delivery off the outbox and reports whether it was there.
+func (t *tx) dropOutgoing(tenant, key string) bool {
+	old, ok := t.FindOutgoing(tenant, key)
+	if !ok {
+		return false
+	}
+	del(&t.outbox, letterKey(tenant, key))
+	t.outboxBytes -= int64(len(old.Delivery))
+	t.editBox(tenant, func(b *Box) {
+		b.Entries--
+		b.Bytes -= int64(len(old.Delivery))
+	})
+	t.touch(TopicOutbox)
+	return true
+}
+
+// handOver takes what a worker could not deliver at once. What is a dead letter
+// already, or waits after as many attempts, was told before: its schedule stays.
+func (t *tx) handOver(o *Outgoing) {
+	if _, ok := t.FindDead(o.Tenant, o.Key); ok {
+		return
+	}
+	if old, ok := t.FindOutgoing(o.Tenant, o.Key); ok && old.Attempts >= o.Attempts {
+		return
+	}
+	t.admit(o, o.At)
+}
+
+// Settle tells what became of deliveries in the outbox.
+type Settle struct {
+	Settled []Settled `codec:"s"`
+	At      int64     `codec:"a"`
+}
+
+// Settled is the outcome of one delivery: Sent takes it off the outbox, Refused
+// makes it a dead letter, HandedOver keeps it with one more attempt counted.
+type Settled struct {
+	Tenant   string  `codec:"t"`
+	Key      string  `codec:"k"`
+	Outcome  Outcome `codec:"o"`
+	Attempts uint32  `codec:"n"`
+	Reason   string  `codec:"r,omitempty"`
+	Status   int     `codec:"s,omitempty"` // of the answer; 0 where there was none
+	Excerpt  string  `codec:"x,omitempty"` // of the answer
+	// NotBefore: see Outgoing.
+	NotBefore int64 `codec:"b,omitempty"`
+}
+
+// Type is TypeSettle.
+func (*Settle) Type() Type { return TypeSettle }
+
+func (c *Settle) apply(t *tx) (any, error) {
+	for _, s := range c.Settled {
+		o, ok := t.FindOutgoing(s.Tenant, s.Key)
+		if !ok {
+			continue // settled before
+		}
+		next := *o
+		next.Attempts, next.Reason, next.NotBefore = s.Attempts, s.Reason, s.NotBefore
+		next.Status, next.Excerpt = s.Status, s.Excerpt
+		switch s.Outcome {
+		case Sent:
+			t.dropOutgoing(s.Tenant, s.Key)
+		case Refused:
+			t.bury(&next, s.Reason, c.At)
+		default:
+			t.putOutgoing(&next)
+		}
+	}
+	t.touch(TopicOutbox)
+	return nil, nil
+}

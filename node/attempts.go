@@ -1,0 +1,144 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/journal"
+	"github.com/ozmo-dev/ozmo/worker/notify"
+	"github.com/ozmo-dev/ozmo/worker/outbox"
+)
+
+// An attempt is in the journal of the node that made it: who wants to know all
+// asks all.
+
+// observe keeps an attempt in this node's journal. What it is given has no secrets.
+func (n *Node) observe(m *notify.Notification, res notify.Result, err error, began time.Time) {
+	a := m.Alert
+	if m.TriggerID == "" {
+		return // a sample, which is no delivery
+	}
+	attempt := journal.Attempt{
+		Tenant: a.Tenant, Key: m.Key.String(), Alert: a.ID.String(), State: a.State.String(), Position: a.Position,
+		MonitorID: a.MonitorID, Monitor: a.MonitorName, Network: a.Network, Block: a.Block, Tx: a.Tx,
+		Trigger: m.TriggerID, Destination: notify.Destination(m.Trigger), Node: n.opts.Name,
+		N: m.Attempt, Began: began, Latency: time.Since(began), Status: res.Status, Outcome: journal.OutcomeSent, Excerpt: res.Excerpt,
+	}
+	if res.Latency > 0 {
+		attempt.Latency = res.Latency
+	}
+	if err != nil {
+		if errors.Is(err, outbox.ErrNotBegun) {
+			return
+		}
+		attempt.Outcome, attempt.Error = journal.OutcomeFailed, err.Error()
+		if res.Permanent {
+			attempt.Outcome = journal.OutcomeRefused
+		}
+	}
+	n.journal.RecordAttempt(attempt)
+}
+
+// attemptsQuery asks a journal: which deliveries' keys begin with Start; for the
+// attempts at the delivery of Tenant and Key; or for what Filter chooses.
+type attemptsQuery struct {
+	Start  string          `json:"start,omitempty"`
+	Tenant string          `json:"tenant,omitempty"`
+	Key    string          `json:"key,omitempty"`
+	Filter *journal.Filter `json:"filter,omitempty"`
+	Limit  int             `json:"limit,omitempty"` // 0: none
+}
+
+type attemptsAnswer struct {
+	Refs     []journal.Ref     `json:"refs,omitempty"`
+	Attempts []journal.Attempt `json:"attempts,omitempty"`
+}
+
+// maxAttemptsAnswer bounds what one node tells of at once.
+const maxAttemptsAnswer = 100_000
+
+func (n *Node) attempts(q attemptsQuery) (out attemptsAnswer, err error) {
+	limit := min(cmp.Or(q.Limit, maxAttemptsAnswer), maxAttemptsAnswer)
+	seq := n.journal.Attempts(q.Tenant, q.Key)
+	switch {
+	case q.Start != "":
+		out.Refs, err = n.journal.Find(q.Start, limit)
+		return out, err
+	case q.Filter != nil:
+		seq = n.journal.Latest(*q.Filter)
+	}
+	for a, err := range seq {
+		if err != nil {
+			return out, err
+		}
+		if out.Attempts = append(out.Attempts, a); len(out.Attempts) == limit {
+			break
+		}
+	}
+	return out, nil
+}
+
+func (n *Node) serveAttempts(w http.ResponseWriter, r *http.Request) {
+	var q attemptsQuery
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&q); err != nil {
+		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
+		return
+	}
+	answer, err := n.attempts(q)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, answer)
+}
+
+// gatherAttempts asks every node's journal; attempts come in the order they began.
+// silent are the nodes that could not be asked: what they have may be missing.
+func (n *Node) gatherAttempts(ctx context.Context, q attemptsQuery) (attempts []journal.Attempt, refs []journal.Ref, silent []string) {
+	ctx, cancel := context.WithTimeout(ctx, attemptsPatience)
+	defer cancel()
+	body, err := json.Marshal(q)
+	if err != nil {
+		panic(err) // there is nothing in it that could not be written
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for node := range n.state.View().Nodes() {
+		all.Go(func() {
+			var answer attemptsAnswer
+			var err error
+			if node.Name == n.opts.Name {
+				answer, err = n.attempts(q)
+			} else {
+				address := n.addressOf(consensus.Server{ID: node.Server, Address: node.Address})
+				err = n.call(ctx, address, http.MethodPost, "/rpc/attempts", nil, body, &answer)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				n.log.Warn("a node's journal could not be asked", "name", node.Name, "error", err)
+				silent = append(silent, node.Name)
+				return
+			}
+			attempts = append(attempts, answer.Attempts...)
+			refs = append(refs, answer.Refs...)
+		})
+	}
+	all.Wait()
+	slices.SortStableFunc(attempts, func(a, b journal.Attempt) int { return a.Began.Compare(b.Began) })
+	slices.Sort(silent)
+	return attempts, refs, silent
+}
+
+// attemptsPatience is how long the other nodes may take to look into their
+// journals: less than an operator's command waits.
+const attemptsPatience = 10 * time.Second

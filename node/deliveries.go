@@ -1,0 +1,383 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/journal"
+	"github.com/ozmo-dev/ozmo/worker/alert"
+	"github.com/ozmo-dev/ozmo/worker/notify"
+	"github.com/ozmo-dev/ozmo/worker/store"
+)
+
+// letter is a delivery in the outbox, or a dead one.
+type letter struct {
+	*fsm.Outgoing
+	status api.DeliveryStatus
+	at     time.Time // of its hand-over or death
+}
+
+func pendingLetter(o *fsm.Outgoing) letter {
+	return letter{o, api.DeliveryPending, time.UnixMilli(o.At)}
+}
+
+func deadLetter(d *fsm.Dead) letter {
+	return letter{&d.Outgoing, api.DeliveryDead, time.UnixMilli(d.DiedAt)}
+}
+
+// letters lists what a choice may choose, as far as the content is not needed.
+func letters(v *fsm.View, c *api.DeliveryChoice) (out []letter) {
+	take := func(l letter) {
+		if (c.Trigger == "" || l.Trigger == c.Trigger) && (c.Since.IsZero() || !l.at.Before(c.Since)) && (c.Until.IsZero() || !l.at.After(c.Until)) {
+			out = append(out, l)
+		}
+	}
+	pending, dead := v.Outbox(), v.DeadLetters()
+	if c.Tenant != "" {
+		pending, dead = v.OutboxOf(c.Tenant), v.DeadOf(c.Tenant)
+	}
+	if c.Has(api.DeliveryPending) {
+		for o := range pending {
+			take(pendingLetter(o))
+		}
+	}
+	if c.Has(api.DeliveryDead) {
+		for d := range dead {
+			take(deadLetter(d))
+		}
+	}
+	slices.SortFunc(out, func(a, b letter) int {
+		return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Key, b.Key))
+	})
+	return out
+}
+
+// content is the alert of a delivery; empty where it is not kept, or not readable.
+func (l letter) content() *alert.Alert {
+	d, err := alert.DecodeDelivery(l.Delivery)
+	if err != nil {
+		return &alert.Alert{}
+	}
+	return d.Alert
+}
+
+// wants reports whether a choice chooses an alert.
+func wants(c *api.DeliveryChoice, a *alert.Alert) bool {
+	return (c.Monitor == "" || a.MonitorID == c.Monitor || a.MonitorName == c.Monitor) &&
+		(c.Network == "" || a.Network == c.Network || a.NetworkSlug == c.Network)
+}
+
+func (l letter) short(a *alert.Alert) api.Delivery {
+	d := api.Delivery{
+		Key: l.Key, Tenant: l.Tenant, Monitor: a.MonitorName, Network: a.Network, Trigger: l.Trigger, Status: l.status, Attempts: l.Attempts,
+		At: l.at, Answered: l.Status, Error: l.Reason, Excerpt: l.Excerpt,
+	}
+	if a.State != 0 {
+		d.State = a.State.String()
+	}
+	return d
+}
+
+// describe is a delivery as the list shows it.
+func (n *Node) describe(v *fsm.View, l letter, a *alert.Alert) api.Delivery {
+	d := l.short(a)
+	if l.status != api.DeliveryPending {
+		return d
+	}
+	if _, waits := v.FindOutgoing(l.Tenant, l.After); waits && l.After != "" {
+		d.After = l.After // when that is settled, nobody knows
+		return d
+	}
+	if box := n.outbox.Load(); box != nil {
+		d.Next = box.Due(v, l.Outgoing)
+	}
+	return d
+}
+
+// deadLetters lists the tenants with dead letters, the most first.
+func deadLetters(v *fsm.View) (out []api.TenantDead) {
+	for tenant, b := range v.Boxes() {
+		if b.Dead > 0 {
+			out = append(out, api.TenantDead{Tenant: tenant, Count: b.Dead, Forgotten: b.Forgotten})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b api.TenantDead) int { return cmp.Compare(b.Count, a.Count) })
+	return out
+}
+
+// knownTenant refuses a tenant that is not there and has left nothing.
+func knownTenant(v *fsm.View, tenant string) error {
+	if tenant == "" {
+		return nil
+	}
+	if t, ok := v.Tenant(tenant); ok && t.ID != fsm.Shared || v.Box(tenant) != (fsm.Box{}) {
+		return nil
+	}
+	return fmt.Errorf("tenant %q: %w", tenant, fsm.ErrNotFound)
+}
+
+// ListDeliveries finds deliveries: those still to be made and those given up in the
+// state, those accepted in the nodes' journals.
+func (n *Node) ListDeliveries(ctx context.Context, c api.DeliveryChoice) (api.DeliveryList, error) {
+	if err := n.mustBeMember(); err != nil {
+		return api.DeliveryList{}, err
+	}
+	v := n.state.View()
+	if err := knownTenant(v, c.Tenant); err != nil {
+		return api.DeliveryList{}, err
+	}
+	full := func(l []api.Delivery) bool { return c.Limit > 0 && len(l) > c.Limit }
+	var out api.DeliveryList
+	for _, l := range letters(v, &c) {
+		if a := l.content(); wants(&c, a) {
+			out.Deliveries = append(out.Deliveries, n.describe(v, l, a))
+		}
+		if full(out.Deliveries) {
+			break
+		}
+	}
+	if c.Has(api.DeliverySent) {
+		var sent []api.Delivery
+		sent, out.Silent = n.sentDeliveries(ctx, &c)
+		sent = slices.DeleteFunc(sent, func(d api.Delivery) bool { // accepted, and not recorded yet
+			_, waiting := v.FindOutgoing(d.Tenant, d.Key)
+			return waiting
+		})
+		out.Deliveries = append(out.Deliveries, sent...)
+		slices.SortStableFunc(out.Deliveries, func(a, b api.Delivery) int { return b.At.Compare(a.At) })
+	}
+	if full(out.Deliveries) {
+		out.Deliveries, out.More = out.Deliveries[:c.Limit], true
+	}
+	return out, nil
+}
+
+// sentDeliveries asks the journals for deliveries that were accepted.
+func (n *Node) sentDeliveries(ctx context.Context, c *api.DeliveryChoice) (out []api.Delivery, silent []string) {
+	q := attemptsQuery{Filter: &journal.Filter{
+		Tenant: c.Tenant, Trigger: c.Trigger, Monitor: c.Monitor, Network: c.Network, Outcome: journal.OutcomeSent, From: c.Since,
+	}}
+	if !c.Until.IsZero() {
+		q.Filter.Before = c.Until.Add(time.Millisecond)
+	}
+	if c.Limit > 0 {
+		q.Limit = c.Limit + 1
+	}
+	attempts, _, silent := n.gatherAttempts(ctx, q)
+	seen := map[journal.Ref]bool{}
+	for _, a := range slices.Backward(attempts) { // the newest first
+		if ref := (journal.Ref{Tenant: a.Tenant, Key: a.Key}); !seen[ref] {
+			seen[ref] = true
+			out = append(out, sentDelivery(&a))
+		}
+	}
+	return out, silent
+}
+
+func sentDelivery(a *journal.Attempt) api.Delivery {
+	return api.Delivery{
+		Key: a.Key, Tenant: a.Tenant, Monitor: a.Monitor, Network: a.Network, Trigger: a.Trigger, State: a.State, Status: api.DeliverySent,
+		Attempts: uint32(max(a.N, 0)), At: a.Began, Answered: a.Status, Excerpt: a.Excerpt,
+	}
+}
+
+// maxAmbiguous bounds the keys that are named where several begin alike.
+const maxAmbiguous = 5
+
+// find finds deliveries of the state by the beginnings of their keys.
+func find(v *fsm.View, start string) (out []letter) {
+	for o := range v.Outbox() {
+		if strings.HasPrefix(o.Key, start) {
+			out = append(out, pendingLetter(o))
+		}
+	}
+	for d := range v.DeadLetters() {
+		if strings.HasPrefix(d.Key, start) {
+			out = append(out, deadLetter(d))
+		}
+	}
+	return out
+}
+
+// ambiguous tells that several deliveries are meant.
+func ambiguous(start string, refs []journal.Ref) error {
+	var names []string
+	for _, r := range refs[:min(len(refs), maxAmbiguous)] {
+		names = append(names, fmt.Sprintf("%s of tenant %s", r.Key, r.Tenant))
+	}
+	if len(refs) > maxAmbiguous {
+		names = append(names, "and others")
+	}
+	return fmt.Errorf("%w: several deliveries begin with %s: %s: give more of the key", api.ErrBadRequest, start, strings.Join(names, ", "))
+}
+
+// ShowDelivery tells all that is known of a delivery.
+func (n *Node) ShowDelivery(ctx context.Context, start string) (api.DeliveryDetail, error) {
+	var out api.DeliveryDetail
+	if err := n.mustBeMember(); err != nil {
+		return out, err
+	}
+	v := n.state.View()
+	found := find(v, start)
+	_, known, silent := n.gatherAttempts(ctx, attemptsQuery{Start: start, Limit: maxAmbiguous + 1})
+	refs := map[journal.Ref]bool{}
+	for _, r := range known {
+		refs[r] = true
+	}
+	for _, l := range found {
+		refs[journal.Ref{Tenant: l.Tenant, Key: l.Key}] = true
+	}
+	all := slices.SortedFunc(maps.Keys(refs), func(a, b journal.Ref) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Tenant, b.Tenant)) })
+	switch {
+	case len(all) > 1:
+		return out, ambiguous(start, all)
+	case len(all) == 0 && len(silent) > 0:
+		return out, fmt.Errorf("delivery %s: %w; the journals of %s could not be asked", start, fsm.ErrNotFound, strings.Join(silent, ", "))
+	case len(all) == 0:
+		return out, fmt.Errorf("delivery %s: %w: it is not in the outbox, nor a dead letter, and no node's journal goes back to it", start, fsm.ErrNotFound)
+	}
+	attempts, _, silent := n.gatherAttempts(ctx, attemptsQuery{Tenant: all[0].Tenant, Key: all[0].Key})
+	if len(attempts) > 0 {
+		out = detailOf(attempts)
+	}
+	if len(found) > 0 {
+		n.addContent(v, &out, found[0])
+	}
+	out.Silent = silent
+	return out, nil
+}
+
+// detailOf is what the attempts at a delivery tell of it.
+func detailOf(attempts []journal.Attempt) api.DeliveryDetail {
+	last := &attempts[len(attempts)-1]
+	out := api.DeliveryDetail{
+		Delivery: sentDelivery(last), MonitorID: last.MonitorID, Alert: last.Alert, Block: last.Block, Position: last.Position, Tx: last.Tx,
+		Destination: last.Destination,
+	}
+	if last.Outcome != journal.OutcomeSent {
+		out.Error = last.Error
+		if !slices.ContainsFunc(attempts, func(a journal.Attempt) bool { return a.Outcome == journal.OutcomeSent }) {
+			out.Status = "" // neither accepted nor there: it was purged, or its tenant is gone
+		}
+	}
+	for _, a := range attempts {
+		out.History = append(out.History, api.DeliveryAttempt{
+			N: a.N, Began: a.Began, Node: a.Node, Destination: a.Destination, Latency: a.Latency, Status: a.Status,
+			Outcome: a.Outcome, Error: a.Error, Excerpt: a.Excerpt,
+		})
+	}
+	return out
+}
+
+// addContent adds what the state has of a delivery.
+func (n *Node) addContent(v *fsm.View, out *api.DeliveryDetail, l letter) {
+	a := l.content()
+	known := out.Delivery
+	out.Delivery = n.describe(v, l, a)
+	out.Bytes = len(l.Delivery)
+	if a.ID.IsZero() { // the journals may know what the state does not keep
+		out.Monitor, out.Network, out.State = known.Monitor, known.Network, known.State
+	} else {
+		out.MonitorID, out.Alert, out.Block, out.Position, out.Tx = a.MonitorID, a.ID.String(), a.Block, a.Position, a.Tx
+		out.Version, out.Variables = a.Version, a.Variables
+	}
+	// Where it goes to next may be another place than the last time.
+	t, ok := v.Tenant(l.Tenant)
+	if !ok {
+		return
+	}
+	if doc, ok := t.Current.Manifest.Find(fsm.DocTrigger, l.Trigger); ok {
+		if trigger, err := store.Trigger(v, doc); err == nil && out.Destination == "" {
+			out.Destination = notify.Destination(trigger)
+		}
+	}
+}
+
+// changeBatch bounds the keys of one command.
+const changeBatch = 256
+
+// ChangeDeliveries has deliveries made at once, or forgotten.
+func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.DeliveryOrder) (api.DeliveriesChanged, error) {
+	out := api.DeliveriesChanged{DryRun: o.DryRun}
+	if err := n.mustBeMember(); err != nil {
+		return out, err
+	}
+	chosen, err := choose(n.state.View(), &o)
+	if err != nil {
+		return out, err
+	}
+	byTenant := map[string][]string{}
+	for _, l := range chosen {
+		byTenant[l.Tenant] = append(byTenant[l.Tenant], l.Key)
+		if l.status == api.DeliveryDead {
+			out.Dead++
+		} else {
+			out.Pending++
+		}
+	}
+	out.Found, out.Tenants = len(chosen), len(byTenant)
+	if o.DryRun {
+		return out, nil
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(byTenant)) {
+		for keys := range slices.Chunk(byTenant[tenant], changeBatch) {
+			var c fsm.Command = &fsm.Purge{Tenant: tenant, Keys: keys}
+			if change == "redeliver" {
+				c = &fsm.Redeliver{Tenant: tenant, Keys: keys, At: time.Now().UnixMilli()}
+			}
+			done, err := n.group.Propose(ctx, c)
+			if err != nil {
+				return out, fmt.Errorf("%d of %d deliveries are done: %w", out.Done, out.Found, err)
+			}
+			count, _ := done.(int)
+			out.Done += count
+		}
+	}
+	out.Left = out.Found - out.Done
+	n.log.Info("deliveries changed by the operator", "change", change, "found", out.Found, "done", out.Done)
+	return out, nil
+}
+
+// choose lists the deliveries of an order. Of keys, it tells all that are wrong.
+func choose(v *fsm.View, o *api.DeliveryOrder) ([]letter, error) {
+	if o.Choice != nil {
+		if err := knownTenant(v, o.Choice.Tenant); err != nil {
+			return nil, err
+		}
+		list := letters(v, o.Choice)
+		if o.Choice.Monitor != "" || o.Choice.Network != "" {
+			list = slices.DeleteFunc(list, func(l letter) bool { return !wants(o.Choice, l.content()) })
+		}
+		if o.Choice.Limit > 0 && len(list) > o.Choice.Limit {
+			list = list[:o.Choice.Limit]
+		}
+		return list, nil
+	}
+	var out []letter
+	var errs []error
+	for _, start := range o.Keys {
+		switch found := find(v, start); len(found) {
+		case 1:
+			if !slices.ContainsFunc(out, func(l letter) bool { return l.Tenant == found[0].Tenant && l.Key == found[0].Key }) {
+				out = append(out, found[0])
+			}
+		case 0:
+			errs = append(errs, fmt.Errorf("delivery %s: %w: it is not in the outbox, nor a dead letter", start, fsm.ErrNotFound))
+		default:
+			var refs []journal.Ref
+			for _, l := range found {
+				refs = append(refs, journal.Ref{Tenant: l.Tenant, Key: l.Key})
+			}
+			errs = append(errs, ambiguous(start, refs))
+		}
+	}
+	return out, errors.Join(errs...)
+}

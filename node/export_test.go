@@ -1,0 +1,15 @@
+package node
+
+import (
+	"context"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+)
+
+// Rotate looks at the folder's secrets now.
+func (n *Node) Rotate(ctx context.Context) error { return n.rotate(ctx) }
+
+// Propose commits a command as if somebody had asked for it.
+func (n *Node) Propose(ctx context.Context, c fsm.Command) (any, error) {
+	return n.group.Propose(ctx, c)
+}

@@ -1,0 +1,48 @@
+package discord
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/ozmo-dev/ozmo/worker/notify"
+)
+
+// Channel posts to Discord. It implements notify.Channel.
+type Channel struct{ http *notify.HTTP }
+
+// New makes a channel that sends through h.
+func New(h *notify.HTTP) *Channel { return &Channel{http: h} }
+
+// Send makes one attempt. What cannot be sent at all is refused before any
+// request, with an error that wraps notify.ErrMisconfigured.
+func (c *Channel) Send(ctx context.Context, n *notify.Notification) (notify.Result, error) {
+	req, err := Build(n)
+	if err != nil {
+		return notify.Result{Permanent: true}, fmt.Errorf("discord: %w", err)
+	}
+	res, err := c.http.Do(ctx, req)
+	if err != nil {
+		return res, fmt.Errorf("discord: %w", err)
+	}
+	return res, nil
+}
+
+// Build makes the request for a notification: repeated attempts are the same
+// byte for byte. Errors wrap notify.ErrMisconfigured.
+func Build(n *notify.Notification) (notify.Request, error) {
+	d := n.Trigger.Discord
+	if d == nil {
+		return notify.Request{}, fmt.Errorf("%w: the trigger has no discord settings", notify.ErrMisconfigured)
+	}
+	address, err := notify.Plain(d.URL, "discord_url")
+	if err != nil {
+		return notify.Request{}, err
+	}
+	return notify.Request{
+		Method: http.MethodPost,
+		URL:    address,
+		Header: notify.Header(n),
+		Body:   Payload(notify.Compose(n.Alert, d.Message)),
+	}, nil
+}
