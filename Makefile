@@ -59,10 +59,7 @@ test: ## run all tests with the race detector (installs a C compiler and redis-s
 	@bash .ci/tool.sh '$(BIN)' $(GOTESTSUM)
 	@pkgs=$$(go list $(PKG) | grep -v '/testcluster$$' || true); [ -z "$$pkgs" ] || \
 	CGO_ENABLED=1 '$(BIN)/gotestsum' --format pkgname --format-hide-empty-pkg -- -race -shuffle=on -timeout 15m -p 2 $(TESTFLAGS) $$pkgs
-	@# Whole clusters in virtual time: the race detector's own runtime crashes at the
-	@# start of such a bubble now and then (go1.26.8, racegostart below synctest.Run).
-	@! go list $(PKG) | grep -q '/testcluster$$' || \
-	'$(BIN)/gotestsum' --format pkgname -- -shuffle=on -timeout 15m $(TESTFLAGS) ./testcluster
+	@! go list $(PKG) | grep -q '/testcluster$$' || bash .ci/virtual.sh '$(BIN)' $(TESTFLAGS)
 	$(if $(filter ./...,$(PKG)),@$(MAKE) netns-test)
 
 .PHONY: netns-test
