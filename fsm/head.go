@@ -45,6 +45,7 @@ func (c *Announce) apply(t *tx) (any, error) {
 		}
 		next.Entries = append(next.Entries, e)
 		next.record(e)
+		next.Seen = max(next.Seen, e.Seen) // a skip was not seen
 		next.Next++
 		next.Start = nil
 	}

@@ -81,6 +81,7 @@ type Network struct {
 	Start   *Start  `codec:"t,omitempty"` // where to begin, until the first announcement
 	History []Run   `codec:"h,omitempty"` // closed runs, oldest first
 	Last    Run     `codec:"o"`           // the run that grows
+	Seen    int64   `codec:"j,omitempty"` // when the watcher learned of what was announced last, Unix milliseconds
 }
 
 // Depth says how deep a block must lie, from a position on, before monitors

@@ -69,6 +69,17 @@ func (l letter) content() *alert.Alert {
 	return d.Alert
 }
 
+// retracted reports whether a dead letter says that an alert holds which was
+// retracted since: nothing would take it back after its receiver has it.
+func (l letter) retracted(v *fsm.View) bool {
+	if l.status != api.DeliveryDead {
+		return false
+	}
+	a := l.content()
+	r, ok := v.Retracted(a.Network, a.ID.String())
+	return ok && a.State != alert.Retracted && a.Position <= r.Position
+}
+
 // wants reports whether a choice chooses an alert.
 func wants(c *api.DeliveryChoice, a *alert.Alert) bool {
 	return (c.Monitor == "" || a.MonitorID == c.Monitor || a.MonitorName == c.Monitor) &&
@@ -315,7 +326,12 @@ func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.Delive
 		return out, err
 	}
 	byTenant := map[string][]string{}
+	v := n.state.View()
 	for _, l := range chosen {
+		if change == "redeliver" && l.retracted(v) {
+			n.log.Warn("a delivery is not made again: its alert was retracted since", "tenant", l.Tenant, "key", l.Key)
+			continue
+		}
 		byTenant[l.Tenant] = append(byTenant[l.Tenant], l.Key)
 		if l.status == api.DeliveryDead {
 			out.Dead++

@@ -142,9 +142,7 @@ func networkStatus(v *fsm.View, known map[string]heard) []api.NetworkStatus {
 			Key: network.Key, Holder: network.Lease.Holder, Epoch: network.Lease.Epoch, Pinned: network.Lease.Pinned,
 			Head: tip, Position: network.Next - 1, Judged: network.Next - 1, Wanted: network.Wanted,
 		}
-		if e, ok := network.Entry(network.Next - 1); ok {
-			s.Seen = e.Seen
-		}
+		s.Seen = network.Seen
 		for _, h := range known {
 			s.Calls = s.Calls.Plus(h.Calls[network.Key])
 		}

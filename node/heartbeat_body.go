@@ -107,8 +107,8 @@ func (n *Node) networkSign(network *fsm.Network, lag uint64, now time.Time) Hear
 	s := HeartbeatNetwork{
 		Network: network.Key, Holder: network.Lease.Holder, Epoch: network.Lease.Epoch, Head: tip.Height, Lag: lag,
 	}
-	if e, ok := network.Entry(network.Next - 1); ok {
-		s.SeenAge = age(now, e.Seen)
+	if network.Seen > 0 {
+		s.SeenAge = age(now, network.Seen)
 	}
 	reason, _, watched := n.watch.metrics.Stalled(network.Key)
 	switch {

@@ -57,8 +57,9 @@ func (n *Node) fromAfar(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, _ := r.Context().Value(peerKey{}).(pki.Identity)
 		switch {
-		case r.URL.Path == api.PathOperators:
-			api.Refuse(w, fmt.Errorf("%w: operators are made on the machine of a node, through its local socket, and never over the network", api.ErrRefused))
+		case r.URL.Path == api.PathOperators, r.URL.Path == api.PathTokens:
+			// Either would outlast the certificate: who can have a node join has its keys.
+			api.Refuse(w, fmt.Errorf("%w: operators and join tokens are made on the machine of a node, through its local socket, and never over the network", api.ErrRefused))
 			return
 		case peer.Role == pki.RoleNode && r.Header.Get(hopHeader) == "":
 			api.Refuse(w, fmt.Errorf("%w: this is the certificate of node %s, and commands want an operator's: make one with `ozmo operator issue`", api.ErrRefused, peer.Name))

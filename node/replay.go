@@ -35,7 +35,7 @@ func (n *Node) Replay(ctx context.Context, q api.Replay, progress func(api.Progr
 	if err != nil {
 		return nil, err
 	}
-	if err := what.checkRange(q.From, q.To); err != nil {
+	if err := what.checkRange(q); err != nil {
 		return nil, err
 	}
 	client, err := n.watch.clientOf(what.network.Key)
@@ -78,7 +78,8 @@ func (n *Node) Replay(ctx context.Context, q api.Replay, progress func(api.Progr
 }
 
 // checkRange refuses what cannot be judged, or not at once.
-func (w *replaying) checkRange(from, to uint64) error {
+func (w *replaying) checkRange(q api.Replay) error {
+	from, to := q.From, q.To
 	tip, begun := w.network.Branch.Tip()
 	switch {
 	case from > to:
@@ -89,6 +90,9 @@ func (w *replaying) checkRange(from, to uint64) error {
 		return fmt.Errorf("%w: network %s has no block yet", api.ErrUnavailable, w.network.Key)
 	case tip.Height < w.depth || to > tip.Height-w.depth:
 		return fmt.Errorf("%w: --to %d lies beyond what the monitor judges by now: the head of network %s is %d, and the monitor judges %d blocks deep, so %d is the last", api.ErrBadRequest, to, w.network.Key, tip.Height, w.depth, tip.Height-min(tip.Height, w.depth))
+	case q.Send && w.watch.Mode != fsm.ModePlain && to >= w.network.Floor:
+		// What a replay sends is not in the fired ledger: nobody would take it back.
+		return fmt.Errorf("%w: blocks from %d on may still leave the chain, and alerts of a monitor with a mode must be taken back then: replay up to %d, and the rest later", api.ErrBadRequest, w.network.Floor, max(w.network.Floor, 1)-1)
 	}
 	return nil
 }

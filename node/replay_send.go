@@ -113,7 +113,8 @@ func cutChunk(refs []fsm.BlockRef, rest *[]chunkMatch) (p part, heights int, err
 	return p, heights, nil
 }
 
-// commit hands the deliveries to the outbox and notes the heights.
+// commit hands the deliveries to the outbox and notes those of the heights that
+// are final.
 func (r *replay) commit(ctx context.Context, refs []fsm.BlockRef, p part) error {
 	if err := r.awaitRoom(ctx, p.bytes); err != nil {
 		return err
@@ -122,12 +123,18 @@ func (r *replay) commit(ctx context.Context, refs []fsm.BlockRef, p part) error 
 		return err
 	}
 	now := time.Now()
+	last := refs[len(refs)-1].Height
+	if n, ok := r.node.state.View().Network(r.what.network.Key); ok {
+		// Where another block may come to lie, the height is not done with: what was
+		// sent of this block, outbox and journals know.
+		last = min(last, max(n.Floor, 1)-1)
+	}
 	for i := range p.out {
 		p.out[i].At = now.UnixMilli()
 	}
 	_, err := r.node.group.Propose(ctx, &fsm.Replay{
 		Tenant: r.what.tenant.ID, Network: r.what.network.Key, Monitor: r.what.doc.ID, Doc: r.what.doc.Hash,
-		From: refs[0].Height, To: refs[len(refs)-1].Height, Outbox: p.out, At: now.UnixMilli(),
+		From: refs[0].Height, To: last, Outbox: p.out, At: now.UnixMilli(),
 	})
 	if err != nil {
 		return err

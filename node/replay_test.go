@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"maps"
 	"slices"
 	"strings"
@@ -129,7 +130,7 @@ func TestReplayDeliversWhatNeverWas(t *testing.T) {
 		}
 		// Again, and with a part that is new.
 		again := replay(t, c, q)
-		again.want(t, 8, api.BeforeYes, "replayed before")
+		again.want(t, 8, api.BeforeYes, "journal: ")
 		if again.Sent != 0 {
 			t.Errorf("sent again: %+v", again.Replayed)
 		}
@@ -149,8 +150,12 @@ func TestReplayDeliversWhatNeverWas(t *testing.T) {
 		for f := range c.View().FiredBetween("net", from, to) {
 			t.Fatalf("the ledger still has %+v", f)
 		}
+		q.Monitor = "late"
+		if final := replay(t, c, q); final.Sent != 0 { // which notes the heights
+			t.Errorf("sent again: %+v", final.Replayed)
+		}
 		q.Send = false
-		for monitor, how := range map[string]string{"transfers": "journal: sent", "late": "replayed before", "paused": "replayed before"} {
+		for monitor, how := range map[string]string{"transfers": "journal: sent", "late": "replayed before", "paused": "journal: "} {
 			q.Monitor = monitor
 			replay(t, c, q).want(t, 8+8*map[string]int{"paused": 1}[monitor], api.BeforeYes, how)
 		}
@@ -217,6 +222,9 @@ func TestReplayRefusals(t *testing.T) {
 		paused := monitorDoc("asleep", true, "hook")
 		paused["networks"] = []string{"quiet"}
 		c.Write("tenants/t000/monitors/asleep.json", paused)
+		hasty := monitorDoc("hasty", true, "hook")
+		hasty["mode"] = "instant"
+		c.Write("tenants/t000/monitors/hasty.json", hasty)
 		takeOver(c)
 		tip, _ := must(c.View().Network("net")).Branch.Tip()
 		good := api.Replay{Tenant: "t000", Monitor: "transfers", Network: "net", From: tip.Height - 2, To: tip.Height - testcluster.Depth}
@@ -232,6 +240,7 @@ func TestReplayRefusals(t *testing.T) {
 			{func(q *api.Replay) { q.Monitor, q.Network = "asleep", "quiet" }, api.ErrUnavailable, "is not watched"},
 			{func(q *api.Replay) { q.To = tip.Height }, api.ErrBadRequest, fmt.Sprintf("%d is the last", tip.Height-testcluster.Depth)},
 			{func(q *api.Replay) { q.From = q.To + 1 }, api.ErrBadRequest, "lies above"},
+			{func(q *api.Replay) { q.Monitor, q.Send = "hasty", true }, api.ErrBadRequest, "may still leave the chain"},
 			{func(q *api.Replay) { q.From, q.To = 0, 200_000 }, api.ErrBadRequest, "at most 100000 at a time"},
 		} {
 			q := good
@@ -297,6 +306,45 @@ func TestReplayGoesOnAfterAFailover(t *testing.T) {
 		c.Eventually(settle, func() error { return countKeys(c, int(last-first)+1) })
 		if n := slices.Max(slices.Collect(maps.Values(deliveredKeys(c)))); n != 1 {
 			t.Errorf("a key came %d times", n)
+		}
+	})
+}
+
+// An alert whose first message is a dead letter is not sent any more once it was
+// retracted: nothing would take it back.
+func TestWhatWasRetractedIsNotRedelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testcluster.New(t, testcluster.Options{Tenants: 1})
+		hasty := monitorDoc("hasty", false, "hook")
+		hasty["mode"] = "instant"
+		c.Write("tenants/t000/monitors/hasty.json", hasty)
+		takeOver(c)
+		c.Receiver.Refuse(http.StatusGone)
+		b := c.Extend("net", 1)
+		c.Eventually(settle, func() error {
+			if n := c.View().DeadLen(); n != 1 {
+				return fmt.Errorf("%d dead letters, want the one of the instant monitor", n)
+			}
+			return nil
+		})
+		id := alert.NewID("t000", "hasty", "net", b.Txs[0].Hash.String()).String()
+		order := api.DeliveryOrder{Choice: &api.DeliveryChoice{Tenant: "t000", Statuses: []api.DeliveryStatus{api.DeliveryDead}}, DryRun: true}
+		n := c.Leader().Node()
+		if done, err := n.ChangeDeliveries(t.Context(), "redeliver", order); err != nil || done.Dead != 1 {
+			t.Errorf("before the reorganisation: %+v, %v", done, err)
+		}
+		c.Receiver.Refuse(0)
+		c.Reorg("net", 1, 2)
+		c.Eventually(settle, func() error {
+			if _, ok := c.View().Retracted("net", id); !ok {
+				return errors.New("not retracted")
+			}
+			return nil
+		})
+		order.DryRun = false
+		done, err := n.ChangeDeliveries(t.Context(), "redeliver", order)
+		if err != nil || done.Found != 1 || done.Done != 0 || done.Left != 1 {
+			t.Errorf("%+v, %v", done, err)
 		}
 	})
 }

@@ -14,7 +14,7 @@ const maxRequest = 1 << 20
 // clusterRoutes are the operator's commands on the cluster.
 func clusterRoutes(mux *http.ServeMux, op Cluster) {
 	mux.HandleFunc("POST /v1/join", func(w http.ResponseWriter, r *http.Request) { join(w, r, op) })
-	mux.HandleFunc("POST /v1/tokens", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST "+PathTokens, func(w http.ResponseWriter, r *http.Request) {
 		ttl, err := time.ParseDuration(r.URL.Query().Get("ttl"))
 		if err != nil || ttl <= 0 {
 			answer(w, nil, fmt.Errorf("%w: ttl %q: want a duration like 1h", ErrBadRequest, r.URL.Query().Get("ttl")))

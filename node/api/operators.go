@@ -31,6 +31,7 @@ type OperatorCertificate struct {
 // Paths that the cluster port treats on its own.
 const (
 	PathOperators = "/v1/operators"
+	PathTokens    = "/v1/tokens"
 	PathPing      = "/v1/ping" // answers, and does nothing
 )
 

@@ -97,6 +97,9 @@ func (h *HTTP) Do(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{Permanent: true}, fmt.Errorf("%s: %w: %w", target, ErrMisconfigured, red.cleanError(err))
 	}
+	if (req.URL.Scheme != "https" && req.URL.Scheme != "http") || req.URL.Host == "" {
+		return Result{Permanent: true}, fmt.Errorf("%s: %w: want an address that begins with https:// or http:// and names a host", r.Method, ErrMisconfigured)
+	}
 	req.Header = r.Header
 	if host := r.Header.Get("Host"); host != "" {
 		req.Host = host // the client ignores it as a header

@@ -187,6 +187,16 @@ func TestExcerpt(t *testing.T) {
 	}
 }
 
+// A receiver may echo a part of what it was told.
+func TestExcerptOfAPart(t *testing.T) {
+	red := newRedactor("https://user:pa55word@h.example/in/shortkey", []string{"Bearer abcdefgh12", "Basic dXNlcjI6c2VjcmV0Mg=="})
+	for _, secret := range []string{"abcdefgh12", "dXNlcjI6c2VjcmV0Mg==", "user2:secret2", "secret2", "pa55word", "dXNlcjpwYTU1d29yZA==", "shortkey"} {
+		if got := red.excerpt([]byte("got "+secret+"!"), true); got != "got [secret]!" {
+			t.Errorf("%s: %q", secret, got)
+		}
+	}
+}
+
 // Half a secret at the end of what was read must not get into the excerpt,
 // even where hiding the rest made the text short.
 func TestExcerptOfACutBody(t *testing.T) {

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/base64"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,19 +24,33 @@ type redactor struct {
 // Very short secrets are left out: hiding every "1" helps nobody.
 func newRedactor(address string, secrets []string) redactor {
 	const shortest = 4
+	const word = 8
 	all := slices.Clone(secrets)
+	for _, secret := range secrets {
+		// "Bearer TOKEN", "Basic USER:PASSWORD in base64": a receiver may echo a part.
+		for _, part := range strings.Fields(secret) {
+			if len(part) >= word {
+				all = append(all, part)
+			}
+			if plain, err := base64.StdEncoding.DecodeString(part); err == nil && utf8.Valid(plain) {
+				_, password, _ := strings.Cut(string(plain), ":")
+				all = append(all, string(plain), password)
+			}
+		}
+	}
 	all = append(all, address)
 	if u, err := url.Parse(address); err == nil {
 		all = append(all, u.RawQuery, u.Path, u.EscapedPath(), u.RequestURI())
 		if pw, ok := u.User.Password(); ok {
-			all = append(all, pw)
+			both := u.User.Username() + ":" + pw
+			all = append(all, pw, both, base64.StdEncoding.EncodeToString([]byte(both)))
 		}
 		for _, values := range u.Query() {
 			all = append(all, values...)
 		}
 		for part := range strings.SplitSeq(u.Path, "/") {
 			// A long path element may be a key ("/hook/3f9c…"), a short one is a word.
-			if len(part) >= 16 {
+			if len(part) >= word {
 				all = append(all, part)
 			}
 		}
