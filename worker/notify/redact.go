@@ -28,7 +28,7 @@ func newRedactor(address string, secrets []string) redactor {
 	all := slices.Clone(secrets)
 	for _, secret := range secrets {
 		// "Bearer TOKEN", "Basic USER:PASSWORD in base64": a receiver may echo a part.
-		for _, part := range strings.Fields(secret) {
+		for part := range strings.FieldsSeq(secret) {
 			if len(part) >= word {
 				all = append(all, part)
 			}
