@@ -8,62 +8,66 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 )
 
-// A tenant that is deleted and comes back at once, with a network of its own of
-// the same name, is judged from that network's first announcement.
-func TestNetworkBeginsAnew(t *testing.T) {
+// A tenant that stopped wanting a network keeps no versions for it: that must not
+// hold up the others of its cohort when a block of its alerts is rolled back.
+func TestRollbackAfterManyVersions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		doc := simple()
-		doc.networks = map[string]*spec.Network{"net": networkDoc("net", 1)}
-		r.setTenant("acme", doc)
-		p := r.start(-1)
-		r.extend("acme/net", 6)
-		r.drained("acme/net")
-		r.wantHeights("acme", "m", span(100, 104)...)
-
-		r.deleteTenant("acme")
-		r.setTenant("acme", doc)
-		again := r.chain("acme/net")
-		again.branch, again.salt = nil, again.salt+1
-		r.extend("acme/net", 3)
-		r.drained("acme/net")
-		if got := r.cursor("acme/net"); got != 3 {
-			t.Errorf("the cursor is at %d, want 3", got)
+		o := newOne(t, moded(spec.ModeInstant, "hook"))
+		defer o.stop()
+		pass(10 * time.Second)
+		o.setTenant("other", moded("", "hook"))
+		o.add([]int{0})
+		pass(10 * time.Second)
+		d := moded(spec.ModeInstant, "hook")
+		m := d.monitors["m"]
+		m.paused = true
+		d.monitors["m"] = m
+		o.setTenant("acme", d)
+		o.add(nil)
+		pass(10 * time.Second)
+		o.p.freeze()
+		o.back(100)
+		for i := range 40 { // more than are kept of a tenant
+			d.hooks = [][]string{{"hook", "slow"}, {"hook", "slow", "gone"}}[i%2]
+			o.setTenant("acme", d)
 		}
-		r.wantHeights("acme", "m", 100, 100, 101, 101, 102, 103, 104)
-		if err := p.stop(); err != nil {
-			t.Error(err)
+		for range 5 {
+			o.add(nil)
 		}
-		if got := p.metric("ozmo_worker_restarts_total"); got != 0 {
-			t.Errorf("judging failed %v times", got)
+		o.p.thaw()
+		pass(time.Minute)
+		n, _ := o.state.View().Network("net")
+		if at := o.cursor("net"); at != n.Next-1 {
+			t.Errorf("the cursor is at %d of %d", at, n.Next-1)
+		}
+		if said := o.said(0, "hook"); len(said) != 2 {
+			t.Errorf("said %v: want fired and retracted", said)
 		}
 	})
 }
 
-// So it is when a worker waits for a block of the earlier network all the while.
-func TestNetworkBeginsAnewWhileJudging(t *testing.T) {
+// What was under way for a tenant that was deleted is nothing to one that was made
+// under its name meanwhile.
+func TestAlertOfADeletedTenantIsNotItsSuccessors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		doc := simple()
-		doc.networks = map[string]*spec.Network{"net": networkDoc("net", 1)}
-		r.setTenant("acme", doc)
-		p := r.start(-1)
-		r.extend("acme/net", 2)
-		held := r.nextBlock("acme/net")
-		r.hide(r.chain("acme/net").branch[1].Hash)
-		r.announce("acme/net", held)
-		pass(time.Minute)
-
-		r.deleteTenant("acme")
-		r.setTenant("acme", doc)
-		again := r.chain("acme/net")
-		again.branch, again.salt = nil, again.salt+1
-		r.extend("acme/net", 8)
-		r.found()
-		r.drained("acme/net")
-		r.wantHeights("acme", "m", 100, 100, 101, 102, 103, 104, 105, 106)
-		if err := p.stop(); err != nil {
-			t.Error(err)
+		o := newOne(t, moded("", "slow"))
+		defer o.stop()
+		pass(10 * time.Second)
+		o.setTenant("other", moded("", "hook"))
+		pass(10 * time.Second)
+		hang := make(chan struct{})
+		o.locked(func() { o.silent["slow"] = hang })
+		o.add([]int{0})
+		for range 3 {
+			o.add(nil)
 		}
+		synctest.Wait()
+		o.deleteTenant("acme")
+		o.setTenant("acme", moded("", "slow"))
+		pass(5 * time.Second)
+		for e := range o.state.View().OutboxOf("acme") {
+			t.Errorf("in the new tenant's outbox: %s to %s: %s", e.Key, e.Trigger, e.Reason)
+		}
+		close(hang)
 	})
 }

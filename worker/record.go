@@ -94,8 +94,9 @@ func (r *round) conclude(ctx context.Context, steps []step) (recorded bool, err 
 	}
 	var list []Recorded
 	var pending []*sending
+	v := r.opts.Log.View()
 	for _, f := range r.fired {
-		if f.recorded {
+		if f.recorded || f.orphaned(v) {
 			continue
 		}
 		entry, open := r.entry(c, f, now)
@@ -123,6 +124,13 @@ func (r *round) conclude(ctx context.Context, steps []step) (recorded bool, err 
 		return true, errMoved
 	}
 	return recorded, err
+}
+
+// orphaned reports whether another tenant has meanwhile come under the name of the
+// one whose alert this is: its outbox and ledger are not for a stranger's alerts.
+func (f *firing) orphaned(v *fsm.View) bool {
+	t, ok := v.Tenant(f.alert.Tenant)
+	return ok && t.Born != f.born
 }
 
 // entry is what the ledger says of a firing. What is to be done with its
@@ -155,7 +163,11 @@ const earlyRecord = 100 * time.Millisecond
 func (r *round) recordSent(ctx context.Context) error {
 	now := time.Now().UnixMilli()
 	c := r.progress()
+	v := r.opts.Log.View()
 	for _, f := range r.fired {
+		if f.orphaned(v) {
+			continue
+		}
 		entry := f.entry(now)
 		for _, d := range f.deliveries {
 			if d.accepted() {

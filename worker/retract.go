@@ -35,7 +35,9 @@ func (r *round) retract(v *fsm.View, s *step) ([]*firing, error) {
 		}
 		version, ok := t.InForce(s.entry.Index)
 		if !ok {
-			return nil, r.unkept(t.ID, s)
+			// A tenant that does not want the network any more keeps no old versions for
+			// it. Where to send stands in the ledger: any version has the triggers.
+			version = t.Current
 		}
 		one := &firing{alert: r.retracted(s, f), version: version, born: t.Born}
 		for _, d := range told {

@@ -8,7 +8,7 @@ const (
 	maxFirstAttempts = 4096
 	// tenantFirstAttempts is the share of one tenant: its dead receivers do not take
 	// the others' slots.
-	tenantFirstAttempts = 512
+	tenantFirstAttempts = 128
 )
 
 // shares are the slots that each tenant has taken. A tenant is known while it has
