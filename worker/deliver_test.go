@@ -181,6 +181,7 @@ func TestMatchThatCannotBeDescribed(t *testing.T) {
 		if len(f.deliveries) != 1 || !f.deliveries[0].hasEnded() || !f.deliveries[0].attempt.Result.Permanent {
 			t.Fatalf("%+v: want one delivery that is refused for good", f)
 		}
+		f.born = mustTenant(t, v, "broken").Born
 		rd.fired = []*firing{f}
 		if err := rd.record(t.Context(), []step{*s}); err != nil {
 			t.Fatal(err)

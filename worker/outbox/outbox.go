@@ -208,10 +208,7 @@ func (o *Outbox) giveUp(work *sync.WaitGroup) {
 			continue
 		}
 		work.Go(func() {
-			// It may have been made again by an operator since the book saw it.
-			v := o.opts.Log.View()
-			e, there := v.FindOutgoing(e.Tenant, e.Key)
-			if !there || !o.owns(v, e.Tenant) || !o.outlived(v, e, now) {
+			if _, there := o.opts.Log.View().FindOutgoing(e.Tenant, e.Key); !there || !o.owns(o.opts.Log.View(), e.Tenant) {
 				o.forget(which)
 				return
 			}
