@@ -71,6 +71,20 @@ func NewHTTP(client *http.Client) *HTTP {
 	return &HTTP{client: &c}
 }
 
+// Send makes one attempt for the channel of a name, with the request that build
+// makes of a notification. What cannot be built is refused before any request.
+func (h *HTTP) Send(ctx context.Context, name string, n *Notification, build func(*Notification) (Request, error)) (Result, error) {
+	req, err := build(n)
+	if err != nil {
+		return Result{Permanent: true}, fmt.Errorf("%s: %w", name, err)
+	}
+	res, err := h.Do(ctx, req)
+	if err != nil {
+		return res, fmt.Errorf("%s: %w", name, err)
+	}
+	return res, nil
+}
+
 // Request is what an HTTP channel sends.
 type Request struct {
 	Method  string

@@ -20,15 +20,7 @@ func New(h *notify.HTTP) *Channel { return &Channel{http: h} }
 // all is refused before any request, with an error that wraps
 // notify.ErrMisconfigured.
 func (c *Channel) Send(ctx context.Context, n *notify.Notification) (notify.Result, error) {
-	req, err := Build(n)
-	if err != nil {
-		return notify.Result{Permanent: true}, fmt.Errorf("pagerduty: %w", err)
-	}
-	res, err := c.http.Do(ctx, req)
-	if err != nil {
-		return res, fmt.Errorf("pagerduty: %w", err)
-	}
-	return res, nil
+	return c.http.Send(ctx, "pagerduty", n, Build)
 }
 
 // Build makes the request for a notification: repeated attempts are the same
