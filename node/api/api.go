@@ -190,6 +190,7 @@ var statuses = []struct {
 	{ErrBadRequest, http.StatusBadRequest},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{fsm.ErrConflict, http.StatusConflict},
+	{fsm.ErrTooMany, http.StatusConflict},
 	{ErrRefused, http.StatusConflict},
 	{fsm.ErrRemoved, http.StatusForbidden},
 	{ErrUnavailable, http.StatusServiceUnavailable},
