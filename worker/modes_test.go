@@ -198,6 +198,34 @@ func TestRetractsWhatWasNotRecorded(t *testing.T) {
 	})
 }
 
+// A process that is cut off puts what it is about to say into the ledger, and dies.
+// The next one does it all again from the cursor on: what it has just told of an
+// earlier position does not hide from it what is to be taken back later.
+func TestRetractsAgainAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOne(t, moded(spec.ModeInstant, "hook"))
+		o.add([]int{0}) // 2
+		synctest.Wait()
+		o.p.contact.lose()
+		o.back(100)
+		o.add(nil)
+		o.add([]int{0}) // 102' at 5
+		synctest.Wait()
+		o.back(100) // 6
+		synctest.Wait()
+		_ = o.p.stop()
+		old := o.former[len(o.former)-1]
+		for i, ref := range old[1:] {
+			o.chain("net").branch = append(o.chain("net").branch, ref)
+			o.announce("net", fsm.Entry{Kind: fsm.Extend, Ref: ref, Parent: old[i].Hash})
+		}
+		o.p = o.start(-1)
+		o.drained("net")
+		o.wantSaid(0, "hook", "fired@2 101", "retracted@3 101", "retracted@6 102", "reinstated@8 102")
+		o.stop()
+	})
+}
+
 // A roll-back waits until the ledger knows of what it takes back, however slow the
 // log is.
 func TestRetractsWhatIsOnItsWay(t *testing.T) {

@@ -86,11 +86,13 @@ func toRetract(f *fsm.Fired, position uint64) []fsm.Delivered {
 }
 
 // takenBack reports whether rounds that are not recorded yet have taken back what
-// the ledger says was told: the last that they told is of another block, or that.
+// the ledger says was told: what they told after it is of another block, or that.
+// What they told of a position before it does not count: a step that is done again
+// comes upon what a later one had brought about.
 func (r *round) takenBack(f *fsm.Fired, told fsm.Delivered) bool {
 	id, err := alert.ParseID(f.Alert)
 	last := r.lastSent(listener{id, told.Trigger, int(told.Occurrence)})
-	return err == nil && last != nil && (last.Alert.Block != f.Block || last.Alert.State == alert.Retracted)
+	return err == nil && last != nil && last.Alert.Position > told.Position && (last.Alert.Block != f.Block || last.Alert.State == alert.Retracted)
 }
 
 // retracted is the alert as it is told when it is taken back.
