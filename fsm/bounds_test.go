@@ -124,7 +124,7 @@ func TestPrunePastAlertsHeldBack(t *testing.T) {
 	c.Fired = append(c.Fired, Fired{Network: "base", Block: ref(3, "a"), Alert: "judged by all", Position: 3})
 	p.do(c)
 	p.announce("base", 1)
-	if _, ok := p.View().FindFired("base", ref(3, "a"), "judged by all"); ok {
+	if _, ok := p.View().FindFired("base", ref(3, "a"), "judged by all", 0); ok {
 		t.Error("an alert of a final block that all have judged is kept")
 	}
 	if kept := len(slices.Collect(p.View().FiredOn("base"))); kept != pruneStep-1 {
@@ -156,7 +156,9 @@ func TestDeadLettersAreBounded(t *testing.T) {
 	if err := restored.Restore(bytes.NewReader(snapshot(t, p.View()))); err != nil {
 		t.Fatal(err)
 	}
-	last := mustEncode(t, &Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", Dead: []Dead{{Outgoing: Outgoing{Key: "z", Tenant: "acme"}, DiedAt: 31}}})
+	end := &Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", Dead: []Dead{{Outgoing: Outgoing{Key: "z", Tenant: "acme"}, DiedAt: 31}}}
+	bear(p.View(), end)
+	last := mustEncode(t, end)
 	for _, s := range []*State{p.State, restored} {
 		if _, err := s.Apply(p.index+1, last); err != nil {
 			t.Fatal(err)

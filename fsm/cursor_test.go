@@ -26,6 +26,9 @@ func newPausing(t *testing.T) *pausing {
 func (p *pausing) do(c Command) any {
 	p.Helper()
 	p.index++
+	if progress, ok := c.(*Progress); ok {
+		bear(p.View(), progress)
+	}
 	result, err := p.Apply(p.index, mustEncode(p, c))
 	if err != nil {
 		p.Fatal(err)
@@ -35,6 +38,25 @@ func (p *pausing) do(c Command) any {
 	}
 	checkCohorts(p, p.View(), p.gone)
 	return result
+}
+
+// bear says of alerts and deliveries that they are those of the tenants there are,
+// unless it was said already.
+func bear(v *View, c *Progress) {
+	of := func(tenant string, born *uint64) {
+		if t, ok := v.Tenant(tenant); ok && *born == 0 {
+			*born = t.Born
+		}
+	}
+	for i := range c.Fired {
+		of(c.Fired[i].Tenant, &c.Fired[i].Born)
+	}
+	for i := range c.Outbox {
+		of(c.Outbox[i].Tenant, &c.Outbox[i].Born)
+	}
+	for i := range c.Dead {
+		of(c.Dead[i].Tenant, &c.Dead[i].Born)
+	}
 }
 
 func (p *pausing) tenant(id string) *Tenant {

@@ -35,6 +35,13 @@ func (v *View) DeadLen() int { return v.dead.Len() }
 // FindDead finds a tenant's dead letter.
 func (v *View) FindDead(tenant, key string) (*Dead, bool) { return get(v.dead, letterKey(tenant, key)) }
 
+// isDead reports whether a delivery is a dead letter: one that an earlier tenant of the
+// name left behind is another.
+func (v *View) isDead(o *Outgoing) bool {
+	d, ok := v.FindDead(o.Tenant, o.Key)
+	return ok && d.Born == o.Born
+}
+
 // bury makes a delivery a dead letter; the outbox has it no more.
 func (t *tx) bury(o *Outgoing, reason string, at int64) {
 	d := &Dead{Outgoing: *o, DiedAt: at}
@@ -122,7 +129,8 @@ func (c *Purge) apply(t *tx) (any, error) {
 
 // Redeliver has deliveries of a tenant attempted at once: dead letters go back to
 // the outbox, as if they were never attempted, as far as it has room for them. One
-// whose content was too large to be kept stays where it is. It answers with how
+// whose content was too large to be kept stays where it is, and so does one of a
+// deleted tenant whose name another has by now. It answers with how
 // many are due now.
 type Redeliver struct {
 	Tenant string   `codec:"t"`
@@ -152,7 +160,7 @@ func (t *tx) redeliver(tenant, key string, at int64) bool {
 		return true
 	}
 	d, ok := t.FindDead(tenant, key)
-	if !ok || len(d.Delivery) == 0 {
+	if !ok || len(d.Delivery) == 0 || t.succeeded(tenant, d.Born) {
 		return false
 	}
 	next := d.Outgoing

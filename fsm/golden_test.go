@@ -40,7 +40,7 @@ func fixturesV1() map[string]Command {
 	}}
 	manifest.Normalize()
 	outgoing := Outgoing{
-		Key: "d1", Tenant: "acme", Trigger: "slack", Delivery: []byte(`{"alert":"a1"}`),
+		Key: "d1", Tenant: "acme", Born: 38, Trigger: "slack", Delivery: []byte(`{"alert":"a1"}`),
 		At: 1_700_000_000_250, Attempts: 2, Reason: "503 Service Unavailable", NotBefore: 1_700_000_005_250,
 		After: "d0", Status: 503, Excerpt: "try again later",
 	}
@@ -78,11 +78,11 @@ func fixturesV1() map[string]Command {
 			Cohort: "node-1", Epoch: 40, Born: 39, Network: "ethereum_mainnet", To: 77,
 			Superseded: []Span{{From: 70, To: 72}},
 			Fired: []Fired{{
-				Network: "ethereum_mainnet", Block: ref(19_000_000, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers",
+				Network: "ethereum_mainnet", Block: ref(19_000_000, "a"), Alert: "a1", Tenant: "acme", Born: 38, Monitor: "large-transfers",
 				Tx: "0xfeed", State: AlertReinstated, Position: 76, Version: 3, At: 1_700_000_000_200, Content: []byte(`{"id":"a1"}`),
 				Deliveries: []Delivered{
 					{Key: "d0", Trigger: "mail", Outcome: Sent},
-					{Key: "d1", Trigger: "slack", Occurrence: 1, State: AlertReinstated, Position: 76, Outcome: HandedOver},
+					{Key: "d1", Trigger: "slack", Occurrence: 1, State: AlertReinstated, Position: 76, Outcome: HandedOver, After: "d0"},
 				},
 			}},
 			Outbox: []Outgoing{outgoing},
@@ -245,7 +245,7 @@ func goldenScript() []Command {
 		return Entry{Kind: Extend, Ref: ref(height, branch), Parent: ref(height-1, parent).Hash, Time: int64(height), Seen: int64(height) + 1}
 	}
 	out := func(key string) Outgoing {
-		return Outgoing{Key: key, Tenant: "acme", Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout", NotBefore: 9, After: "d0", Status: 503, Excerpt: "busy"}
+		return Outgoing{Key: key, Tenant: "acme", Born: 4, Trigger: "slack", Delivery: []byte("{}"), At: 3, Attempts: 1, Reason: "timeout", NotBefore: 9, After: "d0", Status: 503, Excerpt: "busy"}
 	}
 	bolt := func(expect uint64, wanted ...string) *SetTenantVersion {
 		return &SetTenantVersion{Tenant: "bolt", Expect: expect, Manifest: Manifest{Docs: []Doc{}, Wanted: wanted}, At: 1_700_000_000_007}
@@ -264,9 +264,9 @@ func goldenScript() []Command {
 		&Progress{ // 9
 			Cohort: "@5.0", Epoch: 5, Network: "ethereum_mainnet", To: 3, Superseded: []Span{{From: 2, To: 2}},
 			Fired: []Fired{{
-				Network: "ethereum_mainnet", Block: ref(102, "a"), Alert: "a1", Tenant: "acme", Monitor: "large-transfers", Tx: "0xfeed",
+				Network: "ethereum_mainnet", Block: ref(102, "a"), Alert: "a1", Tenant: "acme", Born: 4, Monitor: "large-transfers", Tx: "0xfeed",
 				State: AlertRetracted, Position: 3, Version: 1, At: 2, Content: []byte("a1"),
-				Deliveries: []Delivered{{Key: "d1", Trigger: "slack", Occurrence: 1, State: AlertRetracted, Position: 3, Outcome: HandedOver}},
+				Deliveries: []Delivered{{Key: "d1", Trigger: "slack", Occurrence: 1, State: AlertRetracted, Position: 3, Outcome: HandedOver, After: "d0"}},
 			}},
 			Outbox: []Outgoing{out("d1"), out("d2")},
 			Dead:   []Dead{{Outgoing: out("d3"), DiedAt: 4}},
@@ -327,6 +327,12 @@ func TestGoldenSnapshot(t *testing.T) {
 			t.Fatalf("command %d: %v", i+1, err)
 		}
 	}
+	risen := *s.View() // by a restore some time ago
+	n, _ := risen.Network("ethereum_mainnet")
+	was := *n
+	was.Rebased = []Rise{{Below: 2, By: 1}}
+	put(&risen.networks, []byte(n.Key), &was)
+	s.view.Store(&risen)
 	written := snapshot(t, s.View())
 	if *update {
 		writeFile(t, path, written)

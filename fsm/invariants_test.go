@@ -360,7 +360,7 @@ func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet
 		if !reflect.DeepEqual(*kept, f.Fired) {
 			t.Fatalf("network %s: fired %+v, want %+v", network, *kept, f.Fired)
 		}
-		if found, ok := v.FindFired(network, f.Block, f.Alert); !ok || found != kept {
+		if found, ok := v.FindFired(network, f.Block, f.Alert, f.Born); !ok || found != kept {
 			t.Fatalf("network %s: fired %+v is not found", network, f.Fired)
 		}
 		delete(got, key)

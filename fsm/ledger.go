@@ -40,6 +40,7 @@ type Fired struct {
 	Block    BlockRef   `codec:"b"`
 	Alert    string     `codec:"a"` // alert id
 	Tenant   string     `codec:"t"`
+	Born     uint64     `codec:"z"` // the tenant's: what another of the name was told counts for nothing
 	Monitor  string     `codec:"m"` // monitor id
 	Tx       string     `codec:"x"`
 	State    AlertState `codec:"s"` // the last one for this block
@@ -60,12 +61,15 @@ type Delivered struct {
 	State      AlertState `codec:"s,omitempty"` // the state that was told
 	Position   uint64     `codec:"p,omitempty"` // of the announcement that brought it about
 	Outcome    Outcome    `codec:"o"`
+	// After is the key of what the same trigger was to hear before; empty: nothing.
+	After string `codec:"f,omitempty"`
 }
 
 // Retraction says that an alert was retracted and has not come back since.
 type Retraction struct {
 	Block    BlockRef `codec:"b"` // in which it had fired
 	Position uint64   `codec:"p"` // of the roll-back
+	Born     uint64   `codec:"z"` // see Fired
 }
 
 // retraction is a Retraction as it is kept.
@@ -81,9 +85,14 @@ func firedKey(network string, block BlockRef, alert string) []byte {
 	return append(key, alert...)
 }
 
-// FindFired finds what was recorded of an alert for one block.
-func (v *View) FindFired(network string, block BlockRef, alert string) (*Fired, bool) {
-	return get(v.fired, firedKey(network, block, alert))
+// FindFired finds what was recorded of an alert for one block, of the tenant that
+// was born at that index.
+func (v *View) FindFired(network string, block BlockRef, alert string, born uint64) (*Fired, bool) {
+	f, ok := get(v.fired, firedKey(network, block, alert))
+	if !ok || f.Born != born {
+		return nil, false
+	}
+	return f, true
 }
 
 // FiredOn yields the ledger of a network by height, block and alert.
@@ -112,11 +121,12 @@ func (v *View) FiredBetween(network string, from, to uint64) iter.Seq[*Fired] {
 	}
 }
 
-// Retracted tells whether an alert was retracted and has not come back since. It
-// is forgotten with the ledger's entry of the block that was rolled back.
-func (v *View) Retracted(network, alert string) (Retraction, bool) {
+// Retracted tells whether an alert, of the tenant that was born at that index, was
+// retracted and has not come back since. It is forgotten with the ledger's entry of
+// the block that was rolled back.
+func (v *View) Retracted(network, alert string, born uint64) (Retraction, bool) {
 	r, ok := get(v.retracted, retractionKey(network, alert))
-	if !ok {
+	if !ok || r.Born != born {
 		return Retraction{}, false
 	}
 	return r.Retraction, true
@@ -125,10 +135,11 @@ func (v *View) Retracted(network, alert string) (Retraction, bool) {
 func retractionKey(network, alert string) []byte { return join(network, alert) }
 
 // recordFired adds to the ledger. Deliveries recorded before are kept; the later
-// state of two counts, whichever is told first.
+// state of two counts, whichever is told first. What a tenant of the same name left
+// behind gives way.
 func (t *tx) recordFired(f *Fired) {
 	key := firedKey(f.Network, f.Block, f.Alert)
-	old, known := get(t.fired, key)
+	old, known := t.FindFired(f.Network, f.Block, f.Alert, f.Born)
 	if known {
 		merged := *old
 		if f.Position > old.Position {
@@ -170,9 +181,11 @@ func (t *tx) recordRetraction(f *Fired) {
 	key := retractionKey(f.Network, f.Alert)
 	old, known := get(t.retracted, key)
 	switch {
-	case known && old.Position >= f.Position:
+	case known && old.Born == f.Born && old.Position >= f.Position:
 	case f.State == AlertRetracted:
-		put(&t.retracted, key, &retraction{Network: f.Network, Alert: f.Alert, Retraction: Retraction{Block: f.Block, Position: f.Position}})
+		put(&t.retracted, key, &retraction{
+			Network: f.Network, Alert: f.Alert, Retraction: Retraction{Block: f.Block, Position: f.Position, Born: f.Born},
+		})
 	case known:
 		del(&t.retracted, key)
 	}
@@ -223,7 +236,7 @@ func (t *tx) forget(gone []*Fired) {
 	for _, f := range gone {
 		fired.Delete(firedKey(f.Network, f.Block, f.Alert))
 		key := retractionKey(f.Network, f.Alert)
-		if r, ok := retracted.Get(key); ok && r.Block == f.Block {
+		if r, ok := retracted.Get(key); ok && r.Block == f.Block && r.Born == f.Born {
 			retracted.Delete(key)
 		}
 	}

@@ -20,7 +20,7 @@ func (p *pausing) told(states ...Fired) {
 
 func (p *pausing) retracted(want Retraction) {
 	p.Helper()
-	if got, ok := p.View().Retracted("base", "a"); got != want || ok != (want != Retraction{}) {
+	if got, ok := p.View().Retracted("base", "a", 0); got != want || ok != (want != Retraction{}) {
 		p.Fatalf("retracted: %+v, %v; want %+v", got, ok, want)
 	}
 }
@@ -40,27 +40,27 @@ func TestRetracted(t *testing.T) {
 	p.retracted(Retraction{})
 	back := in(12, "a", AlertRetracted, 13)
 	p.told(back)
-	p.retracted(Retraction{ref(12, "a"), 13})
+	p.retracted(Retraction{ref(12, "a"), 13, 0})
 	p.told(in(12, "b", AlertReinstated, 14))
 	p.retracted(Retraction{})
 	p.told(back) // the answer was lost: it is proposed again
 	p.retracted(Retraction{})
 	p.told(in(12, "b", AlertConfirmed, 15), in(12, "b", AlertRetracted, 16))
-	p.retracted(Retraction{ref(12, "b"), 16})
+	p.retracted(Retraction{ref(12, "b"), 16, 0})
 	p.told(in(12, "b", AlertConfirmed, 15)) // also again: it was before
-	p.retracted(Retraction{ref(12, "b"), 16})
+	p.retracted(Retraction{ref(12, "b"), 16, 0})
 	p.told(in(12, "a", AlertReinstated, 17)) // the first block is back
 	p.retracted(Retraction{})
 	p.told(in(12, "a", AlertRetracted, 18), in(11, "a", AlertFired, 18))
-	p.retracted(Retraction{ref(12, "a"), 18}) // of one position, the first counts
+	p.retracted(Retraction{ref(12, "a"), 18, 0}) // of one position, the first counts
 
-	if _, ok := p.View().Retracted("other", "a"); ok {
+	if _, ok := p.View().Retracted("other", "a", 0); ok {
 		t.Error("retracted on another network")
 	}
 	if err := p.Restore(bytes.NewReader(snapshot(t, p.View()))); err != nil {
 		t.Fatal(err)
 	}
-	p.retracted(Retraction{ref(12, "a"), 18})
+	p.retracted(Retraction{ref(12, "a"), 18, 0})
 }
 
 // With the ledger's entry of the block that was rolled back goes the retraction:
@@ -72,10 +72,10 @@ func TestRetractionGoesWithItsBlock(t *testing.T) {
 	p.told(in(2, "a", AlertFired, 2), in(6, "b", AlertFired, 6), in(6, "b", AlertRetracted, 7))
 	p.progress(8)
 	p.announce("base", 1)
-	if _, ok := p.View().FindFired("base", ref(2, "a"), "a"); ok {
+	if _, ok := p.View().FindFired("base", ref(2, "a"), "a", 0); ok {
 		t.Fatal("an alert of a final block is kept")
 	}
-	p.retracted(Retraction{ref(6, "b"), 7})
+	p.retracted(Retraction{ref(6, "b"), 7, 0})
 	p.progress(9)
 	p.announce("base", 3)
 	p.progress(12)
@@ -104,15 +104,15 @@ func TestLedgerKeepsWhatASlowCursorMayRetract(t *testing.T) {
 		parent = ref(height, "b")
 	}
 	p.do(c)
-	if _, ok := p.View().FindFired("base", ref(10, "a"), "plain"); ok {
+	if _, ok := p.View().FindFired("base", ref(10, "a"), "plain", 0); ok {
 		t.Error("an alert of a final block that is never retracted is kept")
 	}
-	if _, ok := p.View().FindFired("base", ref(10, "a"), "a"); !ok {
+	if _, ok := p.View().FindFired("base", ref(10, "a"), "a", 0); !ok {
 		t.Fatal("the alert is gone before its roll-back was judged")
 	}
 	p.told(in(10, "a", AlertRetracted, 11))
 	p.progress(11)
-	p.retracted(Retraction{ref(10, "a"), 11})
+	p.retracted(Retraction{ref(10, "a"), 11, 0})
 	p.progress(32)
 	p.retracted(Retraction{})
 	if n := len(slices.Collect(p.View().FiredOn("base"))); n != 0 {
@@ -135,7 +135,7 @@ func TestLedgerMerges(t *testing.T) {
 	again := first
 	again.Deliveries = []Delivered{{Key: "k1", Trigger: "hook", State: AlertFired, Outcome: Sent}, {Key: "k3", Trigger: "mail", State: AlertFired, Outcome: Sent}}
 	want := later
-	want.Network, want.Alert, want.Content = "base", "a", first.Content
+	want.Network, want.Alert, want.Content, want.Born = "base", "a", first.Content, p.tenant("acme").Born
 	want.Deliveries = []Delivered{again.Deliveries[0], later.Deliveries[0], again.Deliveries[1]}
 	for _, order := range [][]Fired{{first, later, again}, {first, again, later}, {later, again}} {
 		s := *p
@@ -144,7 +144,7 @@ func TestLedgerMerges(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.told(order...)
-		got, ok := s.View().FindFired("base", ref(3, "a"), "a")
+		got, ok := s.View().FindFired("base", ref(3, "a"), "a", p.tenant("acme").Born)
 		byKey := func(f Fired) Fired {
 			f.Deliveries = slices.SortedFunc(slices.Values(f.Deliveries), func(a, b Delivered) int { return int(a.Key[1]) - int(b.Key[1]) })
 			return f
@@ -312,5 +312,54 @@ func TestNamesOfStatesAndModes(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("names %q, want %q", got, want)
+	}
+}
+
+// What a deleted tenant was told counts for nothing with another of its name, and
+// what comes late of it is none of the other's business.
+func TestLedgerOfANameGivenAgain(t *testing.T) {
+	p := newPausing(t)
+	p.wants("acme", "base")
+	p.announce("base", 3)
+	told := func(born uint64, state AlertState, position uint64, key string) {
+		f := in(3, "a", state, position)
+		f.Network, f.Alert, f.Tenant, f.Born = "base", "a", "acme", born
+		f.Deliveries = []Delivered{{Key: key, Trigger: "hook", State: state, Position: position, Outcome: Refused}}
+		dead := sized("acme", key, 2)
+		dead.Born = born
+		p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", Fired: []Fired{f}, Dead: []Dead{{Outgoing: dead}}})
+	}
+	first := p.tenant("acme").Born
+	told(first, AlertRetracted, 3, "k")
+	p.remove("acme")
+	p.wants("acme", "base")
+	second := p.tenant("acme").Born
+	if f, ok := p.View().FindFired("base", ref(3, "a"), "a", second); ok {
+		t.Errorf("the new tenant has %+v", f)
+	}
+	if r, ok := p.View().Retracted("base", "a", second); ok {
+		t.Errorf("the new tenant has %+v", r)
+	}
+	if n := p.do(&Redeliver{Tenant: "acme", Keys: []string{"k"}, At: 9}); n != 0 {
+		t.Errorf("%v of the first tenant's dead letters are redelivered", n)
+	}
+	handed := sized("acme", "k", 2)
+	p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: "base", Outbox: []Outgoing{handed}})
+	checkBoxes(t, p.View())
+	if o, ok := p.View().FindOutgoing("acme", "k"); !ok || o.Born != second {
+		t.Errorf("a dead letter of the first tenant keeps the second one's delivery out: %+v", o)
+	}
+	told(second, AlertFired, 4, "k2")
+	told(first, AlertRetracted, 5, "late")
+	f, ok := p.View().FindFired("base", ref(3, "a"), "a", second)
+	if !ok || f.State != AlertFired || len(f.Deliveries) != 1 || f.Deliveries[0].Key != "k2" {
+		t.Errorf("ledger %+v", f)
+	}
+	if _, ok := p.View().FindDead("acme", "late"); ok {
+		t.Error("what comes late of the first tenant is among the second one's dead letters")
+	}
+	p.retracted(Retraction{})
+	if n := p.View().retracted.Len(); n != 0 {
+		t.Errorf("%d retractions are kept", n)
 	}
 }

@@ -12,6 +12,7 @@ func (m *machine) drawFired(t *rapid.T, network string, n *modelNet) Fired {
 	at := rapid.SampledFrom(n.log[max(0, len(n.log)-12):]).Draw(t, "told at")
 	alert := rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "alert")
 	f := Fired{Network: network, Block: e.Ref, Alert: alert, Tenant: "acme", Position: at.Position, At: m.clock}
+	f.Born = m.birth(t, "acme")
 	f.State = AlertState(rapid.IntRange(1, 4).Draw(t, "state"))
 	if rapid.Bool().Draw(t, "content") {
 		f.Content = []byte{byte(m.clock)}
@@ -26,11 +27,21 @@ func (m *machine) drawFired(t *rapid.T, network string, n *modelNet) Fired {
 }
 
 func (m *machine) outgoing(t *rapid.T) Outgoing {
+	tenant := rapid.SampledFrom(tenantIDs).Draw(t, "tenant")
 	return Outgoing{
-		Key: m.delivery(t), Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant"), At: m.clock,
+		Key: m.delivery(t), Tenant: tenant, Born: m.birth(t, tenant), At: m.clock,
 		Delivery: []byte(rapid.SampledFrom([]string{"{}", "0123456789", ""}).Draw(t, "content")),
 		Attempts: rapid.Uint32Range(0, 3).Draw(t, "attempts"), After: rapid.SampledFrom([]string{"", "k0"}).Draw(t, "after"),
 	}
+}
+
+// birth is mostly that of the tenant of a name there is, and sometimes an earlier one's.
+func (m *machine) birth(t *rapid.T, tenant string) uint64 {
+	now, ok := m.m.tenants[tenant]
+	if !ok || rapid.IntRange(0, 4).Draw(t, "earlier") == 0 {
+		return 1
+	}
+	return now.born
 }
 
 func (m *machine) delivery(t *rapid.T) string {

@@ -57,6 +57,9 @@ func (m *model) applyDelivery(c Command) (known bool, err error) {
 			at := letter(c.Tenant, k)
 			o, pending := m.outbox[at]
 			if d, ok := m.dead[at]; ok && !pending && len(d.Delivery) > 0 {
+				if m.succeeded(d.Tenant, d.Born) {
+					continue
+				}
 				delete(m.dead, at)
 				o, pending = d.Outgoing, true
 				o.Attempts, o.At = 0, c.At
@@ -102,13 +105,14 @@ func (m *model) replay(c *Replay) error {
 	}
 	m.replays[[3]string{c.Tenant, c.Network, c.Monitor}] = r
 	for _, o := range c.Outbox {
-		o.Tenant = c.Tenant
+		o.Tenant, o.Born = c.Tenant, t.born
 		if o.Attempts == 0 && o.NotBefore == 0 {
 			o.NotBefore = max(c.At, 1)
 		}
 		_, waiting := m.outbox[letter(o.Tenant, o.Key)]
-		_, dead := m.dead[letter(o.Tenant, o.Key)]
-		if !waiting && !dead {
+		d, dead := m.dead[letter(o.Tenant, o.Key)]
+		if !waiting && !(dead && d.Born == o.Born) {
+			delete(m.dead, letter(o.Tenant, o.Key))
 			m.outbox[letter(o.Tenant, o.Key)] = o
 		}
 	}
@@ -138,10 +142,19 @@ func (m *model) dropDelivery(tenant string, at int64) {
 
 func (m *model) handOver(o Outgoing) {
 	at := letter(o.Tenant, o.Key)
-	_, dead := m.dead[at]
-	if old, ok := m.outbox[at]; !dead && (!ok || old.Attempts < o.Attempts) {
-		m.outbox[at] = o
+	d, dead := m.dead[at]
+	old, ok := m.outbox[at]
+	if m.succeeded(o.Tenant, o.Born) || dead && d.Born == o.Born || ok && old.Attempts >= o.Attempts {
+		return
 	}
+	m.outbox[at] = o
+	delete(m.dead, at)
+}
+
+// succeeded reports whether another tenant has the name by now.
+func (m *model) succeeded(tenant string, born uint64) bool {
+	t, ok := m.tenants[tenant]
+	return ok && t.born != born
 }
 
 func (m *model) bury(d Dead) {
@@ -151,9 +164,12 @@ func (m *model) bury(d Dead) {
 
 // recordFired keeps what is told of an alert in a block, the later state of two.
 func (m *model) recordFired(f Fired) {
+	if m.succeeded(f.Tenant, f.Born) {
+		return
+	}
 	key := string(firedKey(f.Network, f.Block, f.Alert))
 	old, ok := m.fired[key]
-	if ok {
+	if ok && old.Born == f.Born {
 		later := f.Position > old.Position
 		next, other := old.Fired, f
 		if later {
@@ -179,12 +195,12 @@ func (m *model) recordFired(f Fired) {
 		m.fired[key] = &modelFired{Fired: f}
 	}
 	at := [2]string{f.Network, f.Alert}
-	if r, ok := m.retracted[at]; ok && r.Position >= f.Position {
+	if r, ok := m.retracted[at]; ok && r.Born == f.Born && r.Position >= f.Position {
 		return
 	}
 	delete(m.retracted, at)
 	if f.State == AlertRetracted {
-		m.retracted[at] = Retraction{Block: f.Block, Position: f.Position}
+		m.retracted[at] = Retraction{Block: f.Block, Position: f.Position, Born: f.Born}
 	}
 }
 
@@ -197,7 +213,7 @@ func (m *machine) checkDelivery(t *rapid.T, v *View) {
 	retracted := map[[2]string]Retraction{}
 	for _, r := range d.Retracted {
 		retracted[[2]string{r.Network, r.Alert}] = r.Retraction
-		if got, ok := v.Retracted(r.Network, r.Alert); !ok || got != r.Retraction {
+		if got, ok := v.Retracted(r.Network, r.Alert, r.Born); !ok || got != r.Retraction {
 			t.Fatalf("retraction %+v is not found", r)
 		}
 	}

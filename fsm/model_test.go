@@ -518,7 +518,9 @@ func (m *model) progress(c *Progress) error {
 		m.handOver(o)
 	}
 	for _, d := range c.Dead {
-		m.bury(d)
+		if !m.succeeded(d.Tenant, d.Born) {
+			m.bury(d)
+		}
 	}
 	if moves {
 		for p := cursor.position + 1; p <= c.To; p++ {

@@ -82,6 +82,30 @@ type Network struct {
 	History []Run   `codec:"h,omitempty"` // closed runs, oldest first
 	Last    Run     `codec:"o"`           // the run that grows
 	Seen    int64   `codec:"j,omitempty"` // when the watcher learned of what was announced last, Unix milliseconds
+	Rebased []Rise  `codec:"z,omitempty"` // what restores did to its positions, oldest first
+}
+
+// Rise says that a restore moved the positions below one up by so many.
+type Rise struct {
+	Below uint64 `codec:"p"`
+	By    uint64 `codec:"b"`
+}
+
+// keepRises bounds the rises of a network; the oldest go first. They serve what is
+// done again of before the restore, and that is soon over.
+const keepRises = 64
+
+// Origin is the position that an announcement had when it was made: another one
+// where a restore has moved it up since. Whatever was told of it then stays named
+// after that.
+func (n *Network) Origin(position uint64) uint64 {
+	for _, r := range slices.Backward(n.Rebased) {
+		if position >= r.Below {
+			break
+		}
+		position -= r.By
+	}
+	return position
 }
 
 // Depth says how deep a block must lie, from a position on, before monitors

@@ -30,6 +30,7 @@ func (o Outcome) String() string {
 type Outgoing struct {
 	Key      string `codec:"k"`
 	Tenant   string `codec:"t"`
+	Born     uint64 `codec:"z"` // the tenant's: another of the name has nothing to do with it
 	Trigger  string `codec:"g"`
 	Delivery []byte `codec:"d"` // alert.Delivery, encoded
 	At       int64  `codec:"a"` // when it was handed over, Unix milliseconds
@@ -86,6 +87,7 @@ func (v *View) FindOutgoing(tenant, key string) (*Outgoing, bool) {
 // admit puts a delivery into the outbox in place of the one of the same key. Where
 // it does not fit, it becomes a dead letter that died at the time given.
 func (t *tx) admit(o *Outgoing, at int64) bool {
+	t.dropDead(o.Tenant, o.Key) // of an earlier tenant of the name
 	if reason := t.overflow(o); reason != "" {
 		t.bury(o, reason, at)
 		return false
@@ -145,7 +147,7 @@ func (t *tx) dropOutgoing(tenant, key string) bool {
 // handOver takes what a worker could not deliver at once. What is a dead letter
 // already, or waits after as many attempts, was told before: its schedule stays.
 func (t *tx) handOver(o *Outgoing) {
-	if _, ok := t.FindDead(o.Tenant, o.Key); ok {
+	if t.isDead(o) {
 		return
 	}
 	if old, ok := t.FindOutgoing(o.Tenant, o.Key); ok && old.Attempts >= o.Attempts {

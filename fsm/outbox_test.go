@@ -250,6 +250,7 @@ func TestBoxes(t *testing.T) {
 					c.Outbox = append(c.Outbox, Outgoing{Tenant: tenant, Key: k, Delivery: content[:size], At: at, Attempts: 1})
 					known[[2]string{tenant, k}] = true
 				}
+				bear(v, c)
 				do(c)
 			}
 		}

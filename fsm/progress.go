@@ -2,7 +2,8 @@ package fsm
 
 import "fmt"
 
-// Progress records deliveries and moves a cursor forward, both or neither.
+// Progress records deliveries and moves a cursor forward, both or neither. Nothing is
+// recorded of a tenant whose name another has by now.
 type Progress struct {
 	Cohort     string     `codec:"c"`
 	Epoch      uint64     `codec:"e"` // the cohort's
@@ -32,13 +33,19 @@ func (c *Progress) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("network %q: progress of a cursor that is no more: %w", c.Network, ErrConflict)
 	}
 	for i := range c.Fired {
-		t.recordFired(&c.Fired[i])
+		if f := &c.Fired[i]; !t.succeeded(f.Tenant, f.Born) {
+			t.recordFired(f)
+		}
 	}
 	for i := range c.Outbox {
-		t.handOver(&c.Outbox[i])
+		if o := &c.Outbox[i]; !t.succeeded(o.Tenant, o.Born) {
+			t.handOver(o)
+		}
 	}
 	for i := range c.Dead {
-		t.putDead(&c.Dead[i])
+		if d := &c.Dead[i]; !t.succeeded(d.Tenant, d.Born) {
+			t.putDead(d)
+		}
 	}
 	if !ok || cursor.Parked() || c.To <= cursor.Position {
 		t.prune(n, len(c.Fired))

@@ -77,6 +77,8 @@ func (n *Network) up(by uint64) {
 		return
 	}
 	n.Next += by
+	n.Rebased = append(slices.Clone(n.Rebased), Rise{Below: n.Next, By: by})
+	n.Rebased = n.Rebased[max(0, len(n.Rebased)-keepRises):]
 	n.Depths = slices.Clone(n.Depths)
 	for i := range n.Depths {
 		n.Depths[i].From += by

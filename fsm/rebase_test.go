@@ -143,12 +143,12 @@ func checkRebased(t checker, backup, current, got *View) {
 					want.Deliveries[i].Position += n.Next - old.Next
 				}
 			}
-			if kept, ok := got.FindFired(n.Key, f.Block, f.Alert); !ok || !cmp.Equal(*kept, want) {
+			if kept, ok := got.FindFired(n.Key, f.Block, f.Alert, f.Born); !ok || !cmp.Equal(*kept, want) {
 				t.Fatalf("fired %+v, want %+v", kept, want)
 			}
-			was, gone := backup.Retracted(n.Key, f.Alert)
+			was, gone := backup.Retracted(n.Key, f.Alert, f.Born)
 			was.Position += n.Next - old.Next
-			if now, ok := got.Retracted(n.Key, f.Alert); ok != gone || ok && now != was {
+			if now, ok := got.Retracted(n.Key, f.Alert, f.Born); ok != gone || ok && now != was {
 				t.Fatalf("alert %s retracted: %+v %v, want %+v %v", f.Alert, now, ok, was, gone)
 			}
 		}
@@ -254,6 +254,14 @@ func checkShifted(t checker, backup *View, old, n *Network) {
 			t.Fatalf("network %s: height %d (%v) at position %d, want %d (%v)", n.Key, b, bok, position+by, a, aok)
 		}
 	}
+	for position := uint64(1); position < old.Next; position++ {
+		if was, now := old.Origin(position), n.Origin(position+by); was != now {
+			t.Fatalf("network %s: position %d comes from %d, want %d", n.Key, position+by, now, was)
+		}
+	}
+	if got := n.Origin(n.Next); got != n.Next {
+		t.Fatalf("network %s: what is announced next, at %d, comes from %d", n.Key, n.Next, got)
+	}
 	for c := range values(backup.cursors) {
 		if c.Network != n.Key || c.Parked() {
 			continue
@@ -262,7 +270,7 @@ func checkShifted(t checker, backup *View, old, n *Network) {
 			t.Fatalf("network %s: what cursor %+v has next is not kept", n.Key, c)
 		}
 	}
-	ignore := cmpopts.IgnoreFields(Network{}, "Entries", "History", "Last", "Depths", "Windows")
+	ignore := cmpopts.IgnoreFields(Network{}, "Entries", "History", "Last", "Depths", "Windows", "Rebased")
 	if diff := cmp.Diff(&want, n, ignore, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("network %s differs (-want +got):\n%s", n.Key, diff)
 	}

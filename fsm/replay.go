@@ -75,13 +75,12 @@ func (c *Replay) apply(t *tx) (any, error) {
 	n := 0
 	for i := range c.Outbox {
 		o := &c.Outbox[i]
-		o.Tenant = c.Tenant
+		o.Tenant, o.Born = c.Tenant, tenant.Born
 		if o.Attempts == 0 && o.NotBefore == 0 {
 			o.NotBefore = max(c.At, 1) // the schedule is for what has failed
 		}
 		_, waiting := t.FindOutgoing(o.Tenant, o.Key)
-		_, dead := t.FindDead(o.Tenant, o.Key)
-		if !waiting && !dead && t.admit(o, c.At) {
+		if !waiting && !t.isDead(o) && t.admit(o, c.At) {
 			n++
 		}
 	}

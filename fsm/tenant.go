@@ -72,6 +72,13 @@ func (v *View) Tenant(id string) (*Tenant, bool) { return get(v.tenants, []byte(
 // Tenants yields every tenant by id, Shared first.
 func (v *View) Tenants() iter.Seq[*Tenant] { return values(v.tenants) }
 
+// succeeded reports whether the tenant that was born at that index was deleted and
+// another has its name: what was the one's is none of the other's business.
+func (v *View) succeeded(tenant string, born uint64) bool {
+	t, ok := v.Tenant(tenant)
+	return ok && t.Born != born
+}
+
 // TenantsSince yields the tenants whose configuration, placement or assignment
 // changed after a log index, or that were deleted after it; one of which several
 // changed, or that was deleted and came back, comes more than once. A tenant that has changed again later is yielded all the same: ask its

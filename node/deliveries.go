@@ -76,7 +76,7 @@ func (l letter) retracted(v *fsm.View) bool {
 		return false
 	}
 	a := l.content()
-	r, ok := v.Retracted(a.Network, a.ID.String())
+	r, ok := v.Retracted(a.Network, a.ID.String(), l.Born)
 	return ok && a.State != alert.Retracted && a.Position <= r.Position
 }
 

@@ -88,7 +88,7 @@ func (k *knowledge) of(a *alert.Alert, d *alert.Delivery, occurrence int) (api.B
 // inLedger looks for a delivery that told of the alert in this block, in whatever
 // words.
 func (k *knowledge) inLedger(a *alert.Alert, d *alert.Delivery, occurrence int) (outcome string, ok bool) {
-	f, ok := k.replay.past.view.FindFired(a.Network, a.Block, a.ID.String())
+	f, ok := k.replay.past.view.FindFired(a.Network, a.Block, a.ID.String(), k.replay.past.tenant.Born)
 	if !ok {
 		return "", false
 	}

@@ -58,7 +58,7 @@ func TestWhatIsKnownOfADelivery(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			net := &fsm.Network{Key: "net", Next: 1, Branch: fsm.Branch{}.Extend(fsm.BlockRef{Height: tc.tip}, fsm.KeepRefs)}
 			p := tc.past
-			p.view, p.network = fsm.New().View(), net
+			p.view, p.tenant, p.network = fsm.New().View(), &fsm.Tenant{}, net
 			k := knowledge{
 				replay: &replay{past: &p, what: &replaying{network: net}, done: tc.done}, height: 100,
 				block: &chain.Block{Ref: block}, judged: &tc.judged,

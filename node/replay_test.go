@@ -336,7 +336,8 @@ func TestWhatWasRetractedIsNotRedelivered(t *testing.T) {
 		c.Receiver.Refuse(0)
 		c.Reorg("net", 1, 2)
 		c.Eventually(settle, func() error {
-			if _, ok := c.View().Retracted("net", id); !ok {
+			tenant, _ := c.View().Tenant("t000")
+			if _, ok := c.View().Retracted("net", id, tenant.Born); !ok {
 				return errors.New("not retracted")
 			}
 			return nil

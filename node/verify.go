@@ -179,7 +179,7 @@ func (c *verification) fired(h uint64) map[string]api.Fired {
 		}
 	}
 	for f := range c.view.FiredBetween(c.network.Key, h, h) {
-		if f.Tenant == c.tenant.ID {
+		if f.Tenant == c.tenant.ID && f.Born == c.tenant.Born {
 			key := f.Alert + f.Block.Hash.String()
 			if _, known := out[key]; !known {
 				out[key] = api.Fired{ID: f.Alert, Monitor: f.Monitor, Block: f.Block, Tx: f.Tx, Version: f.Version}

@@ -49,7 +49,7 @@ func TestSlowReceiver(t *testing.T) {
 			t.Errorf("the cursor is at %d, want 2", r.cursor("net"))
 		}
 		id := alert.NewID("acme", "m", "net", txHash(block.Hash, 0).String()).String()
-		f, _ := r.state.View().FindFired("net", block, id)
+		f, _ := r.state.View().FindFired("net", block, id, mustTenant(t, r.state.View(), "acme").Born)
 		if f == nil || len(f.Deliveries) != 2 || f.Deliveries[0].Outcome != fsm.Sent || f.Deliveries[1].Outcome != fsm.HandedOver {
 			t.Errorf("ledger %+v", f)
 		}
@@ -177,11 +177,10 @@ func TestMatchThatCannotBeDescribed(t *testing.T) {
 		rd := pl.newRound()
 		f := rd.build(v, s, hitAt{hit: hit{
 			Key: match.Key{Tenant: "broken", Monitor: "m"}, about: about, tx: "0x07", build: func() *match.Match { panic("no words") },
-		}, ref: ref}, version)
+		}, ref: ref}, mustTenant(t, v, "broken").Born, version)
 		if len(f.deliveries) != 1 || !f.deliveries[0].hasEnded() || !f.deliveries[0].attempt.Result.Permanent {
 			t.Fatalf("%+v: want one delivery that is refused for good", f)
 		}
-		f.born = mustTenant(t, v, "broken").Born
 		rd.fired = []*firing{f}
 		if err := rd.record(t.Context(), []step{*s}); err != nil {
 			t.Fatal(err)

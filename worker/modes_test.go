@@ -270,7 +270,7 @@ func TestRetractionsFollowTheLedger(t *testing.T) {
 		if !strings.Contains(log.String(), "trigger=gone") {
 			t.Errorf("the log does not name the trigger that is gone:\n%s", log.String())
 		}
-		was, ok := o.state.View().Retracted("net", o.id(0).String())
+		was, ok := o.state.View().Retracted("net", o.id(0).String(), mustTenant(t, o.state.View(), "acme").Born)
 		if !ok || was.Position != 3 {
 			t.Errorf("retracted at %+v, %v; want position 3", was, ok)
 		}

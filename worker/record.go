@@ -190,23 +190,27 @@ func (r *round) recordSent(ctx context.Context) error {
 func (f *firing) entry(now int64) fsm.Fired {
 	a := f.alert
 	return fsm.Fired{
-		Network: a.Network, Block: a.Block, Alert: a.ID.String(), Tenant: a.Tenant, Monitor: a.MonitorID,
+		Network: a.Network, Block: a.Block, Alert: a.ID.String(), Tenant: a.Tenant, Born: f.born, Monitor: a.MonitorID,
 		Tx: a.Tx, State: fsm.AlertState(a.State), Position: a.Position, Version: a.Version, At: now, Content: f.content,
 	}
 }
 
 // recordAs is what the ledger says of a delivery.
 func (d *sending) recordAs(outcome fsm.Outcome) fsm.Delivered {
-	return fsm.Delivered{
+	out := fsm.Delivered{
 		Key: d.Key.String(), Trigger: d.Trigger, Occurrence: uint32(d.Occurrence),
 		State: fsm.AlertState(d.Alert.State), Position: d.Alert.Position, Outcome: outcome,
 	}
+	if !d.After.IsZero() {
+		out.After = d.After.String()
+	}
+	return out
 }
 
 // settle says what is recorded of a delivery and adds what is to be done with it
 // to the command. adopt says that its first attempts are under way.
 func (d *sending) settle(c *fsm.Progress, now int64) (outcome fsm.Outcome, adopt bool) {
-	out := fsm.Outgoing{Key: d.Key.String(), Tenant: d.Alert.Tenant, Trigger: d.Trigger, At: now, Attempts: 1}
+	out := fsm.Outgoing{Key: d.Key.String(), Tenant: d.Alert.Tenant, Born: d.firing.born, Trigger: d.Trigger, At: now, Attempts: 1}
 	if !d.After.IsZero() {
 		out.After = d.After.String()
 	}

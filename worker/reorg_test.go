@@ -245,7 +245,7 @@ func (f *forks) verify() (problems []string) {
 					say("not retracted: %s", where)
 				}
 			}
-			if _, retracted := v.Retracted("net", a.String()); retracted && due {
+			if _, retracted := v.Retracted("net", a.String(), mustTenant(f.t, v, tenant).Born); retracted && due {
 				say("%s, tx %d counts as retracted", name, i)
 			}
 		}

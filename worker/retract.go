@@ -26,7 +26,7 @@ func (r *round) retract(v *fsm.View, s *step) ([]*firing, error) {
 	var out []*firing
 	for f := range v.FiredBetween(r.network, s.entry.Ref.Height+1, ^uint64(0)) {
 		t, ok := v.Tenant(f.Tenant)
-		if len(f.Content) == 0 || !ok || t.Cohort != r.cohort || !began(t, f) {
+		if len(f.Content) == 0 || !ok || t.Cohort != r.cohort || t.Born != f.Born {
 			continue
 		}
 		told := slices.DeleteFunc(toRetract(f, s.entry.Position), func(d fsm.Delivered) bool { return r.takenBack(f, d) })
@@ -39,7 +39,7 @@ func (r *round) retract(v *fsm.View, s *step) ([]*firing, error) {
 			// it. Where to send stands in the ledger: any version has the triggers.
 			version = t.Current
 		}
-		one := &firing{alert: r.retracted(s, f), version: version, born: t.Born}
+		one := &firing{alert: r.retracted(v, s, f), version: version, born: t.Born}
 		for _, d := range told {
 			r.takeBack(v, one, d, f)
 		}
@@ -51,13 +51,6 @@ func (r *round) retract(v *fsm.View, s *step) ([]*firing, error) {
 		out = append(out, one)
 	}
 	return out, nil
-}
-
-// began reports whether a tenant had begun to watch the network when an alert fired:
-// otherwise it was that of another tenant of the same name.
-func began(t *fsm.Tenant, f *fsm.Fired) bool {
-	runs := t.Coverage[f.Network]
-	return len(runs) > 0 && runs[0].From <= f.Position
 }
 
 // toRetract lists the last deliveries before a position to listeners who have not
@@ -96,7 +89,7 @@ func (r *round) takenBack(f *fsm.Fired, told fsm.Delivered) bool {
 }
 
 // retracted is the alert as it is told when it is taken back.
-func (r *round) retracted(s *step, f *fsm.Fired) *alert.Alert {
+func (r *round) retracted(v *fsm.View, s *step, f *fsm.Fired) *alert.Alert {
 	a, err := alert.DecodeAlert(f.Content)
 	if err != nil {
 		r.log.Warn("an alert is retracted without its own words", "tenant", f.Tenant, "monitor", f.Monitor, "tx", f.Tx, "error", err)
@@ -109,6 +102,7 @@ func (r *round) retracted(s *step, f *fsm.Fired) *alert.Alert {
 	a.ID, a.Tenant, a.MonitorID, a.Network, a.Block, a.Tx = id, f.Tenant, f.Monitor, f.Network, f.Block, f.Tx
 	a.Version = f.Version
 	a.State, a.Position, a.Seen = alert.Retracted, s.entry.Position, seenAt(s.entry)
+	a.Origin = r.origin(v, s.entry.Position)
 	return a
 }
 
@@ -116,7 +110,7 @@ func (r *round) retracted(s *step, f *fsm.Fired) *alert.Alert {
 func (r *round) takeBack(v *fsm.View, f *firing, told fsm.Delivered, known *fsm.Fired) {
 	a := f.alert
 	d := alert.Delivery{Alert: a, Trigger: told.Trigger, Occurrence: int(told.Occurrence)}
-	d.Key = alert.NewKey(a.ID, d.Trigger, d.Occurrence, a.Block.Hash, a.State, a.Position)
+	d.Key = a.Key(d.Trigger, d.Occurrence)
 	if recordedAs(known, d.Key) || r.underWay(d.Key) {
 		return
 	}
@@ -129,10 +123,9 @@ func (r *round) takeBack(v *fsm.View, f *firing, told fsm.Delivered, known *fsm.
 		}
 		sent.end(outbox.Attempt{Result: notify.Result{}, Err: err})
 	}
+	sent.After = parseKey(told.Key)
 	if sent.before = r.lastSent(sent.listener()); sent.before != nil {
 		sent.After = sent.before.Key
-	} else if key, err := alert.ParseKey(told.Key); err == nil {
-		sent.After = key
 	}
 	if !sent.hasEnded() {
 		r.prepare(v, sent, nil)

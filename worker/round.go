@@ -88,9 +88,7 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 			if !ok {
 				return r.unkept(h.Tenant, s)
 			}
-			f := r.build(v, s, h, version)
-			f.born = t.Born
-			fired = append(fired, f)
+			fired = append(fired, r.build(v, s, h, t.Born, version))
 		}
 	}
 	r.launch(ctx, fired)
@@ -132,18 +130,18 @@ func (r *round) launch(ctx context.Context, fired []*firing) {
 
 // build makes the alert of a hit. Deliveries that the ledger already has are
 // left out: a crash or a re-announced block repeats nothing.
-func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firing {
+func (r *round) build(v *fsm.View, s *step, h hitAt, born uint64, version fsm.Version) *firing {
 	a := &alert.Alert{
 		ID:     alert.NewID(h.Tenant, h.Monitor, r.network, h.tx),
 		Tenant: h.Tenant, MonitorID: h.Monitor, MonitorName: h.about.name,
 		Network: r.network, NetworkSlug: h.about.slug,
 		Block: h.ref, BlockTime: h.time, Seen: seenAt(s.entry),
-		Tx: h.tx, Version: version.Number, Position: s.entry.Position,
+		Tx: h.tx, Version: version.Number, Position: s.entry.Position, Origin: r.origin(v, s.entry.Position),
 	}
-	known, _ := v.FindFired(r.network, h.ref, a.ID.String())
-	a.State = r.stateOf(v, h, a, known)
+	known, _ := v.FindFired(r.network, h.ref, a.ID.String(), born)
+	a.State = r.stateOf(v, h, a, born, known)
 	failed := r.describe(a, h)
-	f := &firing{alert: a, version: version}
+	f := &firing{alert: a, version: version, born: born}
 	told := r.toldBefore(a, known)
 	raw := false
 	for _, d := range alert.Deliveries(a, h.about.triggers) {
@@ -152,7 +150,7 @@ func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firin
 			continue
 		}
 		sent := newSending(f, d)
-		sent.After, sent.before = r.predecessor(v, d, known)
+		sent.After, sent.before = r.predecessor(v, d, born, known)
 		f.deliveries = append(f.deliveries, sent)
 		r.begun[d.Key] = true
 		if h.about.retractable() {
@@ -173,9 +171,20 @@ func (r *round) build(v *fsm.View, s *step, h hitAt, version fsm.Version) *firin
 		if known == nil || len(known.Content) == 0 {
 			f.content = r.content(a, raw)
 		}
-		f.intended = f.needsIntent(known)
+	}
+	if h.about.retractable() || a.State == alert.Reinstated {
+		f.intended = !f.recorded && f.needsIntent(known)
 	}
 	return f
+}
+
+// origin is what the position of an announcement was before a restore; 0: the same.
+func (r *round) origin(v *fsm.View, position uint64) uint64 {
+	n, ok := v.Network(r.network)
+	if !ok || n.Origin(position) == position {
+		return 0
+	}
+	return n.Origin(position)
 }
 
 // prepare settles at once what needs no attempt here: what cannot be described, and

@@ -18,7 +18,7 @@ const unknown fsm.Outcome = 0
 
 // stateOf is the state that a hit brings about. A step that is done again after a
 // crash finds the same as before.
-func (r *round) stateOf(v *fsm.View, h hitAt, a *alert.Alert, known *fsm.Fired) alert.State {
+func (r *round) stateOf(v *fsm.View, h hitAt, a *alert.Alert, born uint64, known *fsm.Fired) alert.State {
 	if h.about.confirms() {
 		return alert.Confirmed
 	}
@@ -27,7 +27,7 @@ func (r *round) stateOf(v *fsm.View, h hitAt, a *alert.Alert, known *fsm.Fired) 
 	}
 	state, ok := r.lastWord(a.ID)
 	if !ok {
-		if was, retracted := v.Retracted(r.network, a.ID.String()); retracted && was.Position < a.Position {
+		if was, retracted := v.Retracted(r.network, a.ID.String(), born); retracted && was.Position < a.Position {
 			state = alert.Retracted
 		}
 	}
@@ -133,48 +133,34 @@ func later(a, b fsm.Delivered) bool {
 	return a.Position > b.Position || a.Position == b.Position && a.State == fsm.AlertConfirmed
 }
 
-// predecessor is what the listener of a delivery is to hear before it.
-func (r *round) predecessor(v *fsm.View, d alert.Delivery, known *fsm.Fired) (alert.Key, *sending) {
+// predecessor is what the listener of a delivery is to hear before it. Of a step
+// that is done again, the ledger may know.
+func (r *round) predecessor(v *fsm.View, d alert.Delivery, born uint64, known *fsm.Fired) (alert.Key, *sending) {
 	if last := r.lastSent(listener{d.Alert.ID, d.Trigger, d.Occurrence}); last != nil {
 		return last.Key, last
 	}
+	if was := delivered(known, d.Key); was != nil {
+		return parseKey(was.After), nil
+	}
 	switch d.Alert.State {
 	case alert.Confirmed:
-		if last, ok := lastHeard(known, d.Trigger, uint32(d.Occurrence), d.Alert.Position); ok && last.Key != d.Key.String() {
-			key, err := alert.ParseKey(last.Key)
-			if err == nil {
-				return key, nil
-			}
+		if last, ok := lastHeard(known, d.Trigger, uint32(d.Occurrence), d.Alert.Position); ok {
+			return parseKey(last.Key), nil
 		}
 	case alert.Reinstated:
-		if was, ok := r.retraction(v, d.Alert, known); ok {
-			return alert.NewKey(d.Alert.ID, d.Trigger, d.Occurrence, was.Block.Hash, alert.Retracted, was.Position), nil
+		id := d.Alert.ID.String()
+		was, _ := v.Retracted(r.network, id, born)
+		f, _ := v.FindFired(r.network, was.Block, id, born)
+		if last, ok := lastHeard(f, d.Trigger, uint32(d.Occurrence), was.Position); ok {
+			return parseKey(last.Key), nil
 		}
 	default:
 	}
 	return alert.Key{}, nil
 }
 
-// retraction is what a reinstated alert comes back from. When the step is done
-// again after a crash, the state has forgotten it and the ledger is looked through.
-func (r *round) retraction(v *fsm.View, a *alert.Alert, known *fsm.Fired) (was fsm.Retraction, ok bool) {
-	id := a.ID.String()
-	if was, ok = v.Retracted(r.network, id); ok || known == nil {
-		return was, ok
-	}
-	n, exists := v.Network(r.network)
-	if !exists {
-		return was, false
-	}
-	for f := range v.FiredBetween(r.network, n.Floor, ^uint64(0)) {
-		if f.Alert != id {
-			continue
-		}
-		for _, d := range f.Deliveries {
-			if d.State == fsm.AlertRetracted && d.Position < a.Position && d.Position > was.Position {
-				was, ok = fsm.Retraction{Block: f.Block, Position: d.Position}, true
-			}
-		}
-	}
-	return was, ok
+// parseKey reads a key of the ledger, which has no others; zero where there is none.
+func parseKey(s string) alert.Key {
+	key, _ := alert.ParseKey(s)
+	return key
 }

@@ -33,6 +33,19 @@ type Alert struct {
 	// Position is that of the announcement that brought State about, in its
 	// network's sequence. Of what is said about an alert, the greatest is the last word.
 	Position uint64 `json:"position"`
+	// Origin is what Position was before a restore moved it up; 0: the same. Keys are
+	// made of it, so that what is told again after a restore has its key again.
+	Origin uint64 `json:"origin,omitempty"`
+}
+
+// Key is the key of the alert's delivery to an entry of the monitor's triggers; see
+// NewKey.
+func (a *Alert) Key(trigger string, occurrence int) Key {
+	position := a.Position
+	if a.Origin != 0 {
+		position = a.Origin
+	}
+	return NewKey(a.ID, trigger, occurrence, a.Block.Hash, a.State, position)
 }
 
 // Delivery is one alert on its way to one trigger.
@@ -53,7 +66,7 @@ func Deliveries(a *Alert, triggers []string) []Delivery {
 	seen := make(map[string]int, len(triggers))
 	out := make([]Delivery, 0, len(triggers))
 	for _, t := range triggers {
-		out = append(out, Delivery{Key: NewKey(a.ID, t, seen[t], a.Block.Hash, a.State, a.Position), Alert: a, Trigger: t, Occurrence: seen[t]})
+		out = append(out, Delivery{Key: a.Key(t, seen[t]), Alert: a, Trigger: t, Occurrence: seen[t]})
 		seen[t]++
 	}
 	return out

@@ -118,6 +118,13 @@ func (plain) OpenAll(string, []*spec.Secret) error                  { return nil
 func (plain) OpenStored(_, _, sealed string) (string, error)        { return sealed, nil }
 
 func (r *rig) apply(c fsm.Command) (any, error) {
+	if progress, ok := c.(*fsm.Progress); ok {
+		for i := range progress.Outbox {
+			if t, ok := r.state.View().Tenant(progress.Outbox[i].Tenant); ok {
+				progress.Outbox[i].Born = t.Born
+			}
+		}
+	}
 	entry, err := fsm.Encode(c)
 	if err != nil {
 		return nil, err
