@@ -223,7 +223,7 @@ func (m *mover) take(item Moved, force bool, at int64) {
 			s = new(share)
 			m.shares[place{network, i}] = s
 		}
-		s.add(runs)
+		s.add(runs, m.retractables(network, item.Tenant, old.Born) > 0)
 	}
 	m.edit.place(old, m.groups[i].cohort.ID, Assignment{
 		Index: m.index, Version: old.Assigned.Version + 1, Reason: item.Reason, At: at,

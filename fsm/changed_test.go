@@ -18,9 +18,9 @@ func TestChangedTopics(t *testing.T) {
 	again.Expect = 3
 	script = append(script,
 		&Release{Cohort: "@24.0", Epoch: 24},                        // 25
-		&SetTenantVersion{Tenant: "acme", Expect: 2},                // 26: paused
+		&SetTenantVersion{Tenant: "acme", Expect: 2},                // 26: paused; an alert may still be retracted
 		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 12}, // 27: one position is still owed
-		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 28: parks the cursor
+		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 28: the last of them
 		&Progress{Cohort: "@24.0", Epoch: 25, Network: eth, To: 13}, // 29: told again
 		&again, // 30
 		&SetPlacement{Tenant: "acme", Expect: 23},                                                    // 31
@@ -62,7 +62,7 @@ func TestChangedTopics(t *testing.T) {
 		25: {TopicLeases},
 		26: {TopicTenants, TopicLeases, TopicNetwork(eth)},
 		27: {TopicNetwork(eth)},
-		28: {TopicLeases, TopicNetwork(eth)},
+		28: {TopicNetwork(eth)},
 		30: {TopicTenants, TopicLeases, TopicNetwork(eth), TopicNetwork(anvil)},
 		31: {TopicTenants, TopicLeases},
 		32: {TopicLeases, TopicNetwork(eth)},

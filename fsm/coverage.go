@@ -29,22 +29,29 @@ func (t *tx) setCoverage(next, old *Tenant) {
 	maps.Copy(next.Coverage, old.Coverage)
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(was, now)))) {
 		n := t.network(key)
+		owed := t.retractables(key, next.ID, next.Born) > 0
 		var before, after share
-		before.add(old.Coverage[key])
+		before.add(old.Coverage[key], owed)
 		runs := closeRuns(slices.Clone(old.Coverage[key]), n.Next)
-		if slices.Contains(now, key) {
+		wants, wanted := slices.Contains(now, key), slices.Contains(was, key)
+		if wants {
 			runs = append(runs, CoverageRun{From: n.Next, Version: next.Current.Number})
 		}
 		delete(next.Coverage, key)
-		after.add(runs)
+		after.add(runs, owed)
 		if len(runs) > 0 {
 			next.Coverage[key] = runs[max(0, len(runs)-keepRuns):]
 		}
 		by := tally{after.tenants - before.tenants, after.members - before.members}
-		if by == (tally{}) {
+		if by == (tally{}) && wants == wanted {
 			continue
 		}
-		n.Wanted += by.tenants
+		switch {
+		case wants && !wanted:
+			n.Wanted++
+		case wanted && !wants:
+			n.Wanted--
+		}
 		t.recount(&n, next.Cohort, by)
 		t.settleCursors(&n)
 		t.touch(TopicLeases)

@@ -13,11 +13,11 @@ type Cursor struct {
 	Position   uint64 `codec:"p"`
 	Index      uint64 `codec:"x"`           // log index of the announcement at Position, or of the cursor's beginning
 	Born       uint64 `codec:"b"`           // log index at which the cursor was made
-	Tenants    int    `codec:"t"`           // how many of the cohort want the network
+	Tenants    int    `codec:"t"`           // how many of the cohort want the network, or have alerts there that may still be retracted
 	Members    int    `codec:"m"`           // how many of the cohort want it or ever did: at 0 the cursor goes away
 	Superseded []Span `codec:"s,omitempty"` // positions rolled back before they were judged, ascending
-	// Until is set once no tenant wants the network any more: positions before it
-	// are still owed. A cursor that has come so far is parked.
+	// Until is set once there are none of these any more: positions before it are
+	// still owed. A cursor that has come so far is parked.
 	Until uint64 `codec:"u,omitempty"`
 }
 
@@ -59,7 +59,8 @@ func active(v *View, prefix []byte) iter.Seq[*Cursor] {
 	}
 }
 
-// Draining reports whether somebody is still to judge announcements of a network.
+// Draining reports whether somebody still has announcements of a network to judge,
+// or to follow for the sake of what may be retracted.
 func (v *View) Draining(network string) bool {
 	for range v.Cursors(network) {
 		return true
@@ -69,7 +70,7 @@ func (v *View) Draining(network string) bool {
 
 // tally counts tenants in or out of a cursor.
 type tally struct {
-	tenants int // of those that want the network
+	tenants int // of those that want the network, or have alerts there that may still be retracted
 	members int // of those that have coverage of it
 }
 
@@ -79,14 +80,15 @@ type share struct {
 	until uint64 // the least position that all their coverage lies before; see Cursor.Until
 }
 
-// add counts a tenant in by its coverage.
-func (s *share) add(runs []CoverageRun) {
+// add counts a tenant in by its coverage; owed tells that it has alerts that may
+// still be retracted.
+func (s *share) add(runs []CoverageRun, owed bool) {
 	if len(runs) == 0 {
 		return
 	}
 	s.members++
 	last := runs[len(runs)-1]
-	if last.To == 0 {
+	if last.To == 0 || owed {
 		s.tenants++
 	}
 	s.until = max(s.until, last.To)

@@ -19,6 +19,19 @@ type checker interface {
 // deletions.
 func checkCohorts(t checker, v *View, gone map[changeRecord]bool) {
 	t.Helper()
+	retractable := map[string]int{}
+	for f := range values(v.fired) {
+		if len(f.Content) > 0 {
+			retractable[string(retractableKey(f.Network, f.Tenant, f.Born))]++
+		}
+	}
+	held := map[string]int{}
+	for key, n := range walk(v.retractable, nil) {
+		held[string(key)] = n
+	}
+	if !maps.Equal(held, retractable) {
+		t.Fatalf("alerts that may be retracted: %v, want %v", held, retractable)
+	}
 	members, networks := map[string][]string{}, map[string]int{}
 	counts := map[[2]string]tally{}
 	marks := maps.Clone(gone)
@@ -37,7 +50,7 @@ func checkCohorts(t checker, v *View, gone map[changeRecord]bool) {
 			}
 			c := counts[[2]string{key, tenant.Cohort}]
 			c.members++
-			if slices.Contains(tenant.Current.Manifest.Wanted, key) {
+			if slices.Contains(tenant.Current.Manifest.Wanted, key) || retractable[string(retractableKey(key, tenant.ID, tenant.Born))] > 0 {
 				c.tenants++
 			}
 			counts[[2]string{key, tenant.Cohort}] = c

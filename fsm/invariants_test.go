@@ -213,7 +213,7 @@ func (m *machine) checkCursors(t *rapid.T, v *View) {
 		if c.Position < m.cursors[key] {
 			t.Fatalf("cursor %v moved back from %d to %d", key, m.cursors[key], c.Position)
 		}
-		if want := m.m.cohortWants(c.Network, c.Cohort); c.Tenants != want || (c.Until == 0) != (want > 0) {
+		if want := m.m.cohortNeeds(c.Network, c.Cohort); c.Tenants != want || (c.Until == 0) != (want > 0) {
 			t.Fatalf("cursor %+v, want %d tenants", c, want)
 		}
 		superseded := map[uint64]bool{}
@@ -344,18 +344,13 @@ func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet
 		if f.Network != network {
 			continue
 		}
-		f.releasable = f.releasable || m.m.final(f)
 		kept, ok := got[key]
 		if !ok {
 			if !f.releasable {
 				tip, _ := want.tip()
 				t.Fatalf("network %s: fired %+v is gone; tip %v, window %d, least cursor %d", network, f.Fired, tip, want.window(), m.m.least(network))
 			}
-			delete(m.m.fired, key)
-			if at := [2]string{f.Network, f.Alert}; m.m.retracted[at].Block == f.Block {
-				delete(m.m.retracted, at)
-			}
-			continue
+			t.Fatalf("network %s: fired %+v is gone, and the model does not know", network, f.Fired)
 		}
 		if !reflect.DeepEqual(*kept, f.Fired) {
 			t.Fatalf("network %s: fired %+v, want %+v", network, *kept, f.Fired)

@@ -139,7 +139,11 @@ func retractionKey(network, alert string) []byte { return join(network, alert) }
 // behind gives way.
 func (t *tx) recordFired(f *Fired) {
 	key := firedKey(f.Network, f.Block, f.Alert)
-	old, known := t.FindFired(f.Network, f.Block, f.Alert, f.Born)
+	old, known := get(t.fired, key)
+	if known && old.Born != f.Born {
+		t.countRetractable(old, -1)
+		known = false
+	}
 	if known {
 		merged := *old
 		if f.Position > old.Position {
@@ -155,6 +159,9 @@ func (t *tx) recordFired(f *Fired) {
 		put(&t.fired, key, &merged)
 	} else {
 		put(&t.fired, key, f)
+	}
+	if len(f.Content) > 0 && (!known || len(old.Content) == 0) {
+		t.hold(f)
 	}
 	if !known || f.Position > old.Position { // otherwise it was told before: what followed stands
 		t.recordRetraction(f)
@@ -228,6 +235,7 @@ func (t *tx) prune(n *Network, added int) {
 		return
 	}
 	t.forget(gone)
+	t.lapse(n, gone)
 }
 
 // forget takes alerts out of the ledger, and what retracted them.
@@ -235,6 +243,7 @@ func (t *tx) forget(gone []*Fired) {
 	fired, retracted := t.fired.Txn(), t.retracted.Txn()
 	for _, f := range gone {
 		fired.Delete(firedKey(f.Network, f.Block, f.Alert))
+		t.countRetractable(f, -1)
 		key := retractionKey(f.Network, f.Alert)
 		if r, ok := retracted.Get(key); ok && r.Block == f.Block && r.Born == f.Born {
 			retracted.Delete(key)

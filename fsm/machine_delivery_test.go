@@ -11,8 +11,8 @@ func (m *machine) drawFired(t *rapid.T, network string, n *modelNet) Fired {
 	e := rapid.SampledFrom(n.log[max(0, len(n.log)-12):]).Draw(t, "entry")
 	at := rapid.SampledFrom(n.log[max(0, len(n.log)-12):]).Draw(t, "told at")
 	alert := rapid.SampledFrom([]string{"a1", "a2"}).Draw(t, "alert")
-	f := Fired{Network: network, Block: e.Ref, Alert: alert, Tenant: "acme", Position: at.Position, At: m.clock}
-	f.Born = m.birth(t, "acme")
+	f := Fired{Network: network, Block: e.Ref, Alert: alert, Tenant: map[string]string{"a1": "acme", "a2": "bolt"}[alert], Position: at.Position, At: m.clock}
+	f.Born = m.birth(t, f.Tenant)
 	f.State = AlertState(rapid.IntRange(1, 4).Draw(t, "state"))
 	if rapid.Bool().Draw(t, "content") {
 		f.Content = []byte{byte(m.clock)}

@@ -155,6 +155,7 @@ func (m *machine) do(t *rapid.T, c Command) {
 		}
 		return
 	}
+	m.m.lapse(m.s.View())
 	switch c := c.(type) {
 	case *Announce:
 		if n := len(m.m.nets[c.Network].log); got != uint64(n) {

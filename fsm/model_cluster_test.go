@@ -216,12 +216,12 @@ func (m *model) move(c *Move) {
 					until = max(until, last+1)
 				}
 			}
-			if m.cohortWants(network, next.ID) > 0 {
+			if m.cohortNeeds(network, next.ID) > 0 {
 				until = 0
 			}
 			m.cursors[[2]string{network, next.ID}] = &modelCursor{position: old.position, until: until, told: maps.Clone(old.told)}
 			m.abandon(network, next.ID)
-			if old.until == 0 && m.cohortWants(network, key.source) == 0 {
+			if old.until == 0 && m.cohortNeeds(network, key.source) == 0 {
 				old.until = n.next()
 			}
 			m.abandon(network, key.source)
@@ -302,7 +302,7 @@ func (m *model) merge(c *Merge) error {
 			continue
 		}
 		b.position, b.until = max(a.position, b.position), max(a.until, b.until)
-		if m.cohortWants(network, c.Into) > 0 {
+		if m.cohortNeeds(network, c.Into) > 0 {
 			b.until = 0
 		}
 		for p, superseded := range a.told {

@@ -168,6 +168,13 @@ func (m *model) recordFired(f Fired) {
 		return
 	}
 	key := string(firedKey(f.Network, f.Block, f.Alert))
+	if _, exists := m.tenants[f.Tenant]; exists && !m.needs(f.Tenant, f.Network) {
+		defer func() {
+			if m.needs(f.Tenant, f.Network) {
+				m.goesOn(f.Network, m.tenants[f.Tenant].cohort)
+			}
+		}()
+	}
 	old, ok := m.fired[key]
 	if ok && old.Born == f.Born {
 		later := f.Position > old.Position

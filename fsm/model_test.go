@@ -38,7 +38,7 @@ type modelTenant struct {
 // modelCursor knows of every position how it was told, and so which were never.
 type modelCursor struct {
 	position uint64
-	until    uint64          // 0 while some tenant of the cohort wants the network
+	until    uint64          // 0 while the cohort needs to go on; see needs
 	told     map[uint64]bool // positions passed by progress; true: superseded
 }
 
@@ -161,13 +161,78 @@ func (m *model) wanted(network string) (n int) {
 	return n
 }
 
-func (m *model) cohortWants(network, cohort string) (n int) {
-	for _, t := range m.tenants {
-		if t.cohort == cohort && t.wants(network) {
+// needs reports whether a cohort's cursor goes on for a tenant: one that wants the
+// network, or did and has an alert there that may still be retracted.
+func (m *model) needs(id, network string) bool {
+	t := m.tenants[id]
+	if _, some := m.last(t, network); !some || t.wants(network) {
+		return some
+	}
+	for _, f := range m.fired {
+		if f.Network == network && f.Tenant == id && f.Born == t.born && len(f.Content) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) cohortNeeds(network, cohort string) (n int) {
+	for id, t := range m.tenants {
+		if t.cohort == cohort && m.needs(id, network) {
 			n++
 		}
 	}
 	return n
+}
+
+// goesOn is for a tenant that is to need a network: its cohort's cursor goes on from
+// where it is, or from now if it had arrived.
+func (m *model) goesOn(network, cohort string) {
+	n, at := m.net(network), [2]string{network, cohort}
+	c := m.cursors[at]
+	switch {
+	case c == nil:
+		m.cursors[at] = &modelCursor{position: n.next() - 1, told: map[uint64]bool{}}
+	case !c.active():
+		c.position, c.until = n.next()-1, 0
+	default:
+		c.until = 0
+	}
+}
+
+// ends is for a tenant that needs a network no more: its cohort's cursor, if nobody
+// else needs it, still goes on to where the network is.
+func (m *model) ends(network, cohort string) {
+	if c := m.cursors[[2]string{network, cohort}]; c != nil && c.until == 0 && m.cohortNeeds(network, cohort) == 0 {
+		c.until = m.nets[network].next()
+	}
+}
+
+// lapse follows what the ledger has forgotten with the last command: when that is its
+// affair, as long as it may.
+func (m *model) lapse(v *View) {
+	needed := map[[2]string]bool{} // network, tenant
+	for network := range m.nets {
+		for id := range m.tenants {
+			needed[[2]string{network, id}] = m.needs(id, network)
+		}
+	}
+	for key, f := range m.fired {
+		f.releasable = f.releasable || m.final(f)
+		if _, kept := v.FindFired(f.Network, f.Block, f.Alert, f.Born); kept || !f.releasable {
+			continue
+		}
+		delete(m.fired, key)
+		if at := [2]string{f.Network, f.Alert}; m.retracted[at].Block == f.Block && m.retracted[at].Born == f.Born {
+			delete(m.retracted, at)
+		}
+	}
+	for at, was := range needed {
+		if network, id := at[0], at[1]; was && !m.needs(id, network) {
+			m.ends(network, m.tenants[id].cohort)
+			m.retire(network)
+		}
+	}
 }
 
 // least is the active cursor furthest behind, or the newest position without any.
@@ -302,9 +367,7 @@ func (m *model) rewant(t *modelTenant, was, now []string) {
 		if slices.Contains(now, key) {
 			continue
 		}
-		if m.cohortWants(key, t.cohort) == 0 {
-			m.cursors[[2]string{key, t.cohort}].until = m.nets[key].next()
-		}
+		m.ends(key, t.cohort)
 		m.abandon(key, t.cohort)
 		m.retire(key)
 	}
@@ -312,16 +375,7 @@ func (m *model) rewant(t *modelTenant, was, now []string) {
 		if slices.Contains(was, key) {
 			continue
 		}
-		n, at := m.net(key), [2]string{key, t.cohort}
-		c := m.cursors[at]
-		switch {
-		case c == nil:
-			m.cursors[at] = &modelCursor{position: n.next() - 1, told: map[uint64]bool{}}
-		case !c.active():
-			c.position, c.until = n.next()-1, 0
-		default:
-			c.until = 0
-		}
+		m.goesOn(key, t.cohort)
 	}
 }
 
@@ -359,6 +413,7 @@ func (m *model) forgive(gone *modelTenant) {
 		if _, some := m.last(gone, key); !some {
 			continue
 		}
+		m.ends(key, gone.cohort)
 		m.abandon(key, gone.cohort)
 		if c := m.cursors[[2]string{key, gone.cohort}]; c != nil && c.until != 0 && c.active() {
 			last := c.position

@@ -32,6 +32,10 @@ func (c *Progress) apply(t *tx) (any, error) {
 	if c.Born != 0 && (!ok || cursor.Born != c.Born) {
 		return nil, fmt.Errorf("network %q: progress of a cursor that is no more: %w", c.Network, ErrConflict)
 	}
+	moves := ok && !cursor.Parked() && c.To > cursor.Position // otherwise not wanted any more, or told before
+	if moves && c.To >= n.Next {
+		return nil, fmt.Errorf("network %q: progress to position %d, %d are announced: %w", c.Network, c.To, n.Next-1, ErrConflict)
+	}
 	for i := range c.Fired {
 		if f := &c.Fired[i]; !t.succeeded(f.Tenant, f.Born) {
 			t.recordFired(f)
@@ -47,21 +51,19 @@ func (c *Progress) apply(t *tx) (any, error) {
 			t.putDead(d)
 		}
 	}
-	if !ok || cursor.Parked() || c.To <= cursor.Position {
-		t.prune(n, len(c.Fired))
-		return nil, nil // not wanted any more, or told before
+	next := t.network(c.Network) // as recording left it
+	if !moves {
+		t.prune(&next, len(c.Fired))
+		return nil, nil
 	}
-	if c.To >= n.Next {
-		return nil, fmt.Errorf("network %q: progress to position %d, %d are announced: %w", c.Network, c.To, n.Next-1, ErrConflict)
-	}
+	cursor, _ = t.Cursor(c.Network, c.Cohort)
 	moved := *cursor
 	moved.Position = c.To
-	if e, ok := n.Entry(c.To); ok {
+	if e, ok := next.Entry(c.To); ok {
 		moved.Index = e.Index
 	}
 	moved.Superseded = addSpans(moved.Superseded, c.Superseded)
 	put(&t.cursors, cursorKey(c.Network, c.Cohort), &moved)
-	next := *n
 	t.trim(&next)
 	t.retire(&next)
 	t.putNetwork(next)

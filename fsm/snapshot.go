@@ -313,9 +313,10 @@ func (l *loader) view() *View {
 		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
 		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(), deaths: iradix.New[*deaths](),
 		nodes: l.nodes.Commit(), cluster: l.cluster, tokens: l.tokens.Commit(),
-		retracted: l.retracted.Commit(), replays: l.replays.Commit(), secrets: l.secrets.Commit(),
+		retracted: l.retracted.Commit(), retractable: iradix.New[int](), replays: l.replays.Commit(), secrets: l.secrets.Commit(),
 	}
 	v.indexMembers()
+	v.indexRetractable()
 	for d := range v.DeadLetters() {
 		v.indexDead(d)
 	}

@@ -46,6 +46,7 @@ type View struct {
 	fired    *iradix.Tree[*Fired]  // network, height, block, alert
 	// retracted are the alerts that have not come back since: network, alert
 	retracted   *iradix.Tree[*retraction]
+	retractable *iradix.Tree[int]       // derived: how many alerts of a tenant have content: network, tenant
 	outbox      *iradix.Tree[*Outgoing] // tenant, key
 	dead        *iradix.Tree[*Dead]     // tenant, key
 	deaths      *iradix.Tree[*deaths]   // derived: dead letters by tenant, then by when they died
@@ -64,24 +65,25 @@ func New() *State {
 
 func emptyView() *View {
 	return &View{
-		tenants:   iradix.New[*Tenant](),
-		members:   iradix.New[*members](),
-		changes:   iradix.New[string](),
-		blobs:     iradix.New[*Blob](),
-		idle:      iradix.New[struct{}](),
-		networks:  iradix.New[*Network](),
-		nodes:     iradix.New[*Node](),
-		tokens:    iradix.New[*Token](),
-		cohorts:   iradix.New[*Cohort](),
-		cursors:   iradix.New[*Cursor](),
-		fired:     iradix.New[*Fired](),
-		retracted: iradix.New[*retraction](),
-		outbox:    iradix.New[*Outgoing](),
-		dead:      iradix.New[*Dead](),
-		deaths:    iradix.New[*deaths](),
-		boxes:     iradix.New[*Box](),
-		replays:   iradix.New[*replayed](),
-		secrets:   iradix.New[*Secret](),
+		tenants:     iradix.New[*Tenant](),
+		members:     iradix.New[*members](),
+		changes:     iradix.New[string](),
+		blobs:       iradix.New[*Blob](),
+		idle:        iradix.New[struct{}](),
+		networks:    iradix.New[*Network](),
+		nodes:       iradix.New[*Node](),
+		tokens:      iradix.New[*Token](),
+		cohorts:     iradix.New[*Cohort](),
+		cursors:     iradix.New[*Cursor](),
+		fired:       iradix.New[*Fired](),
+		retracted:   iradix.New[*retraction](),
+		retractable: iradix.New[int](),
+		outbox:      iradix.New[*Outgoing](),
+		dead:        iradix.New[*Dead](),
+		deaths:      iradix.New[*deaths](),
+		boxes:       iradix.New[*Box](),
+		replays:     iradix.New[*replayed](),
+		secrets:     iradix.New[*Secret](),
 	}
 }
 

@@ -227,7 +227,9 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 func (t *tx) forgive(gone *Tenant) {
 	for _, key := range slices.Sorted(maps.Keys(gone.Coverage)) {
 		n := t.network(key)
-		t.recount(&n, gone.Cohort, tally{members: -1})
+		var s share
+		s.add(gone.Coverage[key], t.retractables(key, gone.ID, gone.Born) > 0)
+		t.recount(&n, gone.Cohort, tally{-s.tenants, -s.members})
 		if old, ok := t.Cursor(key, gone.Cohort); ok && old.Until != 0 && !old.Parked() {
 			c := *old
 			c.Until = c.Position + 1

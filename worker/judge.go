@@ -94,12 +94,11 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 
 // judged is what a step's blocks gave.
 type judged struct {
-	hits       []hitAt
-	blocks     []fsm.BlockRef // that were judged
-	superseded bool
-	late       []late
-	apart      bool // of one tenant that exceeded its budget
-	err        error
+	hits   []hitAt
+	blocks []fsm.BlockRef // that were judged
+	late   []late
+	apart  bool // of one tenant that exceeded its budget
+	err    error
 }
 
 // late is the part of a judgement that is left for after everybody else: the
@@ -167,11 +166,10 @@ func (j *judged) add(hits []hit, task judgement, blk timedBlock) {
 	}
 }
 
-// judgeStep judges every block of a step. Tenants that a block costs more than
-// their budget are left for judgeLate.
+// judgeStep judges every block of a step, and notes in it that one was rolled back
+// meanwhile. Tenants that a block costs more than their budget are left for judgeLate.
 func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 	defer p.contain(s, &j)
-	j.superseded = s.superseded
 	decoded := map[fsm.BlockRef]timedBlock{}
 	for _, task := range s.judgements {
 		blk, ok := decoded[task.ref]
@@ -182,7 +180,7 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 				return judged{err: err}
 			}
 			if superseded {
-				j.superseded = true
+				s.superseded = true
 				continue
 			}
 			decoded[task.ref] = blk

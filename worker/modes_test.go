@@ -285,6 +285,60 @@ func TestRetractionsFollowTheLedger(t *testing.T) {
 	})
 }
 
+// Who was told of an alert is told that it is no more, though nobody wants the network
+// by then; once that cannot happen any more, nobody follows it.
+func TestRetractedWhileNotWanted(t *testing.T) {
+	paused := moded(spec.ModeBoth, "hook")
+	paused.monitors = map[string]watching{"m": {networks: []string{"net"}, mode: spec.ModeBoth, triggers: []string{"hook"}, paused: true}}
+	elsewhere := moded(spec.ModeBoth, "hook")
+	elsewhere.monitors = map[string]watching{"m": {networks: []string{"other"}, mode: spec.ModeBoth, triggers: []string{"hook"}}}
+	for name, d := range map[string]tenantDoc{"paused": paused, "deleted": {hooks: []string{"hook"}}, "elsewhere": elsewhere} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOne(t, moded(spec.ModeBoth, "hook"))
+				o.setShared("other", 1)
+				o.add([]int{0}) // 101 at 2
+				o.add([]int{1}) // 102 at 3
+				synctest.Wait()
+				o.setTenant("acme", d)
+				o.add([]int{2}) // nobody is to be told of it
+				pass(time.Minute)
+				asked := len(o.asked)
+				o.back(101) // 5
+				o.add(nil)
+				synctest.Wait()
+				o.wantSaid(0, "hook", "fired@2 101")
+				o.wantSaid(1, "hook", "fired@3 102", "retracted@5 102")
+				o.wantSaid(2, "hook")
+				if err := o.p.stop(); err != nil { // whoever takes over goes on
+					t.Error(err)
+				}
+				o.p = o.start(-1)
+				o.back(100) // 7
+				for range fsm.DefaultWindow + 1 {
+					o.add(nil)
+				}
+				pass(time.Minute)
+				o.wantSaid(0, "hook", "fired@2 101", "retracted@7 101")
+				if c, _ := o.state.View().Cursor("net", cohort); c.Parked() {
+					t.Errorf("the cursor %+v is parked while 102 is not final", c)
+				}
+				o.add(nil)
+				o.add(nil)
+				pass(time.Minute)
+				if c, _ := o.state.View().Cursor("net", cohort); !c.Parked() {
+					t.Errorf("the cursor %+v is not parked", c)
+				}
+				n, _ := o.state.View().Network("net")
+				if n.Lease.Holder != "" || o.repeated() != nil || len(o.asked) != asked {
+					t.Errorf("network held by %q; sent twice: %v; %d blocks fetched, want none", n.Lease.Holder, o.repeated(), len(o.asked)-asked)
+				}
+				o.stop()
+			})
+		})
+	}
+}
+
 // A change of mode is a change of depth: what is due at once at the new one is
 // judged, and nothing is said twice.
 func TestModeChanges(t *testing.T) {

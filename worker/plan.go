@@ -12,7 +12,7 @@ import (
 type step struct {
 	entry      fsm.Entry
 	judgements []judgement
-	superseded bool // a block due here was rolled back by a later announcement
+	superseded bool // a block due here was rolled back by a later announcement; known once it is judged
 }
 
 // judgement is one block to be judged with the monitors of one depth.
@@ -73,6 +73,16 @@ func lowestRollback(entries, later []fsm.Entry) []uint64 {
 		out[i] = least
 		if entries[i].Kind == fsm.Rollback {
 			least = min(least, entries[i].Ref.Height)
+		}
+	}
+	return out
+}
+
+// supersededOf lists the steps of which a block was not judged.
+func supersededOf(steps []step) (out []fsm.Span) {
+	for _, s := range steps {
+		if s.superseded {
+			out = append(out, fsm.Span{From: s.entry.Position, To: s.entry.Position})
 		}
 	}
 	return out

@@ -90,7 +90,7 @@ func (r *round) conclude(ctx context.Context, steps []step) (recorded bool, err 
 	now := time.Now().UnixMilli()
 	c := r.progress()
 	if len(steps) > 0 {
-		c.To, c.Superseded = steps[len(steps)-1].entry.Position, r.superseded
+		c.To, c.Superseded = steps[len(steps)-1].entry.Position, supersededOf(steps)
 	}
 	var list []Recorded
 	var pending []*sending

@@ -27,6 +27,7 @@ type forks struct {
 	last     map[int]uint64      // height of a transaction's last block
 	former   [][]fsm.BlockRef    // branches that were left
 	made     int
+	away     bool // the fickle tenant does not want the network just now
 }
 
 // The network's depth, and its finality depth.
@@ -40,15 +41,8 @@ func newForks(t testing.TB, nodes int, monitors map[string]watching) *forks {
 		fleet: newFleet(t, nodes), monitors: monitors, inside: map[fsm.Hash][]int{}, last: map[int]uint64{},
 	}
 	f.setShared("net", forkDepth)
-	for _, tenant := range []string{"acme", "beta", "gamma"} {
-		d := tenantDoc{monitors: map[string]watching{}, hooks: []string{"hook", "flaky", "slow"}}
-		for name, m := range monitors {
-			if of, id, _ := strings.Cut(name, "/"); of == tenant {
-				m.networks = []string{"net"}
-				d.monitors[id] = m
-			}
-		}
-		if len(d.monitors) > 0 {
+	for _, tenant := range []string{"acme", "beta", fickle, "gamma"} {
+		if d := f.document(tenant); len(d.monitors) > 0 {
 			f.setTenant(tenant, d)
 		}
 	}
@@ -56,6 +50,36 @@ func newForks(t testing.TB, nodes int, monitors map[string]watching) *forks {
 	f.place()
 	f.grow(rand.New(rand.NewPCG(1, 1)), 1)
 	return f
+}
+
+// fickle is the tenant whose monitors come and go: all that is sure of it is that
+// whoever was told of an alert is told when it is no more.
+const fickle = "dune"
+
+func (f *forks) document(tenant string) tenantDoc {
+	d := tenantDoc{monitors: map[string]watching{}, hooks: []string{"hook", "flaky", "slow"}}
+	for name, m := range f.monitors {
+		if of, id, _ := strings.Cut(name, "/"); of == tenant {
+			m.networks = []string{"net"}
+			d.monitors[id] = m
+		}
+	}
+	return d
+}
+
+// comeOrGo has the fickle tenant pause or delete its monitors, or have them again.
+func (f *forks) comeOrGo(rng *rand.Rand) {
+	d := f.document(fickle)
+	if f.away = !f.away; f.away {
+		paused := rng.IntN(2) == 0
+		for id, m := range d.monitors {
+			m.paused = true
+			if d.monitors[id] = m; !paused {
+				delete(d.monitors, id)
+			}
+		}
+	}
+	f.setTenant(fickle, d)
 }
 
 // block makes a block on top of the branch with transactions.
@@ -231,6 +255,10 @@ func (f *forks) verify() (problems []string) {
 				got, known := views[heard{a, trigger}]
 				where := fmt.Sprintf("%s (%s), tx %d, %s: tip %d, canonical block %v (%v), last word %+v", name, m.mode, i, trigger, tip, ref, on, got)
 				switch {
+				case tenant == fickle:
+					if known && got.State != alert.Retracted && !slices.Contains(branch, got.Block) {
+						say("not retracted: %s", where)
+					}
 				case m.mode == "":
 					if key := alert.NewKey(a, trigger, 0, ref.Hash, alert.Fired, 0).String(); due && !f.accepted(key) {
 						say("plain alert lost: %s", where)
@@ -245,9 +273,15 @@ func (f *forks) verify() (problems []string) {
 					say("not retracted: %s", where)
 				}
 			}
-			if _, retracted := v.Retracted("net", a.String(), mustTenant(f.t, v, tenant).Born); retracted && due {
+			if _, retracted := v.Retracted("net", a.String(), mustTenant(f.t, v, tenant).Born); retracted && due && tenant != fickle {
 				say("%s, tx %d counts as retracted", name, i)
 			}
+		}
+	}
+	owed := slices.ContainsFunc(slices.Collect(v.FiredOn("net")), func(e *fsm.Fired) bool { return e.Tenant == fickle && len(e.Content) > 0 })
+	if t, ok := v.Tenant(fickle); ok && f.away && !owed && v.TenantCount(t.Cohort) == 1 {
+		if c, ok := v.Cursor("net", t.Cohort); ok && !c.Parked() {
+			say("the cursor %+v goes on for nobody", c)
 		}
 	}
 	return append(problems, f.verifyKeys(v)...)
@@ -304,7 +338,7 @@ func (f *forks) verifyKeys(v *fsm.View) (problems []string) {
 // reorgs draws what happens to chain and fleet.
 func reorgs(t *rapid.T, rough bool) []action {
 	kinds := []string{
-		"grow", "grow", "grow", "fork", "fork", "fork", "back", "pass", "pass", "refuse", "accept", "hold", "answer", "move", "moves", "laggard",
+		"grow", "grow", "grow", "fork", "fork", "fork", "back", "come or go", "come or go", "pass", "pass", "refuse", "accept", "hold", "answer", "move", "moves", "laggard",
 		"merge", "fail", "uncertain", "delay", "lose", "find", "missing", "found",
 	}
 	if rough {
@@ -315,7 +349,7 @@ func reorgs(t *rapid.T, rough bool) []action {
 			kind:    rapid.SampledFrom(kinds).Draw(t, "kind"),
 			n:       rapid.IntRange(1, 20).Draw(t, "n"),
 			network: "net",
-			tenant:  rapid.SampledFrom(fleetTenants).Draw(t, "tenant"),
+			tenant:  rapid.SampledFrom(append(fleetTenants, fickle)).Draw(t, "tenant"),
 			node:    rapid.IntRange(0, 2).Draw(t, "node"),
 			own:     rapid.Uint64().Draw(t, "seed"),
 		}
@@ -335,6 +369,8 @@ func (f *forks) play(a action) {
 		f.reorganise(rng, depth)
 	case "back":
 		f.comeBack(rng)
+	case "come or go":
+		f.comeOrGo(rng)
 	default:
 		f.act(a)
 		return
@@ -352,6 +388,8 @@ func runForks(t *testing.T, nodes int, list []action) (problems []string) {
 			"beta/confirmed": {mode: spec.ModeConfirmed, address: 2, triggers: []string{"slow", "hook"}},
 			"beta/both":      {mode: spec.ModeBoth, address: 0, triggers: []string{"slow"}},
 			"gamma/final":    {mode: spec.ModeFinalized, address: 1, triggers: []string{"hook"}},
+			"dune/instant":   {mode: spec.ModeInstant, address: 0, triggers: []string{"hook", "slow"}},
+			"dune/both":      {mode: spec.ModeBoth, address: 1, triggers: []string{"flaky"}},
 			"gamma/instant":  {mode: spec.ModeInstant, address: 2, triggers: []string{"flaky", "flaky"}},
 		})
 		synctest.Wait()

@@ -17,8 +17,7 @@ import (
 // with the cursor's move.
 type round struct {
 	*pipeline
-	fired      []*firing
-	superseded []fsm.Span
+	fired []*firing
 
 	// What has begun here, for whatever comes before it is recorded: a block may be
 	// due twice, and an alert may go through several states.
@@ -92,9 +91,6 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 		}
 	}
 	r.launch(ctx, fired)
-	if j.superseded {
-		r.superseded = append(r.superseded, fsm.Span{From: s.entry.Position, To: s.entry.Position})
-	}
 	return nil
 }
 
