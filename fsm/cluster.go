@@ -124,7 +124,7 @@ type UseToken struct {
 	ID      string `codec:"i"`
 	Hash    Hash   `codec:"h"`
 	Node    string `codec:"n"`
-	Request Hash   `codec:"r"` // of the certificate request; zero: it may not come again
+	Request Hash   `codec:"r"` // of what the node asks; zero: it may not come again
 	At      int64  `codec:"t"`
 }
 

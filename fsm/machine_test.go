@@ -175,8 +175,11 @@ func (m *machine) do(t *rapid.T, c Command) {
 			t.Fatalf("%#v answered %v, %d are gone", c, got, n)
 		}
 	case *Replay:
-		if n := m.s.View().OutboxLen() - m.before.OutboxLen(); got != n {
-			t.Fatalf("%#v answered %v, %d were added", c, got, n)
+		for _, o := range c.Outbox {
+			_, dead := m.s.View().FindDead(c.Tenant, o.Key)
+			if keys, ok := got.([]string); !ok || slices.Contains(keys, o.Key) != dead {
+				t.Fatalf("%#v answered %v; that %s is dead is %t", c, got, o.Key, dead)
+			}
 		}
 	case *RegisterNode, *Release, *SetCluster, *PutSecret:
 		if got != m.index {

@@ -39,15 +39,15 @@ func (v *View) Replayed(tenant, network, monitor string, doc Hash) []Span {
 // to To, both included, were replayed with a monitor's document; both or neither.
 // Deliveries that are in the outbox, or are dead letters, stay what they are. It
 // is refused with ErrConflict if the monitor has another document by now. It
-// answers with how many deliveries the outbox has taken; those that do not fit
-// are dead letters.
+// answers with the keys of those deliveries, as []string, that are not in the
+// outbox now: they did not fit, or were dead before, and are dead letters.
 type Replay struct {
 	Tenant  string     `codec:"t"`
 	Network string     `codec:"n"` // key
 	Monitor string     `codec:"m"` // id
 	Doc     Hash       `codec:"h"` // of the monitor's document
 	From    uint64     `codec:"f"`
-	To      uint64     `codec:"e"`
+	To      uint64     `codec:"e"` // below From: no height is done with
 	Outbox  []Outgoing `codec:"o,omitempty"`
 	At      int64      `codec:"a"` // Unix milliseconds
 }
@@ -72,19 +72,21 @@ func (c *Replay) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("tenant %q, monitor %q: %w stretches of heights were replayed: replay one that closes gaps", c.Tenant, c.Monitor, ErrTooMany)
 	}
 	put(&t.replays, replayKey(c.Tenant, c.Network, c.Monitor), &next)
-	n := 0
+	var dead []string
 	for i := range c.Outbox {
 		o := &c.Outbox[i]
 		o.Tenant, o.Born = c.Tenant, tenant.Born
 		if o.Attempts == 0 && o.NotBefore == 0 {
 			o.NotBefore = max(c.At, 1) // the schedule is for what has failed
 		}
-		_, waiting := t.FindOutgoing(o.Tenant, o.Key)
-		if !waiting && !t.isDead(o) && t.admit(o, c.At) {
-			n++
+		if _, waiting := t.FindOutgoing(o.Tenant, o.Key); waiting {
+			continue
+		}
+		if t.isDead(o) || !t.admit(o, c.At) {
+			dead = append(dead, o.Key)
 		}
 	}
-	return n, nil
+	return dead, nil
 }
 
 // has reports whether a monitor's document has a content.

@@ -45,6 +45,7 @@ func (n *Node) observe(m *notify.Notification, res notify.Result, err error, beg
 			attempt.Outcome = journal.OutcomeRefused
 		}
 	}
+	n.alone.attempted(laneOf(m), attempt.Error, began)
 	n.journal.RecordAttempt(attempt)
 }
 
@@ -104,6 +105,17 @@ func (n *Node) serveAttempts(w http.ResponseWriter, r *http.Request) {
 // gatherAttempts asks every node's journal; attempts come in the order they began.
 // silent are the nodes that could not be asked: what they have may be missing.
 func (n *Node) gatherAttempts(ctx context.Context, q attemptsQuery) (attempts []journal.Attempt, refs []journal.Ref, silent []string) {
+	silent = gather(ctx, n, "/rpc/attempts", q, n.attempts, func(answer attemptsAnswer) {
+		attempts = append(attempts, answer.Attempts...)
+		refs = append(refs, answer.Refs...)
+	})
+	slices.SortStableFunc(attempts, func(a, b journal.Attempt) int { return a.Began.Compare(b.Began) })
+	return attempts, refs, silent
+}
+
+// gather asks every node the same, this one by calling own; take is called for one
+// answer at a time. silent are the nodes that could not be asked, sorted.
+func gather[Q, A any](ctx context.Context, n *Node, path string, q Q, own func(Q) (A, error), take func(A)) (silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, attemptsPatience)
 	defer cancel()
 	body, err := json.Marshal(q)
@@ -114,31 +126,28 @@ func (n *Node) gatherAttempts(ctx context.Context, q attemptsQuery) (attempts []
 	var all sync.WaitGroup
 	for node := range n.state.View().Nodes() {
 		all.Go(func() {
-			var answer attemptsAnswer
+			var answer A
 			var err error
 			if node.Name == n.opts.Name {
-				answer, err = n.attempts(q)
+				answer, err = own(q)
 			} else {
 				address := n.addressOf(consensus.Server{ID: node.Server, Address: node.Address})
-				err = n.call(ctx, address, http.MethodPost, "/rpc/attempts", nil, body, &answer)
+				err = n.call(ctx, address, http.MethodPost, path, nil, body, &answer)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				n.log.Warn("a node's journal could not be asked", "name", node.Name, "error", err)
+				n.log.Warn("a node could not be asked about deliveries", "name", node.Name, "path", path, "error", err)
 				silent = append(silent, node.Name)
 				return
 			}
-			attempts = append(attempts, answer.Attempts...)
-			refs = append(refs, answer.Refs...)
+			take(answer)
 		})
 	}
 	all.Wait()
-	slices.SortStableFunc(attempts, func(a, b journal.Attempt) int { return a.Began.Compare(b.Began) })
 	slices.Sort(silent)
-	return attempts, refs, silent
+	return silent
 }
 
-// attemptsPatience is how long the other nodes may take to look into their
-// journals: less than an operator's command waits.
+// attemptsPatience is how long the other nodes may take to answer: less than an operator's command waits.
 const attemptsPatience = 10 * time.Second

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/journal"
 	"github.com/ozmo-dev/ozmo/worker/alert"
@@ -126,17 +127,14 @@ func deadLetters(v *fsm.View) (out []api.TenantDead) {
 
 // knownTenant refuses a tenant that is not there and has left nothing.
 func knownTenant(v *fsm.View, tenant string) error {
-	if tenant == "" {
+	if tenant == "" || v.Box(tenant) != (fsm.Box{}) {
 		return nil
 	}
-	if t, ok := v.Tenant(tenant); ok && t.ID != fsm.Shared || v.Box(tenant) != (fsm.Box{}) {
-		return nil
-	}
-	return fmt.Errorf("tenant %q: %w", tenant, fsm.ErrNotFound)
+	_, err := findTenant(v, tenant)
+	return err
 }
 
-// ListDeliveries finds deliveries: those still to be made and those given up in the
-// state, those accepted in the nodes' journals.
+// ListDeliveries finds deliveries. A name that nothing has is refused.
 func (n *Node) ListDeliveries(ctx context.Context, c api.DeliveryChoice) (api.DeliveryList, error) {
 	if err := n.mustBeMember(); err != nil {
 		return api.DeliveryList{}, err
@@ -145,10 +143,21 @@ func (n *Node) ListDeliveries(ctx context.Context, c api.DeliveryChoice) (api.De
 	if err := knownTenant(v, c.Tenant); err != nil {
 		return api.DeliveryList{}, err
 	}
+	out := n.findDeliveries(ctx, v, &c)
+	if len(out.Deliveries) == 0 {
+		return out, n.checkNames(ctx, v, &c)
+	}
+	n.addHeld(ctx, c.Tenant, out.Deliveries)
+	return out, nil
+}
+
+// findDeliveries finds those still to be made and those given up in the state,
+// those accepted in the nodes' journals.
+func (n *Node) findDeliveries(ctx context.Context, v *fsm.View, c *api.DeliveryChoice) api.DeliveryList {
 	full := func(l []api.Delivery) bool { return c.Limit > 0 && len(l) > c.Limit }
 	var out api.DeliveryList
-	for _, l := range letters(v, &c) {
-		if a := l.content(); wants(&c, a) {
+	for _, l := range letters(v, c) {
+		if a := l.content(); wants(c, a) {
 			out.Deliveries = append(out.Deliveries, n.describe(v, l, a))
 		}
 		if full(out.Deliveries) {
@@ -157,7 +166,7 @@ func (n *Node) ListDeliveries(ctx context.Context, c api.DeliveryChoice) (api.De
 	}
 	if c.Has(api.DeliverySent) {
 		var sent []api.Delivery
-		sent, out.Silent = n.sentDeliveries(ctx, &c)
+		sent, out.Silent = n.sentDeliveries(ctx, c)
 		sent = slices.DeleteFunc(sent, func(d api.Delivery) bool { // accepted, and not recorded yet
 			_, waiting := v.FindOutgoing(d.Tenant, d.Key)
 			return waiting
@@ -168,7 +177,7 @@ func (n *Node) ListDeliveries(ctx context.Context, c api.DeliveryChoice) (api.De
 	if full(out.Deliveries) {
 		out.Deliveries, out.More = out.Deliveries[:c.Limit], true
 	}
-	return out, nil
+	return out
 }
 
 // sentDeliveries asks the journals for deliveries that were accepted.
@@ -261,6 +270,9 @@ func (n *Node) ShowDelivery(ctx context.Context, start string) (api.DeliveryDeta
 	}
 	if len(found) > 0 {
 		n.addContent(v, &out, found[0])
+		one := []api.Delivery{out.Delivery}
+		n.addHeld(ctx, out.Tenant, one)
+		out.Delivery = one[0]
 	}
 	out.Silent = silent
 	return out, nil
@@ -300,16 +312,32 @@ func (n *Node) addContent(v *fsm.View, out *api.DeliveryDetail, l letter) {
 		out.MonitorID, out.Alert, out.Block, out.Position, out.Tx = a.MonitorID, a.ID.String(), a.Block, a.Position, a.Tx
 		out.Version, out.Variables = a.Version, a.Variables
 	}
-	// Where it goes to next may be another place than the last time.
+	if out.Destination == "" {
+		out.Destination = n.destinationOf(v, l)
+	}
+}
+
+// destinationOf names where a delivery that was never attempted goes to. Where the
+// address is a secret that is not there, it is the trigger's type alone.
+func (n *Node) destinationOf(v *fsm.View, l letter) string {
 	t, ok := v.Tenant(l.Tenant)
 	if !ok {
-		return
+		return ""
 	}
-	if doc, ok := t.Current.Manifest.Find(fsm.DocTrigger, l.Trigger); ok {
-		if trigger, err := store.Trigger(v, doc); err == nil && out.Destination == "" {
-			out.Destination = notify.Destination(trigger)
-		}
+	doc, ok := t.Current.Manifest.Find(fsm.DocTrigger, l.Trigger)
+	if !ok {
+		return ""
 	}
+	trigger, err := store.Trigger(v, doc)
+	if err != nil {
+		return ""
+	}
+	// What can be opened is, also where another secret is missing.
+	_, _ = store.OpenSecrets(v, l.Tenant, trigger.Secrets(), n.keeper)
+	if to := notify.Destination(trigger); to != spec.Redact("") {
+		return to
+	}
+	return trigger.Type
 }
 
 // changeBatch bounds the keys of one command.
@@ -321,12 +349,15 @@ func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.Delive
 	if err := n.mustBeMember(); err != nil {
 		return out, err
 	}
-	chosen, err := choose(n.state.View(), &o)
+	v := n.state.View()
+	chosen, err := choose(v, &o)
+	if err == nil && o.Choice != nil && len(chosen) == 0 {
+		err = n.checkNames(ctx, v, o.Choice)
+	}
 	if err != nil {
 		return out, err
 	}
 	byTenant := map[string][]string{}
-	v := n.state.View()
 	for _, l := range chosen {
 		if change == "redeliver" && l.retracted(v) {
 			n.log.Warn("a delivery is not made again: its alert was retracted since", "tenant", l.Tenant, "key", l.Key)

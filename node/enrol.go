@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -27,40 +28,48 @@ type enrolment struct {
 	Node    string `json:"node"`
 	Token   string `json:"token"`
 	Request []byte `json:"request,omitempty"` // for a certificate, PEM; none: it has one
+	Nonce   string `json:"nonce,omitempty"`   // what nobody else knows, where there is no Request
 }
 
 // requestHash tells the same request from another, so that a node whose answer was
-// lost may ask again. Zero where there is none.
+// lost may ask again. Zero where nothing tells them apart.
 func (e enrolment) requestHash() fsm.Hash {
-	if len(e.Request) == 0 {
-		return fsm.Hash{}
+	switch {
+	case len(e.Request) > 0:
+		return sha256.Sum256(e.Request)
+	case e.Nonce != "":
+		return sha256.Sum256([]byte(e.Nonce))
 	}
-	return sha256.Sum256(e.Request)
+	return fsm.Hash{}
 }
 
-// asked is the request for a certificate that was made last. It is made once for a
-// token: another one would be refused where the answer to the first was lost.
+// asked is the request that was made last. It is made once for a token: another
+// one would be refused where the answer to the first was lost.
 type asked struct {
-	token, node string
-	key         crypto.Signer
-	request     []byte
+	token string
+	enrolment
+	key crypto.Signer // of the certificate asked for; nil: none is
 }
 
-// requestFor is the request for a certificate to go with a token.
+// requestFor is the request that goes with a token.
 func (n *Node) requestFor(token pki.Token) (*asked, error) {
-	if a := n.asked; a != nil && a.token == token.ID && a.node == n.opts.Name {
+	if a := n.asked; a != nil && a.token == token.ID && a.Node == n.opts.Name {
 		return a, nil
 	}
-	key, err := pki.NewKey()
-	if err != nil {
-		return nil, err
+	a := &asked{token: token.ID, enrolment: enrolment{Node: n.opts.Name, Token: token.Reveal()}}
+	if n.opts.Insecure || n.opts.TLSCert != "" {
+		a.Nonce = rand.Text()
+	} else {
+		var err error
+		if a.key, err = pki.NewKey(); err != nil {
+			return nil, err
+		}
+		if a.Request, err = pki.NewRequest(n.opts.Name, a.key); err != nil {
+			return nil, err
+		}
 	}
-	request, err := pki.NewRequest(n.opts.Name, key)
-	if err != nil {
-		return nil, err
-	}
-	n.asked = &asked{token: token.ID, node: n.opts.Name, key: key, request: request}
-	return n.asked, nil
+	n.asked = a
+	return a, nil
 }
 
 // enrolled is what it gets: everything that makes it a node of the cluster.
@@ -234,16 +243,11 @@ func (n *Node) Join(ctx context.Context, j api.Join, step func(string)) (*api.Jo
 
 // askEnrolment gets certificate and keys and puts them into the data directory.
 func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string) (*membership, error) {
-	e := enrolment{Node: n.opts.Name, Token: token.Reveal()}
-	var key crypto.Signer
-	if !n.opts.Insecure && n.opts.TLSCert == "" {
-		a, err := n.requestFor(token)
-		if err != nil {
-			return nil, err
-		}
-		key, e.Request = a.key, a.request
+	asks, err := n.requestFor(token)
+	if err != nil {
+		return nil, err
 	}
-	body, err := json.Marshal(e)
+	body, err := json.Marshal(asks.enrolment)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +280,7 @@ func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxEnrolment*16)).Decode(&got); err != nil {
 		return nil, fmt.Errorf("enrol at %s: %w", address, err)
 	}
-	return n.keepEnrolment(&got, key)
+	return n.keepEnrolment(&got, asks.key)
 }
 
 func (n *Node) keepEnrolment(got *enrolled, key crypto.Signer) (*membership, error) {

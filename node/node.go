@@ -71,7 +71,8 @@ type Node struct {
 
 	joined    chan *membership // hands over what Join has got
 	joining   sync.Mutex
-	asked     *asked     // under joining
+	asked     *asked // under joining
+	alone     alone
 	reading   sync.Mutex // of an archive
 	isMember  atomic.Bool
 	entered   atomic.Bool // group and gossip are there
@@ -319,7 +320,7 @@ func (n *Node) importAtStart(ctx context.Context) error {
 func (n *Node) begin(ctx context.Context) {
 	n.lookUpOwn(ctx, map[string][]netip.Addr{}) // before anything is sent
 	n.loops.Go(func() { n.learnOwn(ctx) })
-	sender := n.newSender()
+	sender := noted{n.newSender(), &n.alone}
 	triggers := store.NewTriggers(n.keeper)
 	box := outbox.New(outbox.Options{
 		Node: n.opts.Name, Contact: n.contact,

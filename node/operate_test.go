@@ -71,13 +71,27 @@ func TestRequestIsMadeOnceForAToken(t *testing.T) {
 	if err != nil || again.key != first.key {
 		t.Errorf("another key for the same token, %v", err)
 	}
-	a, b := enrolment{Request: first.request}, enrolment{Request: again.request}
-	if a.requestHash() != b.requestHash() || a.requestHash().IsZero() {
-		t.Errorf("requests %v and %v", a.requestHash(), b.requestHash())
+	if first.requestHash() != again.requestHash() || first.requestHash().IsZero() {
+		t.Errorf("requests %v and %v", first.requestHash(), again.requestHash())
 	}
 	other, err := n.requestFor(pki.NewToken([32]byte{1}))
 	if err != nil || other.key == first.key {
 		t.Errorf("the same key for another token, %v", err)
+	}
+	// Also a node that asks for no certificate may ask again, and nobody else.
+	for _, o := range []Options{{Name: "b", Insecure: true}, {Name: "b", TLSCert: "b.pem"}} {
+		n, twin := &Node{opts: o}, &Node{opts: o}
+		first, err := n.requestFor(token)
+		if err != nil || first.key != nil || first.Request != nil {
+			t.Fatalf("%+v asks for a certificate, %v", o, err)
+		}
+		again, err := n.requestFor(token)
+		if err != nil || again.requestHash() != first.requestHash() || first.requestHash().IsZero() {
+			t.Errorf("requests %v and %v, %v", first.requestHash(), again.requestHash(), err)
+		}
+		if other, err := twin.requestFor(token); err != nil || other.requestHash() == first.requestHash() {
+			t.Errorf("the request of another process is the same, %v", err)
+		}
 	}
 	if none := (enrolment{}).requestHash(); !none.IsZero() {
 		t.Errorf("no request hashes to %v", none)

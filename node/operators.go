@@ -65,7 +65,7 @@ func (n *Node) fromAfar(h http.Handler) http.Handler {
 			api.Refuse(w, fmt.Errorf("%w: this is the certificate of node %s, and commands want an operator's: make one with `ozmo operator issue`", api.ErrRefused, peer.Name))
 			return
 		case peer.Role == pki.RoleOperator && r.Method != http.MethodGet:
-			n.log.Info("an operator's command", "operator", peer.Name, "method", r.Method, "path", r.URL.Path)
+			n.log.Info("an operator's command", "operator", peer.Name, "method", r.Method, "path", r.URL.Path, "about", auditOf(r))
 		}
 		h.ServeHTTP(w, r)
 	})

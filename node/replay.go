@@ -158,8 +158,7 @@ func (r *replay) height(ctx context.Context, h uint64) error {
 			return err
 		}
 	}
-	r.chunk.add(b.Ref, matches)
-	return nil
+	return r.chunk.add(b.Ref, matches)
 }
 
 // weigh makes the alert of a match and tells what is known of its deliveries.
@@ -228,7 +227,11 @@ func (r *replay) stopped(err error, h uint64) error {
 	if !r.q.Send {
 		return fmt.Errorf("at block %d: %w", h, err)
 	}
-	return fmt.Errorf("at block %d: %w; %d deliveries were handed to the outbox before: run the same command again, and it goes on where it stopped", h, err, r.out.Sent)
+	dead := ""
+	if r.out.Dead > 0 {
+		dead = fmt.Sprintf(", and %d are dead letters", r.out.Dead)
+	}
+	return fmt.Errorf("at block %d: %w; %d deliveries were handed to the outbox before%s: run the same command again, and it goes on where it stopped", h, err, r.out.Sent, dead)
 }
 
 // toReplayer has the node replay that watches the network asked about; that node

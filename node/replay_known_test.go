@@ -1,6 +1,8 @@
 package node
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -89,45 +91,44 @@ func TestSuggestions(t *testing.T) {
 	}
 }
 
-// A command of a replay takes whole heights, as many as fit, and at least one.
-func TestChunksAreCutBetweenHeights(t *testing.T) {
-	random := make([]byte, 60<<10)
-	state := uint32(1)
-	for i := range random { // nothing that could be compressed
-		state = state*1664525 + 1013904223
-		random[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[state>>26]
-	}
-	var c chunk
-	for h := range uint64(5) {
-		ref := fsm.BlockRef{Height: h}
-		var list []chunkMatch
-		for i := range h % 4 { // 0, 1, 2, 3, 0 matches
-			a := &alert.Alert{
-				ID: alert.ID{byte(h), byte(i), 1}, Tenant: "t", Block: ref, State: alert.Fired,
-				Variables: map[string]string{"x": string(random[i*100:])},
+// A command of a replay has as many heights as fit, or a part of one that is too
+// large; nothing is left out, and a height is noted with the last of it.
+func TestCutChunk(t *testing.T) {
+	for name, tc := range map[string]struct {
+		heights [][]int // of each height, its matches' sizes in KiB
+		want    string  // of each command: matches, and the heights done with it
+	}{
+		"none":               {[][]int{{}, {}}, "0:2"},
+		"small":              {[][]int{{1, 2}, {}, {3}}, "3:3"},
+		"over":               {[][]int{{60, 60}, {60}, {}}, "2:1 1:2"},
+		"one a height":       {[][]int{{200}, {200}}, "1:1 1:1"},
+		"whole, if it fits":  {[][]int{{400, 400}, {1}}, "2:1 1:1"},
+		"larger":             {[][]int{{1}, {600, 600, 600}, {1}}, "1:1 1:0 1:0 1:1 1:1"},
+		"after nothing":      {[][]int{{}, {600, 600}}, "1:1 1:1"},
+		"one match too many": {[][]int{{2000, 2000}}, "1:0 1:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := cutSizes(tc.heights); got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
 			}
-			list = append(list, chunkMatch{alert: a, report: api.ReplayMatch{Height: h}, send: alert.Deliveries(a, []string{"ops"})})
+		})
+	}
+}
+
+// cutSizes cuts a chunk of which the sizes of matches are given, in KiB.
+func cutSizes(heights [][]int) string {
+	var c chunk
+	for i, sizes := range heights {
+		ref := fsm.BlockRef{Height: uint64(i)}
+		c.refs = append(c.refs, ref)
+		for _, size := range sizes {
+			c.matches = append(c.matches, chunkMatch{report: api.ReplayMatch{Height: ref.Height}, bytes: size << 10})
 		}
-		c.add(ref, list)
 	}
-	rest := c.matches
-	var heights, entries []int
-	for refs := c.refs; len(refs) > 0; {
-		p, n, err := cutChunk(refs, &rest)
-		if err != nil || n == 0 {
-			t.Fatalf("%d heights, %v", n, err)
-		}
-		heights, entries = append(heights, n), append(entries, len(p.out))
-		refs = refs[n:]
+	var out []string
+	for len(c.refs) > 0 {
+		p := c.cut()
+		out = append(out, fmt.Sprintf("%d:%d", len(p.matches), len(p.done)))
 	}
-	if len(rest) != 0 || len(heights) < 2 {
-		t.Errorf("%d matches are left; heights %v", len(rest), heights)
-	}
-	total, all := 0, 0
-	for i := range heights {
-		total, all = total+heights[i], all+entries[i]
-	}
-	if total != 5 || all != 6 {
-		t.Errorf("heights %v, entries %v", heights, entries)
-	}
+	return strings.Join(out, " ")
 }

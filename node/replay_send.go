@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -13,9 +14,11 @@ import (
 
 const (
 	// A chunk of a replay is one command: small enough for the log, large enough
-	// that a long range does not fill it with commands.
+	// that a long range does not fill it with commands. What one height has is only
+	// split where it is larger than heightBytes.
 	chunkEntries = 256
 	chunkBytes   = 128 << 10
+	heightBytes  = 1 << 20
 	// outboxShare is how much of the outbox's bounds a replay may fill: what the
 	// cluster fires meanwhile needs room too. One part of so many stays free.
 	outboxShare = 4
@@ -29,19 +32,32 @@ type chunkMatch struct {
 	alert  *alert.Alert
 	report api.ReplayMatch
 	send   []alert.Delivery
+	out    []fsm.Outgoing // send, once it is in a chunk
+	bytes  int            // of out
 }
 
-// chunk is consecutive heights whose deliveries go to the outbox together, in one
-// command that also notes the heights: after a crash, either all of it is done or
-// nothing.
+// encode makes of the deliveries what the outbox takes.
+func (m *chunkMatch) encode() error {
+	for i := range m.send {
+		d := &m.send[i]
+		data, err := alert.EncodeDelivery(d)
+		if err != nil {
+			return err
+		}
+		m.out = append(m.out, fsm.Outgoing{Key: d.Key.String(), Tenant: d.Alert.Tenant, Trigger: d.Trigger, Delivery: data, Reason: "replayed"})
+		m.bytes += len(data)
+	}
+	return nil
+}
+
+// chunk is consecutive heights whose deliveries go to the outbox together.
 type chunk struct {
 	refs    []fsm.BlockRef
-	matches []chunkMatch
+	matches []chunkMatch // in the order of the heights
 	entries int
 }
 
-// full reports whether further matches are to go into another chunk. The matches
-// of one height are never split.
+// full reports whether further matches are to go into another chunk.
 func (c *chunk) full(more []chunkMatch) bool {
 	n := 0
 	for _, m := range more {
@@ -50,12 +66,58 @@ func (c *chunk) full(more []chunkMatch) bool {
 	return n > 0 && c.entries > 0 && c.entries+n > chunkEntries
 }
 
-func (c *chunk) add(ref fsm.BlockRef, matches []chunkMatch) {
+func (c *chunk) add(ref fsm.BlockRef, matches []chunkMatch) error {
+	for i := range matches {
+		if err := matches[i].encode(); err != nil {
+			return err
+		}
+		c.entries += len(matches[i].send)
+	}
 	c.refs = append(c.refs, ref)
 	c.matches = append(c.matches, matches...)
-	for _, m := range matches {
-		c.entries += len(m.send)
+	return nil
+}
+
+// part is the part of a chunk that is one command, which also notes the heights
+// that are done with it: after a crash, all of it is done or nothing.
+type part struct {
+	done    []fsm.BlockRef
+	begun   []fsm.BlockRef // a height of which more is to come; at most one
+	matches []chunkMatch
+	bytes   int
+}
+
+// cut takes a part off the chunk: as many heights as fit, or as much of one that
+// is too large by itself, but a match at least.
+func (c *chunk) cut() (p part) {
+	take := func(matches int) {
+		for _, m := range c.matches[:matches] {
+			p.bytes += m.bytes
+		}
+		p.matches = append(p.matches, c.matches[:matches]...)
+		c.matches = c.matches[matches:]
 	}
+	for len(c.refs) > 0 {
+		n, size, fit := 0, 0, 0
+		for n < len(c.matches) && c.matches[n].report.Height == c.refs[0].Height {
+			if size += c.matches[n].bytes; size <= heightBytes {
+				fit = n + 1
+			}
+			n++
+		}
+		switch {
+		case p.bytes > 0 && p.bytes+size > chunkBytes:
+			return p
+		case max(fit, 1) < n:
+			p.begun = c.refs[:1]
+			take(max(fit, 1))
+			return p
+		}
+		take(n)
+		p.done = append(p.done, c.refs[0])
+		c.refs = c.refs[1:]
+	}
+	return p
 }
 
 // flush commits the chunk, by parts where its deliveries are large, and tells of
@@ -63,111 +125,94 @@ func (c *chunk) add(ref fsm.BlockRef, matches []chunkMatch) {
 func (r *replay) flush(ctx context.Context) error {
 	c := r.chunk
 	r.chunk = chunk{}
-	rest := c.matches
 	for len(c.refs) > 0 {
-		part, next, err := cutChunk(c.refs, &rest)
-		if err != nil {
+		if err := r.commit(ctx, c.cut()); err != nil {
 			return err
 		}
-		if err := r.commit(ctx, c.refs[:next], part); err != nil {
-			return err
-		}
-		c.refs = c.refs[next:]
 	}
 	return nil
 }
 
-// part is the part of a chunk that is one command.
-type part struct {
-	matches []chunkMatch
-	out     []fsm.Outgoing
-	bytes   int64
-}
-
-// cutChunk takes matches of as many heights as fit into one command: at least one.
-func cutChunk(refs []fsm.BlockRef, rest *[]chunkMatch) (p part, heights int, err error) {
-	for heights < len(refs) {
-		before := p
-		left := *rest
-		for len(left) > 0 && left[0].report.Height == refs[heights].Height {
-			for i := range left[0].send {
-				data, err := alert.EncodeDelivery(&left[0].send[i])
-				if err != nil {
-					return p, 0, err
-				}
-				d := &left[0].send[i]
-				p.out = append(p.out, fsm.Outgoing{
-					Key: d.Key.String(), Tenant: d.Alert.Tenant, Trigger: d.Trigger, Delivery: data, Reason: "replayed",
-				})
-				p.bytes += int64(len(data))
-			}
-			p.matches = append(p.matches, left[0])
-			left = left[1:]
-		}
-		if heights > 0 && p.bytes > chunkBytes {
-			return before, heights, nil
-		}
-		*rest = left
-		heights++
-	}
-	return p, heights, nil
-}
-
 // commit hands the deliveries to the outbox and notes those of the heights that
 // are final.
-func (r *replay) commit(ctx context.Context, refs []fsm.BlockRef, p part) error {
-	if err := r.awaitRoom(ctx, p.bytes); err != nil {
+func (r *replay) commit(ctx context.Context, p part) error {
+	c := &fsm.Replay{
+		Tenant: r.what.tenant.ID, Network: r.what.network.Key, Monitor: r.what.doc.ID, Doc: r.what.doc.Hash,
+		From: 1, To: 0, // none
+	}
+	room := int64(0)
+	for _, m := range p.matches {
+		c.Outbox = append(c.Outbox, m.out...)
+	}
+	for i := range c.Outbox {
+		if size := len(c.Outbox[i].Delivery); size <= fsm.MaxOutgoing { // else it never fits
+			room += int64(size)
+		}
+	}
+	if err := r.awaitRoom(ctx, room); err != nil {
 		return err
 	}
-	if err := r.stillThere(refs); err != nil {
+	if err := r.stillThere(slices.Concat(p.done, p.begun)); err != nil {
 		return err
 	}
-	now := time.Now()
-	last := refs[len(refs)-1].Height
+	if len(p.done) > 0 {
+		c.From, c.To = p.done[0].Height, p.done[len(p.done)-1].Height
+	}
 	if n, ok := r.node.state.View().Network(r.what.network.Key); ok {
 		// Where another block may come to lie, the height is not done with: what was
 		// sent of this block, outbox and journals know.
-		last = min(last, max(n.Floor, 1)-1)
+		c.To = min(c.To, max(n.Floor, 1)-1)
 	}
-	for i := range p.out {
-		p.out[i].At = now.UnixMilli()
+	now := time.Now()
+	c.At = now.UnixMilli()
+	for i := range c.Outbox {
+		c.Outbox[i].At = c.At
 	}
-	_, err := r.node.group.Propose(ctx, &fsm.Replay{
-		Tenant: r.what.tenant.ID, Network: r.what.network.Key, Monitor: r.what.doc.ID, Doc: r.what.doc.Hash,
-		From: refs[0].Height, To: last, Outbox: p.out, At: now.UnixMilli(),
-	})
+	answer, err := r.node.group.Propose(ctx, c)
 	if err != nil {
 		return err
 	}
-	r.out.Sent += len(p.out)
+	dead, _ := answer.([]string)
+	r.committed(p, dead, now)
+	return nil
+}
+
+// committed tells of the matches of a part, of which some deliveries are dead
+// letters now.
+func (r *replay) committed(p part, dead []string, now time.Time) {
 	var list []journal.Alert
 	for _, m := range p.matches {
-		if len(m.send) > 0 {
-			list = append(list, replayedAlert(m, now))
-		}
-		sent := map[string]bool{}
-		for _, d := range m.send {
-			sent[d.Key.String()] = true
+		became := map[string]fsm.Outcome{}
+		for _, o := range m.out {
+			if slices.Contains(dead, o.Key) {
+				became[o.Key] = fsm.Refused
+				r.out.Dead++
+			} else {
+				became[o.Key] = fsm.HandedOver
+				r.out.Sent++
+			}
 		}
 		for i := range m.report.Deliveries {
 			d := &m.report.Deliveries[i]
-			d.Sent = sent[d.Key]
+			d.Sent, d.Dead = became[d.Key] == fsm.HandedOver, became[d.Key] == fsm.Refused
+		}
+		if len(m.send) > 0 {
+			list = append(list, replayedAlert(m, became, now))
 		}
 		r.tell(m)
 	}
 	if len(list) > 0 {
 		r.node.journal.Record(list)
 	}
-	return nil
 }
 
 // replayedAlert is what the journal keeps, so that a replay with a later document
 // finds it.
-func replayedAlert(m chunkMatch, at time.Time) journal.Alert {
+func replayedAlert(m chunkMatch, became map[string]fsm.Outcome, at time.Time) journal.Alert {
 	a := m.alert
 	change := journal.Change{State: stateReplayed, Position: a.Position, At: at}
 	for _, d := range m.send {
-		change.Deliveries = append(change.Deliveries, journal.Delivery{Key: d.Key.String(), Trigger: d.Trigger, Outcome: fsm.HandedOver.String()})
+		change.Deliveries = append(change.Deliveries, journal.Delivery{Key: d.Key.String(), Trigger: d.Trigger, Outcome: became[d.Key.String()].String()})
 	}
 	return journal.Alert{
 		ID: a.ID.String(), Tenant: a.Tenant, MonitorID: a.MonitorID, MonitorName: a.MonitorName, Network: a.Network,

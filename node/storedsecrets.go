@@ -142,11 +142,7 @@ func (n *Node) tenantOfSecrets(ctx context.Context, id string) (*fsm.Tenant, err
 	if err := n.group.Barrier(ctx); err != nil {
 		return nil, errors.Join(api.ErrUnavailable, err)
 	}
-	t, ok := n.state.View().Tenant(id)
-	if !ok || id == fsm.Shared {
-		return nil, fmt.Errorf("tenant %q: %w", id, fsm.ErrNotFound)
-	}
-	return t, nil
+	return findTenant(n.state.View(), id)
 }
 
 // checkStored warns of stored secrets that a folder refers to and that are not

@@ -108,6 +108,11 @@ func TestStoredSecret(t *testing.T) {
 	if n := r.node.Status().DeadLetter; n > 0 {
 		t.Errorf("%d dead letters", n)
 	}
+	for o := range r.node.View().OutboxOf("default") {
+		if d, err := c.ShowDelivery(t.Context(), o.Key); err != nil || d.Destination != k.URL {
+			t.Errorf("it goes to %q, %v", d.Destination, err)
+		}
+	}
 	set("the first value")
 	k.expect(r, waiting, "the first value")
 

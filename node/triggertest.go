@@ -63,7 +63,7 @@ func (n *Node) TestTrigger(ctx context.Context, q api.TriggerTest) (*api.Trigger
 
 // delivering is what a node delivers with.
 type delivering struct {
-	sender   *notify.Sender
+	sender   TrialSender
 	triggers *store.Triggers
 }
 
@@ -117,7 +117,11 @@ func TryTrigger(ctx context.Context, s TrialSender, t TriggerTrial) (*api.Trigge
 	res, err := s.Send(ctx, n)
 	out.OK, out.Status, out.LatencyMS, out.Excerpt = err == nil, res.Status, res.Latency.Milliseconds(), hide.text(res.Excerpt)
 	if err != nil {
-		out.Error = hide.text(err.Error())
+		text := err.Error()
+		if t.Tenant == "" { // of a file: the sender names whose it is
+			text = strings.TrimPrefix(text, fmt.Sprintf("tenant : trigger %q: ", t.Trigger.Name))
+		}
+		out.Error = hide.text(text)
 	}
 	return out, nil
 }

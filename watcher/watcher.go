@@ -25,7 +25,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 	sources.Go(func() { w.subscribe(ctx) })
 	w.log.Info("watching")
 	err := w.loop(ctx)
-	w.log.Info("watching ended", "error", err)
+	log := w.log
+	if err != nil {
+		log = log.With("error", err)
+	}
+	log.Info("watching ended")
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/client"
+	"github.com/ozmo-dev/ozmo/node/durable"
 )
 
 // standard stands for standard input or output where a file is expected.
@@ -157,17 +158,8 @@ func backupInto(ctx context.Context, c *client.Client, file string, counter io.W
 	if err := os.Rename(tmp.Name(), file); err != nil {
 		return made, err
 	}
-	return made, syncFolder(dir)
-}
-
-// syncFolder has a new name in a folder survive a crash of the machine.
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("the archive is written, but may not survive a power loss: %w", err)
+	if err := durable.SyncDir(dir); err != nil {
+		return made, fmt.Errorf("the archive is written, but may not survive a power loss: %w", err)
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("the archive is written, but may not survive a power loss: %w", err)
-	}
-	return nil
+	return made, nil
 }

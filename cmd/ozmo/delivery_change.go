@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,7 +141,9 @@ func readOrder(cmd *cobra.Command, args []string, flags *deliveryFlags, all bool
 		if err != nil {
 			wrong.add(err)
 		}
-		o.Keys = append(o.Keys, key)
+		if !slices.Contains(o.Keys, key) {
+			o.Keys = append(o.Keys, key)
+		}
 	}
 	choice := flags.choice(now, changeStates, &wrong)
 	chosen := all || flags.narrow() || cmd.Flags().Changed("state")

@@ -94,11 +94,15 @@ func newDeliveryList() *cobra.Command {
   ALERT STATE  what it tells: fired, confirmed, retracted or reinstated
   STATUS       pending, dead or sent
   ATTEMPTS     made so far, since it was handed over or redelivered
-  NEXT         when the next one is due; "after KEY": not before that one is settled
-  LAST ERROR   why the last one failed
+  NEXT         when the next one is due; "after KEY": not before that one is
+               settled; "held": due, but the destination keeps failing and is left
+               alone for so long
+  LAST ERROR   why the last one failed; of what was held from the first, why the
+               last one at its trigger did
 
 What was sent is known from the nodes' journals: the last 7 days, 500 000
-attempts a node. Nodes that do not answer are named.`,
+attempts a node. Nodes that do not answer are named. A trigger, monitor or network
+that nothing is known of is an error.`,
 		Example: `  ozmo delivery list
   ozmo delivery list --tenant acme --state dead --since 2h
   ozmo delivery list --state sent --monitor "Large transfers" --limit 20

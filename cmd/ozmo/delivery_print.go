@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -27,6 +29,27 @@ func shorten(s string, width int) string {
 	return string(text[:width-1]) + "…"
 }
 
+// whose is what errors say of whose they are; other columns show it.
+var whose = regexp.MustCompile(`\btenant [^ :]+: trigger "(?:[^"\\]|\\.)*": `)
+
+// reason shortens an error, to one line: what went wrong stays, and stands at the
+// end. It is cut from the left where one thing ends and the next begins, or else
+// on the right.
+func reason(s string, width int) string {
+	const cut, next = "…", ": "
+	whole := clean(whose.ReplaceAllString(strings.Join(strings.Fields(s), " "), ""))
+	for text := whole; ; {
+		if utf8.RuneCountInString(text) <= width {
+			return text
+		}
+		_, rest, ok := strings.Cut(text, next)
+		if !ok {
+			return shorten(whole, width)
+		}
+		text = cut + rest
+	}
+}
+
 func writeDeliveries(w io.Writer, list []api.Delivery, now time.Time) {
 	if len(list) == 0 {
 		fmt.Fprintln(w, "no deliveries")
@@ -34,9 +57,13 @@ func writeDeliveries(w io.Writer, list []api.Delivery, now time.Time) {
 	}
 	t := newTable("KEY", "TENANT", "MONITOR", "TRIGGER", "ALERT STATE", "STATUS", "ATTEMPTS", "NEXT", "LAST ERROR")
 	for _, d := range list {
+		failure := d.Error
+		if d.Held != nil && d.Held.Error != "" && d.Attempts == 0 {
+			failure = d.Held.Error // why it was never attempted
+		}
 		t.AppendRow(table.Row{
 			clean(d.Key), clean(d.Tenant), or(clean(d.Monitor)), clean(d.Trigger), or(clean(d.State)), d.Status, d.Attempts,
-			nextText(&d, now), or(shorten(d.Error, errorWidth)),
+			nextText(&d, now), or(reason(failure, errorWidth)),
 		})
 	}
 	writeTable(w, t)
@@ -49,6 +76,8 @@ func nextText(d *api.Delivery, now time.Time) string {
 		return none
 	case d.After != "":
 		return "after " + clean(d.After[:min(shortKey, len(d.After))])
+	case d.Held != nil && d.Held.Until.After(now) && d.Held.Until.After(d.Next):
+		return "held, " + ago(d.Held.Until.Sub(now))
 	case d.Next.IsZero():
 		return none
 	case !d.Next.After(now):
@@ -83,7 +112,17 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 		if d.After != "" {
 			line("next", "when delivery %s is settled", clean(d.After))
 		} else if !d.Next.IsZero() {
-			line("next", "%s (%s)", stamp(d.Next), nextText(&d.Delivery, now))
+			next := d.Next
+			if d.Held != nil && d.Held.Until.After(next) {
+				next = d.Held.Until
+			}
+			line("next", "%s (%s)", stamp(next), nextText(&d.Delivery, now))
+		}
+		if h := d.Held; h != nil && h.Until.After(now) {
+			line("breaker", "open until about %s (in %s): the destination keeps failing, and is left alone", stamp(h.Until), ago(h.Until.Sub(now)))
+			if h.Error != "" {
+				line("", "it has failed last at %s: %s", stamp(h.Failed), clean(h.Error))
+			}
 		}
 	case api.DeliveryDead:
 		line("status", "dead since %s, after %s, %d bytes", stamp(d.At), count(int(d.Attempts), "attempt"), d.Bytes)
@@ -109,7 +148,7 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 			}
 			t.AppendRow(table.Row{
 				a.N, stamp(a.Began), clean(a.Node), status, ago(a.Latency), clean(a.Outcome),
-				or(shorten(a.Error, errorWidth)), or(shorten(a.Excerpt, errorWidth)),
+				or(reason(a.Error, errorWidth)), or(shorten(a.Excerpt, errorWidth)),
 			})
 		}
 		writeTable(w, t)

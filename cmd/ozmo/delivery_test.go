@@ -61,8 +61,33 @@ func TestDeliveryText(t *testing.T) {
 	sent.Status, sent.Error, sent.State = api.DeliverySent, "", "retracted"
 	waits.After, waits.Monitor = strings.Repeat("ab", 16), ""
 	b.Reset()
-	writeDeliveries(&b, []api.Delivery{d.Delivery, dead, sent, waits}, statusTime)
+	held := d.Delivery
+	held.Attempts, held.Next, held.Error = 0, statusTime, "not attempted, the destination keeps failing: at least the last 5 attempts have failed"
+	held.Held = &api.DeliveryHeld{Until: statusTime.Add(4 * time.Minute), Error: "POST https://hook.example: not accepted: answered 502", Failed: statusTime.Add(-time.Second)}
+	writeDeliveries(&b, []api.Delivery{d.Delivery, dead, sent, waits, held}, statusTime)
 	golden(t, "deliveries.txt", b.String())
+	b.Reset()
+	d.Delivery, d.History, d.Variables, d.Silent = held, nil, nil, nil
+	writeDelivery(&b, &d, statusTime)
+	golden(t, "delivery_held.txt", b.String())
+}
+
+// However long the names are that an error begins with, the reason stays.
+func TestReason(t *testing.T) {
+	long := strings.Repeat("x", 100)
+	for text, want := range map[string]string{
+		"": "",
+		"POST https://hook.example: answered 503":                                            "POST https://hook.example: answered 503",
+		`tenant acme: trigger "` + long + `: \" x": POST https://hook.example: answered 503`: "POST https://hook.example: answered 503",
+		`gone: the receiver wants no more: tenant acme: trigger "x": answered 410`:           "gone: the receiver wants no more: answered 410",
+		"POST https://" + long + ".example: not accepted: answered 503":                      "…not accepted: answered 503",
+		"gone:\n" + long: "gone: " + strings.Repeat("x", 73) + "…",
+		long + ": ":      strings.Repeat("x", 79) + "…",
+	} {
+		if got := reason(text, 80); got != want {
+			t.Errorf("%q:\n%q, want\n%q", text, got, want)
+		}
+	}
 }
 
 func TestDeliveryCommands(t *testing.T) {
@@ -87,6 +112,7 @@ func TestDeliveryCommands(t *testing.T) {
 		{"show 9F86", "show 9f86", exitOK, "attempts of these nodes are missing, they do not answer: c", ""},
 		{"show 9f86 -o json", "show 9f86", exitOK, `"destination": "https://hook.example"`, ""},
 		{"redeliver 9f86", `redeliver {"keys":["9f86"],"dry_run":false}`, exitOK, "3 deliveries (1 pending, 2 dead) of 2 tenants: 3 due at once\n", ""},
+		{"purge 9f86 9F86", `purge {"keys":["9f86"],"dry_run":false}`, exitOK, "3 forgotten", ""},
 		{"purge 9f86 --dry-run", `purge {"keys":["9f86"],"dry_run":true}`, exitOK, "would be forgotten; nothing was changed\n", ""},
 		{
 			"purge 9f86 0a --yes -o json", `purge {"keys":["9f86","0a"],"dry_run":true}; purge {"keys":["9f86","0a"],"dry_run":false}`,

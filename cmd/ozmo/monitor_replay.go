@@ -42,7 +42,8 @@ range ends at the last block that the monitor judges by now, and has at most
 100 000 blocks. With --output json the result is one object, with ndjson each
 match is a line, and the summary the last one.
 
-Exit status 1: with --send, something was held back as pending or unknown.`,
+Exit status 1: with --send, something was held back as pending or unknown, or is
+a dead letter, since the outbox did not take it.`,
 		Example: `  # what did this monitor match, and was it delivered?
   ozmo monitor replay --tenant acme --monitor "Large transfers" --network ethereum_mainnet \
       --from 19000000 --to 19000100
@@ -99,7 +100,7 @@ Exit status 1: with --send, something was held back as pending or unknown.`,
 		if p.err != nil && err == nil {
 			err = p.err
 		}
-		if err == nil && done.Send && done.HeldBack() > 0 {
+		if err == nil && done.Send && done.HeldBack()+done.Dead > 0 {
 			err = errFindings
 		}
 		return err
@@ -142,8 +143,11 @@ func (p *replayPrinter) finish(done *api.Replayed) error {
 	for _, m := range p.matches {
 		for _, d := range m.Deliveries {
 			how := d.How
-			if d.Sent {
+			switch {
+			case d.Sent:
 				how += "; sent now"
+			case d.Dead:
+				how += "; a dead letter now"
 			}
 			t.AppendRow(table.Row{m.Height, clean(m.Transaction), m.Alert, clean(d.Trigger), d.Before, clean(how)})
 		}
@@ -166,6 +170,9 @@ func (p *replayPrinter) summary(done *api.Replayed) error {
 	switch {
 	case done.Send:
 		fmt.Fprintf(&b, "; %d handed to the outbox now", done.Sent)
+		if done.Dead > 0 {
+			fmt.Fprintf(&b, ", %d are dead letters: the outbox did not take them, see `ozmo delivery list --tenant %s --state dead`", done.Dead, done.Tenant)
+		}
 	case done.New > 0:
 		b.WriteString("; nothing was sent: --send delivers those that never were")
 	}

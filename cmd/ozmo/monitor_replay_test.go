@@ -60,12 +60,24 @@ func TestMonitorReplay(t *testing.T) {
 	// What is held back is a finding, unless it was asked for.
 	ozmo(t, append(replayLine, "--send")...).want(t, exitFailure, "1 handed to the outbox now", "")
 	ozmo(t, append(replayLine, "--send", "--include-unknown")...).want(t, exitOK, "1 handed to the outbox now", "")
+	// What became a dead letter was not sent, and is told.
+	o.mu.Lock()
+	o.replaying.matches[0].Deliveries[1].Sent, o.replaying.matches[0].Deliveries[1].Dead = false, true
+	o.replaying.result.Sent, o.replaying.result.Dead, o.replaying.result.Unknown = 0, 1, 0
+	o.mu.Unlock()
+	r := ozmo(t, append(replayLine, "--send")...)
+	r.want(t, exitFailure, "in no node's journal; a dead letter now\n", "")
+	r.want(t, exitFailure, "0 handed to the outbox now, 1 are dead letters: the outbox did not take them", "")
+	o.mu.Lock()
+	o.replaying = someReplay()
+	o.orders = o.orders[:len(o.orders)-1]
+	o.mu.Unlock()
 	want := "replay acme usdc base 100-110 send false unknown false; replay acme usdc base 100-110 send true unknown false; replay acme usdc base 100-110 send true unknown true"
 	if got := o.said(); got != want {
 		t.Errorf("the node was asked to %q", got)
 	}
 
-	r := ozmo(t, append(replayLine, "--output", "json")...)
+	r = ozmo(t, append(replayLine, "--output", "json")...)
 	var whole struct {
 		Tenant  string            `json:"tenant"`
 		Unknown int               `json:"unknown"`

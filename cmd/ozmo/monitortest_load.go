@@ -207,10 +207,12 @@ func (d *testDocuments) selectMonitors(o *testOptions) {
 }
 
 func (d *testDocuments) loadTriggers(ctx context.Context, file string, send bool) {
-	data, ok := d.read(file)
-	if !ok {
-		return
+	if data, ok := d.read(file); ok {
+		d.readTriggers(ctx, file, data, send)
 	}
+}
+
+func (d *testDocuments) readTriggers(ctx context.Context, file string, data []byte, send bool) {
 	opts := []spec.Option{spec.WithFile(file)}
 	var resolver *secrets.Resolver
 	if send {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/client"
 )
@@ -58,6 +59,9 @@ the outbox of the triggers that use it is tried at once.`,
 	}
 	completeArgs(cmd, &node, tenantIDs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkSecretName(args[1]); err != nil { // nobody types a secret for nothing
+			return err
+		}
 		value, err := readSecretValue(cmd, file)
 		if err != nil {
 			return err
@@ -72,6 +76,14 @@ the outbox of the triggers that use it is tried at once.`,
 		return err
 	}
 	return cmd
+}
+
+// checkSecretName refuses what no stored secret can be named.
+func checkSecretName(name string) error {
+	if !spec.IsSecretName(name) {
+		return usagef("secret name %q: use 1 to 64 letters, digits, underscores, dots and hyphens", name)
+	}
+	return nil
 }
 
 // maxSecret bounds what is read as a secret, in bytes; the node has the same.
@@ -208,6 +220,9 @@ forced: deliveries that need it then wait in the outbox until it is set again.`,
 	cmd.Flags().BoolVar(&force, "force", false, "also one that is in use")
 	completeArgs(cmd, &node, tenantIDs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkSecretName(args[1]); err != nil {
+			return err
+		}
 		err := tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
 			return c.DeleteSecret(ctx, args[0], args[1], force)
 		})

@@ -75,6 +75,8 @@ func TestSecretMistakes(t *testing.T) {
 		"secret set acme hook hunter2":      "needs TENANT NAME",
 		"secret set acme hook":              "the secret that was read is empty",
 		"secret set acme hook --file /none": "--file: open /none",
+		"secret set acme a/b --file /none":  `secret name "a/b": use 1 to 64 letters`,
+		"secret delete acme a/b":            `secret name "a/b": use 1 to 64 letters`,
 		"secret list":                       "needs TENANT",
 	} {
 		r := ozmo(t, strings.Fields(line)...)

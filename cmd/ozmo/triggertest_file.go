@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -24,7 +25,14 @@ import (
 // tryFromFile sends a sample through a trigger of a file.
 func (a *app) tryFromFile(ctx context.Context, file string, q api.TriggerTest, out io.Writer) (*api.TriggerTested, error) {
 	d := &testDocuments{triggers: map[string]*spec.Trigger{}, files: map[string]string{}}
-	d.loadTriggers(ctx, file, true)
+	trial := node.TriggerTrial{ID: q.Trigger, State: q.State, DryRun: q.DryRun}
+	if data, ok := d.read(file); ok {
+		var err error
+		if data, err = onlyTrigger(file, data, &trial.ID); err != nil {
+			return nil, err
+		}
+		d.readTriggers(ctx, file, data, true)
+	}
 	if q.Monitor != "" {
 		d.loadMonitor(q.Monitor, true)
 	}
@@ -35,22 +43,34 @@ func (a *app) tryFromFile(ctx context.Context, file string, q api.TriggerTest, o
 		}
 		return nil, wrong
 	}
-	trial := node.TriggerTrial{ID: q.Trigger, State: q.State, DryRun: q.DryRun}
-	known := slices.Sorted(maps.Keys(d.triggers))
-	if trial.ID == "" {
-		if len(known) != 1 {
-			return nil, fmt.Errorf("%s holds several triggers, name one: %s", file, strings.Join(known, ", "))
-		}
-		trial.ID = known[0]
-	}
 	if trial.Trigger = d.triggers[trial.ID]; trial.Trigger == nil {
-		return nil, fmt.Errorf("%s has no trigger %q, only: %s", file, trial.ID, strings.Join(known, ", "))
+		return nil, fmt.Errorf("%s holds no trigger", file)
 	}
 	if len(d.monitors) > 0 {
 		trial.Monitor = d.monitors[0].doc
 	}
 	sender := notify.NewSender(notify.SenderOptions{Channels: allChannels(out), Logger: a.log})
 	return node.TryTrigger(ctx, sender, trial)
+}
+
+// onlyTrigger leaves one trigger of a file: the others' secrets, and mistakes, are
+// none of its business. The id may be empty where there is no other.
+func onlyTrigger(file string, data []byte, id *string) ([]byte, error) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(data, &all) != nil || len(all) == 0 {
+		return data, nil // what is wrong with it is told by who reads it for good
+	}
+	known := slices.Sorted(maps.Keys(all))
+	if *id == "" && len(known) > 1 {
+		return nil, fmt.Errorf("%s holds several triggers, name one: %s", file, strings.Join(known, ", "))
+	} else if *id == "" {
+		*id = known[0]
+	}
+	one, ok := all[*id]
+	if !ok {
+		return nil, fmt.Errorf("%s has no trigger %q, only: %s", file, *id, strings.Join(known, ", "))
+	}
+	return json.Marshal(map[string]json.RawMessage{*id: one})
 }
 
 // allChannels are the ways out of a command that needs no node: nothing guards

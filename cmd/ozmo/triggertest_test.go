@@ -104,11 +104,31 @@ func TestTriggerTestFromFile(t *testing.T) {
 		t.Errorf("%q\n%s%s", bodies, r.stdout, r.stderr)
 	}
 	status = http.StatusBadRequest
-	ozmo(t, "trigger", "test", "--file", two, "b").want(t, exitFailure, "< HTTP 400 Bad Request", "")
+	r = ozmo(t, "trigger", "test", "--file", two, "b")
+	r.want(t, exitFailure, "< HTTP 400 Bad Request", "")
+	r.want(t, exitFailure, "not accepted by "+server.URL+", sent: webhook: POST "+server.URL, "")
 	if len(bodies) != 2 {
 		t.Errorf("%d requests, want 2: it is attempted once", len(bodies))
 	}
 	ozmo(t, "trigger", "test", "--file", two).want(t, exitFailure, "", "holds several triggers, name one: a, b")
 	ozmo(t, "trigger", "test", "--file", two, "c").want(t, exitFailure, "", `has no trigger "c", only: a, b`)
 	ozmo(t, "trigger", "test", "--file", filepath.Join(dir, "none.json"), "c").want(t, exitFailure, "", "none.json")
+
+	// Only the trigger named matters, also its secrets.
+	unset := config("")
+	unset["config"].(map[string]any)["url"] = map[string]any{"type": "environment", "value": "OZMO_TEST_UNSET"}
+	three := filepath.Join(write(t, map[string]any{
+		"triggers/three.json": map[string]any{"a": unset, "b": config("b"), "c": map[string]any{"name": 1}},
+	}), "triggers", "three.json")
+	status = http.StatusOK
+	ozmo(t, "trigger", "test", "--file", three, "b").want(t, exitOK, "accepted by "+server.URL, "")
+	ozmo(t, "trigger", "test", "--file", three, "a").want(t, exitFailure, "", "a.config.url: ")
+	r = ozmo(t, "trigger", "test", "--file", three, "a")
+	r.want(t, exitFailure, "", `environment variable "OZMO_TEST_UNSET" is not set`)
+	if strings.Contains(r.stderr, "c.name") {
+		t.Errorf("another trigger's mistake is told:\n%s", r.stderr)
+	}
+	ozmo(t, "trigger", "test", "--file", three, "c").want(t, exitFailure, "", "c.name")
+	ozmo(t, "trigger", "test", "--file", filepath.Join(write(t, map[string]any{"none.json": map[string]any{}}), "none.json")).want(t, exitFailure, "", "holds no trigger")
+	ozmo(t, "trigger", "test", "--file", three, "d").want(t, exitFailure, "", `has no trigger "d", only: a, b, c`)
 }

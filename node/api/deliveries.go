@@ -125,6 +125,16 @@ type Delivery struct {
 	Answered int       `json:"last_status,omitempty"` // of HTTP, of the last answer
 	Error    string    `json:"last_error,omitempty"`
 	Excerpt  string    `json:"last_excerpt,omitempty"` // of the last answer
+
+	Held *DeliveryHeld `json:"held,omitempty"` // the destination is left alone; of pending ones
+}
+
+// DeliveryHeld is why nothing is attempted at a destination at present: it keeps
+// failing, and its breaker is open.
+type DeliveryHeld struct {
+	Until  time.Time `json:"until"`           // about; then one attempt finds out
+	Error  string    `json:"error,omitempty"` // of the last attempt that was made at the trigger
+	Failed time.Time `json:"failed,omitzero"` // when that began
 }
 
 // TenantDead is a tenant with dead letters.

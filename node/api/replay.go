@@ -93,6 +93,7 @@ type ReplayDelivery struct {
 	Before  Before `json:"delivered_before"`
 	How     string `json:"how"`  // that is known
 	Sent    bool   `json:"sent"` // it was put into the outbox now
+	Dead    bool   `json:"dead"` // it did not fit there, and is a dead letter now
 }
 
 // Replayed is the result of a replay.
@@ -108,6 +109,7 @@ type Replayed struct {
 	Pending    int    `json:"pending"`
 	Unknown    int    `json:"unknown"`
 	Sent       int    `json:"sent"` // put into the outbox now
+	Dead       int    `json:"dead"` // did not fit there, and are dead letters now
 	// Silent are nodes whose journals could not be asked.
 	Silent []string `json:"silent,omitempty"`
 }

@@ -171,21 +171,12 @@ func writeBundle(path string, b *Bundle) error {
 // with it. Problems are what does not stop a node but should be seen by
 // people: a file that others may read, a certificate that has expired.
 func ReadBundle(path string) (b *Bundle, problems []string, err error) {
-	f, err := os.Open(path)
+	data, who, err := readSecret(path, "bundle")
 	if err != nil {
-		return nil, nil, fmt.Errorf("bundle: %w", err)
+		return nil, nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, fmt.Errorf("bundle: %w", err)
-	}
-	if who := exposed(info); who != "" {
+	if who != "" {
 		problems = append(problems, fmt.Sprintf("bundle %s holds the cluster's keys and can be read by %s: run chmod 600 on it", path, who))
-	}
-	data, err := io.ReadAll(io.LimitReader(f, bundleSize+1))
-	if err != nil {
-		return nil, nil, fmt.Errorf("bundle %s: %w", path, err)
 	}
 	b, warnings, err := DecodeBundle(data)
 	if err != nil {
@@ -195,6 +186,25 @@ func ReadBundle(path string) (b *Bundle, problems []string, err error) {
 		problems = append(problems, fmt.Sprintf("bundle %s: %s", path, w))
 	}
 	return b, problems, nil
+}
+
+// readSecret reads a file of keys, to one byte more than it may have, and says
+// which others than its owner may read it.
+func readSecret(path, what string) (data []byte, exposedTo string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", what, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", what, err)
+	}
+	data, err = io.ReadAll(io.LimitReader(f, bundleSize+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("%s %s: %w", what, path, err)
+	}
+	return data, exposed(info), nil
 }
 
 func checkPeers(peers map[string]string) []error {

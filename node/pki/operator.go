@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
@@ -82,24 +80,16 @@ func WriteOperator(path string, o *Operator) error {
 // certificate is an error that wraps ErrExpired; problems are what should be
 // seen by people.
 func ReadOperator(path string) (o *Operator, problems []string, err error) {
-	f, err := os.Open(path)
+	const what = "operator's credentials"
+	data, who, err := readSecret(path, what)
 	if err != nil {
-		return nil, nil, fmt.Errorf("operator's credentials: %w", err)
+		return nil, nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, fmt.Errorf("operator's credentials: %w", err)
-	}
-	if who := exposed(info); who != "" {
+	if who != "" {
 		problems = append(problems, fmt.Sprintf("%s holds an operator's key and can be read by %s: run chmod 600 on it", path, who))
 	}
-	data, err := io.ReadAll(io.LimitReader(f, bundleSize+1))
-	if err == nil {
-		o, err = DecodeOperator(data)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("operator's credentials %s: %w", path, err)
+	if o, err = DecodeOperator(data); err != nil {
+		return nil, nil, fmt.Errorf("%s %s: %w", what, path, err)
 	}
 	return o, problems, nil
 }

@@ -54,12 +54,16 @@ func (r *Resolver) Resolve(ctx context.Context, s spec.Secret) (string, error) {
 // readFile reads a file of the folder, and nothing outside it: neither by a
 // path that climbs nor through a symbolic link.
 func (r *Resolver) readFile(name string) ([]byte, error) {
-	if filepath.IsAbs(name) {
-		return nil, errors.New("want a path inside the folder, relative to it")
+	folder := r.root.Name()
+	if abs, err := filepath.Abs(folder); err == nil {
+		folder = abs
+	}
+	if !filepath.IsLocal(name) {
+		return nil, fmt.Errorf("secret files lie in the configuration folder, %s (--config), and are named relative to it", folder)
 	}
 	info, err := r.root.Stat(name) // first, since opening a pipe would wait for its writer
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("in the configuration folder, %s (--config): %w", folder, err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")

@@ -63,6 +63,10 @@ func TestResolver(t *testing.T) {
 			if got != tc.want || !errors.Is(err, tc.err) {
 				t.Errorf("Resolve = %q, %v; want %q, %v", got, err, tc.want, tc.err)
 			}
+			if tc.typ == spec.SecretFile && errors.Is(err, spec.ErrSecretNotFound) && tc.value != "secrets" && tc.value != "secrets/huge" &&
+				!strings.Contains(err.Error(), "the configuration folder, "+folder+" (--config)") {
+				t.Errorf("the error does not say in which folder: %v", err)
+			}
 			if tc.typ == spec.SecretVault && err != nil {
 				if text := err.Error(); !strings.Contains(text, "api_key") || !strings.Contains(text, "HCP_CLIENT_SECRET, HCP_ORG_ID, HCP_PROJECT_ID, HCP_APP_NAME are not set") {
 					t.Errorf("the error does not say what is missing: %s", text)

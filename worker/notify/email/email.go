@@ -55,7 +55,8 @@ func New(o Options) *Channel {
 }
 
 // Send makes one attempt: one mail to all recipients, over a new connection. It
-// is accepted once the server has taken its content. Status is the SMTP reply
+// is accepted once the server has taken its content; recipients whom the server
+// refuses for good are left out while there are others, and the excerpt says so. Status is the SMTP reply
 // code; replies of 500 and above are permanent. What cannot be sent at all is
 // refused before any connection, with an error that wraps
 // notify.ErrMisconfigured.
@@ -81,7 +82,8 @@ func (c *Channel) Send(ctx context.Context, n *notify.Notification) (notify.Resu
 	if m.IsDelivered() {
 		// Whatever happened afterwards, the server has it.
 		res.Status = 250
-		res.Excerpt = notify.Excerpt(m.ServerResponse(), s.secrets...)
+		// First what people have to know.
+		res.Excerpt = notify.Excerpt(s.refusals+m.ServerResponse(), s.secrets...)
 		return res, nil
 	}
 	if err == nil {
@@ -115,6 +117,7 @@ type session struct {
 	user     string
 	password string
 	secrets  []string // not to be shown
+	refusals string   // of recipients, though others got the mail
 
 	dial  notify.DialFunc
 	tls   *tls.Config
@@ -169,6 +172,14 @@ func (s *session) send(ctx context.Context, m *gomail.Msg) error {
 		return err
 	}
 	err = client.SendWithSMTPClient(smtp, m)
+	if failed, ok := errors.AsType[*gomail.SendError](err); ok && failed.Reason == gomail.ErrSMTPRcptTo && len(s.email.Recipients) > 1 {
+		var other error
+		if s.refusals, other = s.leaveOut(smtp, m); s.refusals != "" {
+			err = client.SendWithSMTPClient(smtp, m)
+		} else if other != nil {
+			err = other
+		}
+	}
 	if smtp.UpdateDeadline(quitTimeout) == nil {
 		_ = client.CloseWithSMTPClient(smtp) // QUIT; the mail is accepted or refused by now
 	}

@@ -221,6 +221,43 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Recipients who are refused for good keep no mail from the others; while some are
+// refused for now nobody gets it, or the next attempt would come twice to some.
+func TestRefusedRecipients(t *testing.T) {
+	never := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user " + password}
+	later := &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted"}
+	for name, tc := range map[string]struct {
+		refuses map[string]error
+		to      []string // who gets it; none: nobody does
+		status  int
+		excerpt string
+	}{
+		"one for good":  {map[string]error{"a@example.com": never}, []string{"b@example.org"}, 250, "a@example.com was refused: 550 5.1.1 no such user [secret]\n"},
+		"one for now":   {map[string]error{"a@example.com": later}, nil, 451, "greylisted"},
+		"one and one":   {map[string]error{"a@example.com": never, "b@example.org": later}, nil, 451, "greylisted"},
+		"all for good":  {map[string]error{"a@example.com": never, "b@example.org": never}, nil, 550, "no such user [secret]"},
+		"one and other": {map[string]error{"a@example.com": later, "b@example.org": never}, nil, 451, "greylisted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			box := &mailbox{implicit: true, refuses: tc.refuses}
+			res, err := channel(box.listen(t)).Send(t.Context(), notification())
+			if (err == nil) != (tc.to != nil) || res.Status != tc.status || res.Permanent != (tc.status == 550) || !strings.Contains(res.Excerpt, tc.excerpt) || strings.Contains(fmt.Sprint(res, err), password) {
+				t.Errorf("%+v, %v", res, err)
+			}
+			var got []string
+			for _, m := range box.got() {
+				got = append(got, m.to...)
+			}
+			if !slices.Equal(got, tc.to) {
+				t.Errorf("%v got it, want %v", got, tc.to)
+			}
+			if len(got) > 0 && strings.Contains(box.got()[0].content, "a@example.com") {
+				t.Error("the mail says that it is for whom it was refused")
+			}
+		})
+	}
+}
+
 // What is no reply of the server may pass, whatever it is.
 func TestFailuresOfTheConnection(t *testing.T) {
 	greet := func(c net.Conn, lines *bufio.Reader) {

@@ -40,8 +40,9 @@ type mailbox struct {
 	noTLS    bool // STARTTLS is not offered
 	ways     []string
 
-	auth, mail, rcpt, data error  // answers other than success
-	before                 func() // runs when the content has come
+	auth, mail, rcpt, data error            // answers other than success
+	refuses                map[string]error // recipients
+	before                 func()           // runs when the content has come
 
 	mu    sync.Mutex
 	mails []received
@@ -92,6 +93,9 @@ func (v *visit) Mail(from string, _ *smtp.MailOptions) error {
 }
 
 func (v *visit) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if err := v.box.refuses[to]; err != nil {
+		return err
+	}
 	v.to = append(v.to, to)
 	return v.box.rcpt
 }
@@ -114,7 +118,7 @@ func (v *visit) Data(r io.Reader) error {
 	return nil
 }
 
-func (v *visit) Reset()        {}
+func (v *visit) Reset()        { v.to = nil }
 func (v *visit) Logout() error { return nil }
 
 // login is the server's side of AUTH LOGIN.

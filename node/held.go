@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/worker/notify"
+)
+
+// lane is a trigger of a tenant.
+type lane struct {
+	Tenant  string `json:"tenant"`
+	Trigger string `json:"trigger"`
+}
+
+func laneOf(m *notify.Notification) lane { return lane{m.Alert.Tenant, m.TriggerID} }
+
+// keepHeld bounds the triggers of which failures are remembered.
+const keepHeld = 10_000
+
+// alone remembers which destinations this node leaves alone since they keep
+// failing, and their last failures, to be shown: an attempt that is not made is in
+// no journal. It is as old as the breakers it tells of, which end with the process.
+type alone struct {
+	mu    sync.Mutex
+	lanes map[lane]*api.DeliveryHeld
+}
+
+// attempted notes how an attempt ended that was made; failure is empty for one
+// that was accepted.
+func (a *alone) attempted(l lane, failure string, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if failure == "" {
+		delete(a.lanes, l)
+		return
+	}
+	one := a.of(l)
+	one.Error, one.Failed = failure, at
+}
+
+// refused notes that an attempt was not made, and none will be before a time. Of
+// several times the first one counts: those who wait are not let in all at once.
+func (a *alone) refused(l lane, until, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if one := a.of(l); !one.Until.After(now) || until.Before(one.Until) {
+		one.Until = until
+	}
+}
+
+func (a *alone) of(l lane) *api.DeliveryHeld {
+	one := a.lanes[l]
+	if one == nil {
+		if len(a.lanes) >= keepHeld || a.lanes == nil {
+			a.lanes = map[lane]*api.DeliveryHeld{}
+		}
+		one = &api.DeliveryHeld{}
+		a.lanes[l] = one
+	}
+	return one
+}
+
+// heldLane is a destination that is left alone.
+type heldLane struct {
+	lane
+	api.DeliveryHeld
+}
+
+// now lists the destinations that are left alone now.
+func (a *alone) now(now time.Time, want func(tenant string) bool) (out []heldLane) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for l, one := range a.lanes {
+		if one.Until.After(now) && want(l.Tenant) {
+			out = append(out, heldLane{l, *one})
+		}
+	}
+	return out
+}
+
+// noted is a Sender that notes what it does not attempt.
+type noted struct {
+	*notify.Sender
+	alone *alone
+}
+
+func (s noted) Send(ctx context.Context, m *notify.Notification) (notify.Result, error) {
+	res, err := s.Sender.Send(ctx, m)
+	s.note(m, res, err)
+	return res, err
+}
+
+func (s noted) Deliver(ctx context.Context, m *notify.Notification) (notify.Result, error) {
+	res, err := s.Sender.Deliver(ctx, m)
+	s.note(m, res, err)
+	return res, err
+}
+
+func (s noted) note(m *notify.Notification, res notify.Result, err error) {
+	if errors.Is(err, notify.ErrOpen) && m.TriggerID != "" {
+		now := time.Now()
+		s.alone.refused(laneOf(m), now.Add(res.RetryAfter), now)
+	}
+}
+
+// heldQuery asks a node what it leaves alone; of one tenant, or of all it has.
+type heldQuery struct {
+	Tenant string `json:"tenant,omitempty"`
+}
+
+func (n *Node) heldHere(q heldQuery) ([]heldLane, error) {
+	v := n.state.View()
+	return n.alone.now(time.Now(), func(tenant string) bool {
+		t, ok := v.Tenant(tenant)
+		return ok && (q.Tenant == "" || q.Tenant == tenant) && v.Owner(t) == n.opts.Name
+	}), nil
+}
+
+func (n *Node) serveHeld(w http.ResponseWriter, r *http.Request) {
+	var q heldQuery
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&q); err != nil {
+		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
+		return
+	}
+	answer, err := n.heldHere(q)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	reply(w, answer)
+}
+
+// addHeld adds to deliveries that are still to be made that their destinations are
+// left alone. Nodes that do not answer leave nothing alone, either.
+func (n *Node) addHeld(ctx context.Context, tenant string, list []api.Delivery) {
+	pending := false
+	for _, d := range list {
+		pending = pending || d.Status == api.DeliveryPending
+	}
+	if !pending {
+		return
+	}
+	lanes := map[lane]*api.DeliveryHeld{}
+	gather(ctx, n, "/rpc/held", heldQuery{tenant}, n.heldHere, func(answer []heldLane) {
+		for i := range answer {
+			lanes[answer[i].lane] = &answer[i].DeliveryHeld
+		}
+	})
+	for i := range list {
+		if d := &list[i]; d.Status == api.DeliveryPending {
+			d.Held = lanes[lane{d.Tenant, d.Trigger}]
+		}
+	}
+}
