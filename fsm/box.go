@@ -1,13 +1,14 @@
 package fsm
 
 import (
+	"encoding/binary"
 	"iter"
 
 	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Box is what one tenant has in the outbox and among the dead letters. Sizes are
-// those of the deliveries, in bytes; see MaxOutboxTenant and KeepDeadBytes.
+// in bytes, by Outgoing.Size; see MaxOutboxTenant and KeepDeadBytes.
 type Box struct {
 	Entries   int   // deliveries still to be made
 	Bytes     int64 // of those
@@ -24,13 +25,28 @@ type forgotten struct {
 	Count  uint64 `codec:"n"`
 }
 
+// boxed is a Box with what its place among those with dead letters depends on.
+type boxed struct {
+	Box
+	gone bool // the tenant was deleted
+}
+
+// grave is the place of a box with dead letters: the last is the first to lose one.
+func (b *boxed) grave(tenant string) []byte {
+	key := []byte{0}
+	if b.gone {
+		key[0] = 1
+	}
+	return append(binary.BigEndian.AppendUint64(key, uint64(b.DeadBytes)), tenant...)
+}
+
 // Box counts what a tenant has in the outbox and among the dead letters.
 func (v *View) Box(tenant string) Box {
 	b, ok := get(v.boxes, []byte(tenant))
 	if !ok {
 		return Box{}
 	}
-	return *b
+	return b.Box
 }
 
 // Boxes yields the tenants that have, or had, something in the outbox or among the
@@ -39,7 +55,7 @@ func (v *View) Box(tenant string) Box {
 func (v *View) Boxes() iter.Seq2[string, *Box] {
 	return func(yield func(string, *Box) bool) {
 		for tenant, b := range walk(v.boxes, nil) {
-			if !yield(string(tenant), b) {
+			if !yield(string(tenant), &b.Box) {
 				return
 			}
 		}
@@ -47,46 +63,76 @@ func (v *View) Boxes() iter.Seq2[string, *Box] {
 }
 
 // editBox replaces a tenant's box. One that tells nothing any more goes away.
-func (v *View) editBox(tenant string, change func(*Box)) {
-	b := v.Box(tenant)
-	change(&b)
-	_, exists := v.Tenant(tenant)
-	if b.Entries == 0 && b.Dead == 0 && (b.Forgotten == 0 || !exists) {
-		del(&v.boxes, []byte(tenant))
+func (t *tx) editBox(tenant string, change func(*Box)) {
+	old, known := get(t.boxes, []byte(tenant))
+	if !known {
+		old = &boxed{}
+	}
+	_, exists := t.Tenant(tenant)
+	next := &boxed{Box: old.Box, gone: !exists}
+	change(&next.Box)
+	t.outboxBytes += next.Bytes - old.Bytes
+	t.deadBytes += next.DeadBytes - old.DeadBytes
+	if old.DeadBytes != next.DeadBytes || old.gone != next.gone {
+		t.rebury(tenant, old, next)
+	}
+	switch {
+	case next.Entries > 0 || next.Dead > 0 || next.Forgotten > 0 && exists:
+		put(&t.boxes, []byte(tenant), next)
+	case known:
+		del(&t.boxes, []byte(tenant))
+	default:
 		return
 	}
-	put(&v.boxes, []byte(tenant), &b)
+	t.markBox(tenant)
 }
 
-// countBoxes derives the boxes from what they count.
+// rebury moves a box to its place by its dead letters.
+func (v *View) rebury(tenant string, old, next *boxed) {
+	if old.Dead > 0 {
+		del(&v.graves, old.grave(tenant))
+	}
+	if next.Dead > 0 {
+		put(&v.graves, next.grave(tenant), tenant)
+	}
+}
+
+// countBoxes derives the boxes from what they count. What changed before is not
+// known: the state was another one then.
 func (v *View) countBoxes(lost []forgotten) {
-	boxes := map[string]*Box{}
-	of := func(tenant string) *Box {
+	boxes := map[string]*boxed{}
+	of := func(tenant string) *boxed {
 		b, ok := boxes[tenant]
 		if !ok {
-			b = new(Box)
+			_, exists := v.Tenant(tenant)
+			b = &boxed{gone: !exists}
 			boxes[tenant] = b
 		}
 		return b
 	}
-	v.outboxBytes = 0
+	v.outboxBytes, v.deadBytes = 0, 0
+	v.boxesFrom, v.boxNotes, v.boxNotesOld = v.index+1, nil, nil
 	for o := range v.Outbox() {
 		b := of(o.Tenant)
 		b.Entries++
-		b.Bytes += int64(len(o.Delivery))
-		v.outboxBytes += int64(len(o.Delivery))
+		b.Bytes += o.Size()
+		v.outboxBytes += o.Size()
 	}
 	for d := range v.DeadLetters() {
 		b := of(d.Tenant)
 		b.Dead++
-		b.DeadBytes += int64(len(d.Delivery))
+		b.DeadBytes += d.Size()
+		v.deadBytes += d.Size()
 	}
 	for _, f := range lost {
 		of(f.Tenant).Forgotten = f.Count
 	}
-	txn := iradix.New[*Box]().Txn()
+	all, graves := iradix.New[*boxed]().Txn(), iradix.New[string]().Txn()
 	for tenant, b := range boxes {
-		txn.Insert([]byte(tenant), b)
+		all.Insert([]byte(tenant), b)
+		if b.Dead > 0 {
+			graves.Insert(b.grave(tenant), tenant)
+		}
 	}
-	v.boxes = txn.Commit()
+	v.boxes, v.graves = all.Commit(), graves.Commit()
 }

@@ -13,11 +13,14 @@ type Dead struct {
 	DiedAt int64 `codec:"x"` // Unix milliseconds
 }
 
-// Bounds of one tenant's dead letters: of more, those that died first are
-// forgotten, and counted in Box.Forgotten.
+// Bounds of dead letters: of more, those that died first are forgotten, and counted
+// in Box.Forgotten. What is too much in all goes from the tenant that has the most
+// bytes of them, so that none pushes out what one with fewer has; from one that was
+// deleted before that.
 const (
-	KeepDead      = 1000
-	KeepDeadBytes = 4 << 20 // of Outgoing.Delivery
+	KeepDead      = 1000      // of one tenant
+	KeepDeadBytes = 4 << 20   // of one tenant, by Outgoing.Size
+	MaxDead       = 256 << 20 // of all, by Outgoing.Size
 )
 
 // deaths is a tenant's dead letters by the time they died, then by key.
@@ -31,6 +34,9 @@ func (v *View) DeadOf(tenant string) iter.Seq[*Dead] { return below(v.dead, join
 
 // DeadLen is the number of dead letters.
 func (v *View) DeadLen() int { return v.dead.Len() }
+
+// DeadBytes is the size of all dead letters; see MaxDead.
+func (v *View) DeadBytes() int64 { return v.deadBytes }
 
 // FindDead finds a tenant's dead letter.
 func (v *View) FindDead(tenant, key string) (*Dead, bool) { return get(v.dead, letterKey(tenant, key)) }
@@ -62,15 +68,29 @@ func (t *tx) putDead(d *Dead) {
 	t.indexDead(d)
 	t.editBox(d.Tenant, func(b *Box) {
 		b.Dead++
-		b.DeadBytes += int64(len(d.Delivery))
+		b.DeadBytes += d.Size()
 	})
-	for b := t.Box(d.Tenant); b.Dead > KeepDead || b.DeadBytes > KeepDeadBytes; b = t.Box(d.Tenant) {
-		index, _ := get(t.deaths, []byte(d.Tenant))
-		oldest, _, _ := index.Root().Minimum()
-		t.editBox(d.Tenant, func(b *Box) { b.Forgotten++ })
-		t.dropDead(d.Tenant, string(oldest[len(timeKey(0)):]))
-	}
+	t.boundDead(d.Tenant)
 	t.touch(TopicOutbox)
+}
+
+// boundDead forgets dead letters after a tenant has got more of them.
+func (t *tx) boundDead(tenant string) {
+	for b := t.Box(tenant); b.Dead > KeepDead || b.DeadBytes > KeepDeadBytes; b = t.Box(tenant) {
+		t.forgetOldest(tenant)
+	}
+	for t.deadBytes > MaxDead {
+		_, heaviest, _ := t.graves.Root().Maximum()
+		t.forgetOldest(heaviest)
+	}
+}
+
+// forgetOldest forgets the first of a tenant's dead letters, to make room.
+func (t *tx) forgetOldest(tenant string) {
+	index, _ := get(t.deaths, []byte(tenant))
+	oldest, _, _ := index.Root().Minimum()
+	t.editBox(tenant, func(b *Box) { b.Forgotten++ })
+	t.dropDead(tenant, string(oldest[len(timeKey(0)):]))
 }
 
 // dropDead forgets a dead letter and reports whether there was one.
@@ -89,7 +109,7 @@ func (t *tx) dropDead(tenant, key string) bool {
 	}
 	t.editBox(tenant, func(b *Box) {
 		b.Dead--
-		b.DeadBytes -= int64(len(d.Delivery))
+		b.DeadBytes -= d.Size()
 	})
 	t.touch(TopicOutbox)
 	return true
@@ -127,11 +147,11 @@ func (c *Purge) apply(t *tx) (any, error) {
 	return n, nil
 }
 
-// Redeliver has deliveries of a tenant attempted at once: dead letters go back to
-// the outbox, as if they were never attempted, as far as it has room for them. One
-// whose content was too large to be kept stays where it is, and so does one of a
-// deleted tenant whose name another has by now. It answers with how
-// many are due now.
+// Redeliver has deliveries of a tenant attempted at once, as if they were handed
+// over now and never attempted: their schedule begins anew. Dead letters go back to
+// the outbox as far as it has room for them. One whose content was too large to be
+// kept stays where it is, and so does one of a deleted tenant whose name another
+// has by now. It answers with how many are due now.
 type Redeliver struct {
 	Tenant string   `codec:"t"`
 	Keys   []string `codec:"k"`
@@ -155,7 +175,7 @@ func (t *tx) redeliver(tenant, key string, at int64) bool {
 	due := max(at, 1) // 0 would leave it to the schedule
 	if o, ok := t.FindOutgoing(tenant, key); ok {
 		next := *o
-		next.NotBefore = due
+		next.At, next.Attempts, next.NotBefore = at, 0, due
 		t.putOutgoing(&next)
 		return true
 	}
@@ -169,7 +189,8 @@ func (t *tx) redeliver(tenant, key string, at int64) bool {
 		told := *d // it died when it died: its turn to be forgotten stays
 		told.Reason = reason
 		put(&t.dead, letterKey(tenant, key), &told)
-		t.editBox(tenant, func(*Box) {})
+		t.editBox(tenant, func(b *Box) { b.DeadBytes += told.Size() - d.Size() })
+		t.boundDead(tenant)
 		t.touch(TopicOutbox)
 		return false
 	}

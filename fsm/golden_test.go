@@ -439,9 +439,7 @@ func dump(v *View) contents {
 	for k, x := range walk(v.retracted, nil) {
 		c.Retracted[string(k)] = x
 	}
-	for k, x := range walk(v.boxes, nil) {
-		c.Boxes[string(k)] = x
-	}
+	maps.Insert(c.Boxes, v.Boxes())
 	for k, x := range walk(v.replays, nil) {
 		c.Replays[string(k)] = x
 	}

@@ -142,6 +142,7 @@ func (t *tx) recordFired(f *Fired) {
 	old, known := get(t.fired, key)
 	if known && old.Born != f.Born {
 		t.countRetractable(old, -1)
+		t.addContent(old, -1)
 		known = false
 	}
 	if known {
@@ -156,9 +157,9 @@ func (t *tx) recordFired(f *Fired) {
 			merged.Content = f.Content
 		}
 		merged.Deliveries = mergeDelivered(old.Deliveries, f.Deliveries)
-		put(&t.fired, key, &merged)
+		t.putFired(key, old, &merged)
 	} else {
-		put(&t.fired, key, f)
+		t.putFired(key, nil, f)
 	}
 	if len(f.Content) > 0 && (!known || len(old.Content) == 0) {
 		t.hold(f)
@@ -242,6 +243,7 @@ func (t *tx) prune(n *Network, added int) {
 func (t *tx) forget(gone []*Fired) {
 	fired, retracted := t.fired.Txn(), t.retracted.Txn()
 	for _, f := range gone {
+		t.addContent(f, -1)
 		fired.Delete(firedKey(f.Network, f.Block, f.Alert))
 		t.countRetractable(f, -1)
 		key := retractionKey(f.Network, f.Alert)

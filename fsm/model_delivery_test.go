@@ -3,6 +3,7 @@ package fsm
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -62,10 +63,9 @@ func (m *model) applyDelivery(c Command) (known bool, err error) {
 				}
 				delete(m.dead, at)
 				o, pending = d.Outgoing, true
-				o.Attempts, o.At = 0, c.At
 			}
 			if pending {
-				o.NotBefore = max(c.At, 1)
+				o.Attempts, o.At, o.NotBefore = 0, c.At, max(c.At, 1)
 				m.outbox[at] = o
 			}
 		}
@@ -268,17 +268,44 @@ func (m *machine) checkDelivery(t *rapid.T, v *View) {
 	checkBoxes(t, m.twin.View())
 }
 
+// checkContent: what the ledger's content counts for is what a scan gives.
+func checkContent(t checker, v *View) {
+	t.Helper()
+	want := map[string]int64{}
+	var all int64
+	for f := range values(v.fired) {
+		if string(f.Content) != string(NoContent) {
+			want[f.Tenant] += int64(len(f.Content))
+			all += int64(len(f.Content))
+		}
+	}
+	for tenant, n := range want {
+		if got := v.ContentBytesOf(tenant); got != n || n > MaxContentTenant {
+			t.Fatalf("tenant %q has %d bytes of content, want %d", tenant, got, n)
+		}
+		if n == 0 {
+			delete(want, tenant)
+		}
+	}
+	if v.contents.Len() != len(want) {
+		t.Fatalf("%d tenants have content, want %v", v.contents.Len(), want)
+	}
+	if v.ContentBytes() != all || all > MaxContent {
+		t.Fatalf("the ledger has %d bytes of content, want %d", v.ContentBytes(), all)
+	}
+}
+
 // checkBoxes: the counts are what a scan gives.
 func checkBoxes(t checker, v *View) {
 	t.Helper()
 	want := map[string]Box{}
-	var all int64
+	var all, dead int64
 	for o := range v.Outbox() {
 		b := want[o.Tenant]
 		b.Entries++
-		b.Bytes += int64(len(o.Delivery))
+		b.Bytes += o.Size()
 		want[o.Tenant] = b
-		all += int64(len(o.Delivery))
+		all += o.Size()
 		if found, ok := v.FindOutgoing(o.Tenant, o.Key); !ok || found != o {
 			t.Fatalf("delivery %+v is not found", o)
 		}
@@ -286,8 +313,9 @@ func checkBoxes(t checker, v *View) {
 	for d := range v.DeadLetters() {
 		b := want[d.Tenant]
 		b.Dead++
-		b.DeadBytes += int64(len(d.Delivery))
+		b.DeadBytes += d.Size()
 		want[d.Tenant] = b
+		dead += d.Size()
 		if found, ok := v.FindDead(d.Tenant, d.Key); !ok || found != d {
 			t.Fatalf("dead letter %+v is not found", d)
 		}
@@ -311,12 +339,29 @@ func checkBoxes(t checker, v *View) {
 			t.Fatalf("box of %q is over its bounds: %+v", tenant, b)
 		}
 	}
-	for tenant, b := range walk(v.boxes, nil) {
-		if _, ok := want[string(tenant)]; !ok && *b != (Box{Forgotten: b.Forgotten}) {
+	var graves, listed []string
+	for tenant, b := range v.Boxes() {
+		if _, ok := want[tenant]; !ok && *b != (Box{Forgotten: b.Forgotten}) {
 			t.Fatalf("box of %q, which has nothing: %+v", tenant, *b)
 		}
+		if b.Dead > 0 {
+			_, exists := v.Tenant(tenant)
+			graves = append(graves, string((&boxed{Box: *b, gone: !exists}).grave(tenant)))
+		}
+	}
+	for key, tenant := range walk(v.graves, nil) {
+		if listed = append(listed, string(key)); !strings.HasSuffix(string(key), tenant) {
+			t.Fatalf("%q stands for tenant %q", key, tenant)
+		}
+	}
+	if slices.Sort(graves); !slices.Equal(graves, listed) {
+		t.Fatalf("listed by the bytes of dead letters: %q, want %q", listed, graves)
 	}
 	if v.OutboxBytes() != all || all > MaxOutbox {
 		t.Fatalf("the outbox has %d bytes, want %d", v.OutboxBytes(), all)
 	}
+	if v.DeadBytes() != dead || dead > MaxDead {
+		t.Fatalf("the dead letters have %d bytes, want %d", v.DeadBytes(), dead)
+	}
+	checkContent(t, v)
 }

@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ func (l letters) box(tenant string, want Box) {
 	}
 }
 
+// sized is a delivery with so many bytes of content.
 func sized(tenant, key string, size int) Outgoing {
 	return Outgoing{Tenant: tenant, Key: key, Delivery: bytes.Repeat([]byte{'x'}, size), At: 5, Attempts: 1, Reason: "busy"}
 }
@@ -44,40 +46,64 @@ func sized(tenant, key string, size int) Outgoing {
 func TestTooLargeForTheOutbox(t *testing.T) {
 	l := newLetters(t)
 	l.handOver(sized("acme", "fits", MaxOutgoing), sized("acme", "large", MaxOutgoing+1))
-	l.box("acme", Box{Entries: 1, Bytes: MaxOutgoing, Dead: 1})
+	fits := sized("acme", "fits", MaxOutgoing)
 	d, ok := l.View().FindDead("acme", "large")
 	if !ok || len(d.Delivery) != 0 || d.Reason != reasonLarge || d.DiedAt != 5 || d.Attempts != 1 {
 		t.Fatalf("dead letter %+v", d)
 	}
+	l.box("acme", Box{Entries: 1, Bytes: fits.Size(), Dead: 1, DeadBytes: d.Size()})
 	if n := l.do(&Redeliver{Tenant: "acme", Keys: []string{"large"}, At: 9}); n != 0 {
 		t.Errorf("%v redelivered, though nothing is left of it", n)
 	}
 	l.do(&Progress{Cohort: "n1", Epoch: l.epoch, Network: "base", Dead: []Dead{{Outgoing: sized("acme", "refused", MaxOutgoing+1), DiedAt: 8}}})
-	l.box("acme", Box{Entries: 1, Bytes: MaxOutgoing, Dead: 2})
+	refused, _ := l.View().FindDead("acme", "refused")
+	l.box("acme", Box{Entries: 1, Bytes: fits.Size(), Dead: 2, DeadBytes: d.Size() + refused.Size()})
 }
 
 // A tenant whose receivers are down for days fills its own outbox, and no other's.
 func TestOutboxOfATenantIsBounded(t *testing.T) {
-	const fit = MaxOutboxTenant / MaxOutgoing
+	const each, fit = 32 << 10, MaxOutboxTenant / (32 << 10)
 	l := newLetters(t)
+	one := sized("acme", "k000", 0)
+	full := sized("acme", "k000", each-int(one.Size()))
 	for i := range fit {
-		l.handOver(sized("acme", fmt.Sprintf("k%03d", i), MaxOutgoing))
+		o := full
+		o.Key = fmt.Sprintf("k%03d", i)
+		l.handOver(o)
 	}
-	l.handOver(sized("acme", "over", 1), sized("bolt", "over", 1))
-	l.box("acme", Box{Entries: fit, Bytes: MaxOutboxTenant, Dead: 1, DeadBytes: 1})
-	l.box("bolt", Box{Entries: 1, Bytes: 1})
+	small := sized("bolt", "over", 1)
+	l.handOver(sized("acme", "over", 1), small)
 	d, _ := l.View().FindDead("acme", "over")
 	if d.Reason != reasonTenant || len(d.Delivery) != 1 {
 		t.Fatalf("dead letter %+v", d)
 	}
+	l.box("acme", Box{Entries: fit, Bytes: MaxOutboxTenant, Dead: 1, DeadBytes: d.Size()})
+	l.box("bolt", Box{Entries: 1, Bytes: small.Size()})
 	// The same again, after another attempt or none: nothing grows, nothing dies.
-	again := sized("acme", "k001", MaxOutgoing)
-	again.Attempts = 2
-	l.handOver(again, sized("acme", "k002", MaxOutgoing), sized("acme", "over", 1))
-	l.box("acme", Box{Entries: fit, Bytes: MaxOutboxTenant, Dead: 1, DeadBytes: 1})
-	if o, _ := l.View().FindOutgoing("acme", "k001"); o.Attempts != 2 {
-		t.Errorf("%d attempts", o.Attempts)
+	again, same := full, full
+	again.Key, again.Attempts, same.Key = "k001", 2, "k002"
+	l.handOver(again, same, sized("acme", "over", 1))
+	l.box("acme", Box{Entries: fit, Bytes: MaxOutboxTenant, Dead: 1, DeadBytes: d.Size()})
+	if o, _ := l.View().FindOutgoing("acme", "k001"); o.Attempts != 2 || o.Reason != "busy" {
+		t.Errorf("%d attempts, %s", o.Attempts, o.Reason)
 	}
+	// What a receiver answers takes no more room than there is, and kills nothing.
+	long := strings.Repeat("x", maxText)
+	again.Attempts, again.Excerpt = 3, long
+	l.handOver(again)
+	l.do(&Settle{At: 9, Settled: []Settled{{Tenant: "acme", Key: "k003", Outcome: HandedOver, Attempts: 4, Reason: long, Excerpt: long}}})
+	checkBoxes(t, l.View())
+	for key, attempts := range map[string]uint32{"k001": 3, "k003": 4} {
+		if o, ok := l.View().FindOutgoing("acme", key); !ok || o.Attempts != attempts || o.Reason != "" || o.Excerpt != "" {
+			t.Errorf("%s in the full outbox: %+v", key, o)
+		}
+	}
+	if b := l.View().Box("acme"); b.Entries != fit || b.Dead != 1 {
+		t.Errorf("box %+v", b)
+	}
+	l.do(&Settle{At: 9, Settled: []Settled{
+		{Tenant: "acme", Key: "k001", Outcome: HandedOver, Attempts: 4, Reason: "busy"}, {Tenant: "acme", Key: "k003", Outcome: HandedOver, Attempts: 5, Reason: "busy"},
+	}})
 
 	// Asked for once more, it says why it does not go; and goes once there is room.
 	if n := l.do(&Redeliver{Tenant: "acme", Keys: []string{"over"}, At: 9}); n != 0 {
@@ -90,7 +116,8 @@ func TestOutboxOfATenantIsBounded(t *testing.T) {
 	if n := l.do(&Redeliver{Tenant: "acme", Keys: []string{"over"}, At: 11}); n != 1 {
 		t.Errorf("%v redelivered, want 1", n)
 	}
-	l.box("acme", Box{Entries: fit, Bytes: MaxOutboxTenant - MaxOutgoing + 1})
+	back, _ := l.View().FindOutgoing("acme", "over")
+	l.box("acme", Box{Entries: fit, Bytes: MaxOutboxTenant - each + back.Size()})
 }
 
 // However many tenants there are, the outbox is bounded; what is in it stays.
@@ -101,10 +128,10 @@ func TestOutboxIsBounded(t *testing.T) {
 	if !tx.admit(&first, 1) {
 		t.Fatal("an empty outbox is full")
 	}
-	tx.outboxBytes = MaxOutbox - 10 // as if other tenants had the rest
-	second, third := sized("bolt", "second", 11), sized("bolt", "third", 10)
+	second, third := sized("bolt", "second", 12), sized("bolt", "third", 12)
+	tx.outboxBytes = MaxOutbox - third.Size() // as if other tenants had the rest
 	if tx.admit(&second, 2) || !tx.admit(&third, 3) {
-		t.Error("11 bytes are admitted where 10 are free, or 10 are not")
+		t.Error("a byte more than is free is admitted, or what is free is not")
 	}
 	if d, ok := view.FindDead("bolt", "second"); !ok || d.Reason != reasonFull || d.DiedAt != 2 {
 		t.Errorf("dead letter %+v", d)
@@ -117,13 +144,14 @@ func TestOutboxIsBounded(t *testing.T) {
 
 // What has to make room is counted, over a snapshot and a restart.
 func TestForgottenDeadLettersAreCounted(t *testing.T) {
-	const fit = KeepDeadBytes / MaxOutgoing
+	one := sized("acme", "k000", MaxOutgoing)
+	fit := KeepDeadBytes / int(one.Size())
 	l := newLetters(t)
 	for i := range fit + 3 {
 		l.do(&Progress{Cohort: "n1", Epoch: l.epoch, Network: "base", Dead: []Dead{{Outgoing: sized("acme", fmt.Sprintf("k%03d", i), MaxOutgoing), DiedAt: int64(i)}}})
 		checkBoxes(l, l.View())
 	}
-	l.box("acme", Box{Dead: fit, DeadBytes: KeepDeadBytes, Forgotten: 3})
+	l.box("acme", Box{Dead: fit, DeadBytes: int64(fit) * one.Size(), Forgotten: 3})
 	if d, ok := l.View().FindDead("acme", "k002"); ok {
 		t.Errorf("%s is kept", d.Key)
 	}
@@ -160,7 +188,7 @@ func TestRedeliver(t *testing.T) {
 		t.Errorf("%v redelivered, want 2", n)
 	}
 	checkBoxes(t, l.View())
-	if o, _ := l.View().FindOutgoing("acme", "pending"); o.NotBefore != 99 || o.Attempts != 4 || o.After != "before" || o.At != 5 {
+	if o, _ := l.View().FindOutgoing("acme", "pending"); o.NotBefore != 99 || o.Attempts != 0 || o.After != "before" || o.At != 99 {
 		t.Errorf("pending %+v", o)
 	}
 	if o, ok := l.View().FindOutgoing("acme", "given up"); !ok || o.NotBefore != 99 || o.Attempts != 0 || o.At != 99 || o.Status != 410 {
@@ -169,12 +197,17 @@ func TestRedeliver(t *testing.T) {
 	if o, _ := l.View().FindOutgoing("bolt", "pending"); o.NotBefore != 0 {
 		t.Errorf("another tenant's %+v", o)
 	}
-	l.box("acme", Box{Entries: 2, Bytes: 6})
+	size := func(tenant, key string) int64 {
+		o, _ := l.View().FindOutgoing(tenant, key)
+		return o.Size()
+	}
+	given := size("acme", "given up")
+	l.box("acme", Box{Entries: 2, Bytes: size("acme", "pending") + given})
 	if n := l.do(&Purge{Tenant: "acme", Keys: []string{"pending", "pending", "unknown"}}); n != 1 {
 		t.Errorf("%v purged, want 1", n)
 	}
-	l.box("acme", Box{Entries: 1, Bytes: 3})
-	l.box("bolt", Box{Entries: 1, Bytes: 3})
+	l.box("acme", Box{Entries: 1, Bytes: given})
+	l.box("bolt", Box{Entries: 1, Bytes: size("bolt", "pending")})
 }
 
 // What a receiver answers must not fill the state.
@@ -206,6 +239,7 @@ func TestBoxes(t *testing.T) {
 			if _, err := c.apply(&tx{View: &next}); err != nil {
 				t.Fatal(err)
 			}
+			checkChanged(t, v, &next)
 			v = &next
 			checkBoxes(t, v)
 			checkDeaths(t, v)
@@ -279,6 +313,26 @@ func TestBoxes(t *testing.T) {
 		checkBoxes(t, restored)
 		checkDeaths(t, restored)
 	})
+}
+
+// checkChanged: the boxes said to have changed are those that have.
+func checkChanged(t *rapid.T, old, v *View) {
+	said, known := v.BoxesSince(old.index)
+	if !known {
+		t.Fatalf("what changed after %d is not known at %d", old.index, v.index)
+	}
+	want, got := maps.Collect(v.Boxes()), map[string]*Box{}
+	for tenant, b := range old.Boxes() {
+		if now, there := want[tenant]; !there {
+			want[tenant] = nil
+		} else if now == b {
+			delete(want, tenant)
+		}
+	}
+	maps.Insert(got, said)
+	if !maps.Equal(got, want) {
+		t.Fatalf("changed are %v, said to have changed %v", want, got)
+	}
 }
 
 func TestDepthOn(t *testing.T) {

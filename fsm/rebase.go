@@ -20,6 +20,7 @@ import (
 func Rebase(restored, current *View) *View {
 	v := *restored
 	v.index = max(restored.index, current.index)
+	v.boxesFrom = v.index + 1
 	v.nodes, v.tokens, v.cluster = current.nodes, current.tokens, current.cluster
 	up := map[string]uint64{}
 	v.networks = rebaseNetworks(restored, current, up)

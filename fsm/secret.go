@@ -14,6 +14,14 @@ type Secret struct {
 	At     int64  `codec:"a"` // Unix milliseconds
 }
 
+// Bounds of one tenant's secrets.
+const (
+	MaxSecrets     = 1000
+	MaxSecretBytes = 4 << 20 // of Secret.Name and Secret.Sealed
+)
+
+func (s *Secret) size() int { return len(s.Name) + len(s.Sealed) }
+
 func secretKey(tenant, name string) []byte { return join(tenant, name) }
 
 // Secret finds a tenant's secret.
@@ -25,8 +33,9 @@ func (v *View) Secret(tenant, name string) (*Secret, bool) {
 func (v *View) SecretsOf(tenant string) iter.Seq[*Secret] { return below(v.secrets, join(tenant, "")) }
 
 // PutSecret stores a tenant's secret, in place of one of the same name. It is
-// refused with ErrNotFound where the tenant does not exist. It answers with the
-// secret's Index.
+// refused with ErrNotFound where the tenant does not exist, with ErrTooMany where
+// the tenant's secrets would be more than MaxSecrets or MaxSecretBytes. It answers
+// with the secret's Index.
 type PutSecret struct {
 	Tenant string `codec:"t"`
 	Name   string `codec:"n"`
@@ -41,7 +50,22 @@ func (c *PutSecret) apply(t *tx) (any, error) {
 	if _, ok := t.Tenant(c.Tenant); !ok {
 		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
 	}
-	put(&t.secrets, secretKey(c.Tenant, c.Name), &Secret{Tenant: c.Tenant, Name: c.Name, Sealed: c.Sealed, Index: t.index, At: c.At})
+	next := &Secret{Tenant: c.Tenant, Name: c.Name, Sealed: c.Sealed, Index: t.index, At: c.At}
+	count, size := 1, next.size()
+	for s := range t.SecretsOf(c.Tenant) {
+		if s.Name != c.Name {
+			count++
+			size += s.size()
+		}
+	}
+	if count > MaxSecrets {
+		return nil, fmt.Errorf("tenant %q: %w secrets: a tenant may have %d; delete one that is not needed any more", c.Tenant, ErrTooMany, MaxSecrets)
+	}
+	if size > MaxSecretBytes {
+		return nil, fmt.Errorf("tenant %q: %w bytes of secrets: a tenant's may have %d MiB in all, sealed; delete one that is not needed any more, or store a shorter one",
+			c.Tenant, ErrTooMany, MaxSecretBytes>>20)
+	}
+	put(&t.secrets, secretKey(c.Tenant, c.Name), next)
 	t.touch(TopicSecrets)
 	return t.index, nil
 }

@@ -321,6 +321,7 @@ func (l *loader) view() *View {
 		v.indexDead(d)
 	}
 	v.countBoxes(l.forgotten)
+	v.countContent()
 	return v
 }
 

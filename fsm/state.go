@@ -50,8 +50,15 @@ type View struct {
 	outbox      *iradix.Tree[*Outgoing] // tenant, key
 	dead        *iradix.Tree[*Dead]     // tenant, key
 	deaths      *iradix.Tree[*deaths]   // derived: dead letters by tenant, then by when they died
-	boxes       *iradix.Tree[*Box]      // by tenant; all but Forgotten is derived
+	boxes       *iradix.Tree[*boxed]    // by tenant; all but Forgotten is derived
+	graves      *iradix.Tree[string]    // derived: tenants with dead letters, those that were deleted last, then by bytes
+	boxNotes    *boxChange              // the last changes of boxes, newest first
+	boxNotesOld *boxChange              // those before
+	boxesFrom   uint64                  // changes of boxes after this log index are known
 	outboxBytes int64                   // derived
+	deadBytes   int64                   // derived
+	contents    *iradix.Tree[int64]     // derived: bytes of Fired.Content by tenant
+	content     int64                   // derived: of all tenants
 	replays     *iradix.Tree[*replayed] // tenant, network, monitor
 	secrets     *iradix.Tree[*Secret]   // tenant, name
 }
@@ -81,7 +88,9 @@ func emptyView() *View {
 		outbox:      iradix.New[*Outgoing](),
 		dead:        iradix.New[*Dead](),
 		deaths:      iradix.New[*deaths](),
-		boxes:       iradix.New[*Box](),
+		boxes:       iradix.New[*boxed](),
+		graves:      iradix.New[string](),
+		contents:    iradix.New[int64](),
 		replays:     iradix.New[*replayed](),
 		secrets:     iradix.New[*Secret](),
 	}

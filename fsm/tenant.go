@@ -139,6 +139,9 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	if !exists && c.Tenant != Shared {
 		t.enrol(&next)
 	}
+	if !exists {
+		t.editBox(c.Tenant, func(*Box) {}) // which one of the same name may have left
+	}
 	t.keepReplayed(c.Tenant, &c.Manifest)
 	t.mark(c.Tenant, old.Current.Index)
 	t.touch(TopicTenants)
@@ -178,7 +181,7 @@ func (c *SetPlacement) apply(t *tx) (any, error) {
 // DeleteTenant ends a tenant: the shared networks are no longer wanted by it,
 // its own are forgotten, with its secrets and what it had replayed, nothing is owed
 // to it any more, and what its outbox held becomes dead letters, as far as KeepDead
-// and KeepDeadBytes allow.
+// and KeepDeadBytes allow. Its dead letters are the first to make room for others'.
 type DeleteTenant struct {
 	Tenant string `codec:"i"`
 	Expect uint64 `codec:"e"`
@@ -213,7 +216,7 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	for o := range t.OutboxOf(c.Tenant) {
 		t.bury(o, "the tenant was deleted", c.At)
 	}
-	t.editBox(c.Tenant, func(*Box) {}) // of which nothing may be left
+	t.editBox(c.Tenant, func(*Box) {}) // of which nothing may be left, and which goes first from now on
 	t.keepReplayed(c.Tenant, &Manifest{})
 	t.dropSecrets(c.Tenant)
 	t.touch(TopicTenants)

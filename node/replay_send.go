@@ -145,8 +145,8 @@ func (r *replay) commit(ctx context.Context, p part) error {
 		c.Outbox = append(c.Outbox, m.out...)
 	}
 	for i := range c.Outbox {
-		if size := len(c.Outbox[i].Delivery); size <= fsm.MaxOutgoing { // else it never fits
-			room += int64(size)
+		if o := &c.Outbox[i]; len(o.Delivery) <= fsm.MaxOutgoing { // else it never fits
+			room += o.Size()
 		}
 	}
 	if err := r.awaitRoom(ctx, room); err != nil {

@@ -34,6 +34,7 @@ var remoteErrors = map[string]error{
 	"removed":       fsm.ErrRemoved,
 	"not-found":     fsm.ErrNotFound,
 	"conflict":      fsm.ErrConflict,
+	"too-many":      fsm.ErrTooMany,
 	"token-unknown": fsm.ErrTokenUnknown,
 	"token-expired": fsm.ErrTokenExpired,
 	"token-used":    fsm.ErrTokenUsed,

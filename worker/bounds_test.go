@@ -39,7 +39,7 @@ func TestFirstAttemptsAreBounded(t *testing.T) {
 		p := r.prepare(-1, func(p *process, _ *Options) {
 			p.deliver = func(*notify.Notification) { r.locked(func() { begun++ }) }
 		})
-		p.worker.slots = make(chan struct{}, 2)
+		p.worker.slots.size = 2*freeShare + 1 // of which one tenant gets 2
 		p.run()
 		r.extend("net", 3) // 100 and 101 are due
 		pass(10 * time.Second)
@@ -94,7 +94,7 @@ func TestWaitsForASlot(t *testing.T) {
 		r := newRig(t)
 		gate := crowd(r)
 		p := r.prepare(-1)
-		p.worker.slots = make(chan struct{}, 1)
+		p.worker.slots.size = 1
 		p.run()
 		r.extend("net", 2)
 		pass(500 * time.Millisecond)
@@ -138,7 +138,7 @@ func TestFirstAttemptsEnd(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if got := len(p.worker.slots); got != 0 {
+		if got := p.worker.slots.used; got != 0 {
 			t.Errorf("%d slots are still taken", got)
 		}
 		if err := p.stop(); err != nil {

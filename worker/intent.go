@@ -111,5 +111,5 @@ func (r *round) content(a *alert.Alert, withMatch bool) []byte {
 		}
 	}
 	r.log.Error("an alert is too large to be retracted with its own words", "tenant", a.Tenant, "monitor", a.MonitorID, "tx", a.Tx)
-	return []byte{0} // no stored alert: the ledger's own fields have to do
+	return fsm.NoContent // no stored alert: the ledger's own fields have to do
 }

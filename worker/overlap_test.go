@@ -172,7 +172,7 @@ func TestSlotsAreShared(t *testing.T) {
 		r.extend("net", 2)
 		synctest.Wait()
 		r.wantHeights("beta", "m", 100)
-		if got := len(p.worker.slots); got != tenantFirstAttempts {
+		if got := p.worker.slots.used; got != tenantFirstAttempts {
 			t.Errorf("%d slots are taken, want %d", got, tenantFirstAttempts)
 		}
 		pass(10 * time.Second)
@@ -185,8 +185,8 @@ func TestSlotsAreShared(t *testing.T) {
 		}
 		close(gate)
 		synctest.Wait()
-		if got := len(p.worker.slots); got != 0 || len(p.worker.shares.tenants) != 0 {
-			t.Errorf("%d slots of %d tenants are still taken", got, len(p.worker.shares.tenants))
+		if got := p.worker.slots.used; got != 0 || len(p.worker.slots.tenants) != 0 {
+			t.Errorf("%d slots of %d tenants are still taken", got, len(p.worker.slots.tenants))
 		}
 		if err := p.stop(); err != nil {
 			t.Error(err)

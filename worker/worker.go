@@ -91,8 +91,7 @@ type Worker struct {
 	opts     Options
 	metrics  *metrics
 	log      *slog.Logger
-	slots    chan struct{} // as many as deliveries whose first attempts are under way
-	shares   shares        // of the slots, by tenant
+	slots    slots // as many as deliveries whose first attempts are under way
 	flights  flights
 	decoded  decoded
 	activity activity
@@ -113,7 +112,7 @@ func New(opts Options) *Worker {
 	if opts.Contact == nil {
 		opts.Contact = always{}
 	}
-	return &Worker{opts: opts, metrics: newMetrics(opts.Registerer), log: opts.Logger, slots: make(chan struct{}, maxFirstAttempts)}
+	return &Worker{opts: opts, metrics: newMetrics(opts.Registerer), log: opts.Logger, slots: slots{size: maxFirstAttempts}}
 }
 
 // Run judges for every cohort that is assigned to this node, whatever cohorts

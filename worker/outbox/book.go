@@ -11,7 +11,7 @@ import (
 
 // book is the outbox of this node's tenants by when each delivery is due. It is
 // derived from the state: what it says is checked there before an attempt. What it
-// costs to keep up grows with the tenants that change, not with all that waits.
+// costs to keep up grows with the tenants that change, not with all that wait.
 type book struct {
 	due  func(v *fsm.View, e *fsm.Outgoing) time.Time
 	owns func(v *fsm.View, tenant string) bool
@@ -22,6 +22,7 @@ type book struct {
 	lanes laneHeap        // those with something to come, by when; none that is in turn
 	turn  []*box          // those with a lane in turn; the first is next
 	total int             // slots taken
+	index uint64          // of the state at the last look
 	looks uint64          // looks at the state
 	fills uint64          // boxes read
 	read  int             // deliveries read, for measuring
@@ -34,7 +35,7 @@ type id struct{ tenant, key string }
 type box struct {
 	tenant  string
 	seen    *fsm.Box           // as of the last look; nil: it has to be read
-	look    uint64             // the last one in which the tenant was there
+	look    uint64             // the last one at all tenants in which it was there
 	items   map[string]*item   // by key; nil while the tenant is another node's
 	follow  map[string][]*item // those that come after another one, by its key
 	lanes   map[string]*lane   // by trigger
@@ -61,38 +62,41 @@ func (b *book) look(view func() *fsm.View, moved bool) {
 	defer b.mu.Unlock()
 	v := view() // under the lock, so that nothing newer is replaced by something older
 	b.looks++
-	there := 0
-	for tenant, state := range v.Boxes() {
-		one := b.boxes[tenant]
-		if one == nil {
-			if state.Entries == 0 {
-				continue
-			}
-			one = &box{tenant: tenant}
-			b.boxes[tenant] = one
-		}
-		one.look = b.looks
-		there++
-		if one.seen != state || moved {
-			b.take(v, one, state)
-		}
+	changed, known := v.BoxesSince(b.index)
+	b.index = v.Index()
+	if !known || moved {
+		changed = v.Boxes()
 	}
-	if there == len(b.boxes) {
+	for tenant, state := range changed {
+		b.take(v, tenant, state)
+	}
+	if known && !moved {
 		return
 	}
 	for tenant, one := range b.boxes {
 		if one.look != b.looks {
-			b.empty(one)
-			if one.running == 0 {
-				delete(b.boxes, tenant)
-			}
+			b.take(v, tenant, nil)
 		}
 	}
 }
 
-// take brings a box up to date.
-func (b *book) take(v *fsm.View, one *box, state *fsm.Box) {
+// take brings a tenant's box up to date; nil: it has none any more.
+func (b *book) take(v *fsm.View, tenant string, state *fsm.Box) {
+	one := b.boxes[tenant]
+	if one == nil {
+		if state == nil || state.Entries == 0 {
+			return
+		}
+		one = &box{tenant: tenant}
+		b.boxes[tenant] = one
+	}
+	one.look = b.looks
 	switch {
+	case state == nil:
+		b.empty(one)
+		if one.seen = nil; one.running == 0 {
+			delete(b.boxes, tenant)
+		}
 	case !b.owns(v, one.tenant):
 		b.empty(one)
 		one.seen = state

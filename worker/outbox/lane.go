@@ -164,6 +164,9 @@ func (b *book) release(l *lane) {
 	l.running--
 	l.box.running--
 	b.total--
+	if one := l.box; one.running == 0 && one.items == nil && one.seen == nil && b.boxes[one.tenant] == one {
+		delete(b.boxes, one.tenant) // it has gone while an attempt was under way
+	}
 }
 
 // itemHeap has the delivery first that is due first.

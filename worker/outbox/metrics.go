@@ -35,6 +35,12 @@ func newMetrics(reg prometheus.Registerer, log Log) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "ozmo_outbox_dead_letters", Help: "Deliveries of the cluster that were given up.",
 		}, func() float64 { return float64(log.View().DeadLen()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ozmo_outbox_dead_bytes", Help: "Size of the deliveries of the cluster that were given up.",
+		}, func() float64 { return float64(log.View().DeadBytes()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ozmo_outbox_retractable_bytes", Help: "Size of what the fired ledger of the cluster keeps to retract alerts with.",
+		}, func() float64 { return float64(log.View().ContentBytes()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "ozmo_outbox_forgotten_total", Help: "Dead letters of the cluster that had to make room for newer ones.",
 		}, f.count),

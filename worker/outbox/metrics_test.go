@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,17 +33,31 @@ func TestMetrics(t *testing.T) {
 	}
 	want("0", "0", "0", "0")
 	var list []fsm.Outgoing
+	var size int64
 	var settled []fsm.Settled
 	for n := range fsm.KeepDead + 7 {
 		list = append(list, fsm.Outgoing{Key: keyOf(n), Tenant: "acme", Trigger: "hook", Delivery: []byte("12345678"), At: 1})
+		size += list[n].Size()
 		settled = append(settled, fsm.Settled{Tenant: "acme", Key: keyOf(n), Outcome: fsm.Refused})
 	}
 	r.put(list...)
-	want("1007", "8056", "0", "0")
+	want("1007", strconv.FormatInt(size, 10), "0", "0")
 	if _, err := r.apply(&fsm.Settle{Settled: settled, At: 2}); err != nil {
 		t.Fatal(err)
 	}
 	want("0", "0", "1000", "7")
+	c, _ := r.state.View().Cohort("c")
+	if _, err := r.apply(&fsm.Progress{Cohort: "c", Epoch: c.Epoch, Network: "acme/net", Fired: []fsm.Fired{
+		{Network: "acme/net", Alert: "a", Tenant: "acme", Content: []byte("alert")},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	sizes := fmt.Sprintf("# HELP ozmo_outbox_dead_bytes Size of the deliveries of the cluster that were given up.\n# TYPE ozmo_outbox_dead_bytes gauge\nozmo_outbox_dead_bytes %d\n"+
+		"# HELP ozmo_outbox_retractable_bytes Size of what the fired ledger of the cluster keeps to retract alerts with.\n# TYPE ozmo_outbox_retractable_bytes gauge\nozmo_outbox_retractable_bytes 5\n",
+		r.state.View().Box("acme").DeadBytes)
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(sizes), "ozmo_outbox_dead_bytes", "ozmo_outbox_retractable_bytes"); err != nil {
+		t.Error(err)
+	}
 	if _, err := r.apply(&fsm.DeleteTenant{Tenant: "acme", Expect: 1, At: 5}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,7 +128,7 @@ func TestOrderAfterChangesFromOutside(t *testing.T) {
 	})
 }
 
-// What is pending and redelivered is due at once.
+// What is pending and redelivered is due at once, as if it was never attempted.
 func TestRedeliverPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -139,7 +140,7 @@ func TestRedeliverPending(t *testing.T) {
 			t.Fatalf("%v, %v", done, err)
 		}
 		pass(2 * rescan)
-		if got := r.tries(); len(got) != before+1 || got[before].number != before+2 {
+		if got := r.tries(); len(got) != before+1 || got[before].number != 1 {
 			t.Errorf("%d attempts before, then %v", before, got[before:])
 		}
 		end()
@@ -282,6 +283,92 @@ func TestOutlived(t *testing.T) {
 			t.Errorf("dead letter %+v", d)
 		}
 		end()
+	})
+}
+
+// What is redelivered while the receiver is not to be asked has its whole time again.
+func TestRedeliveredIsNotOutlived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.answer = func(*notify.Notification) (notify.Result, error) {
+			return notify.Result{RetryAfter: time.Hour}, notify.ErrOpen
+		}
+		_, end := r.start()
+		r.handOver("hook", 1)
+		life := total() + total()/2 + graceful
+		pass(life)
+		r.redeliver(1)
+		pass(life - time.Second)
+		if got := r.state.View().OutboxLen(); got != 1 {
+			t.Fatalf("%d left before the time is over again", got)
+		}
+		pass(2*idle + time.Second)
+		if got := len(r.dead()); got != 1 {
+			t.Errorf("%d dead in the end, want 1", got)
+		}
+		end()
+	})
+}
+
+func (r *rig) redeliver(n int) {
+	r.t.Helper()
+	if done, err := r.apply(&fsm.Redeliver{Tenant: "acme", Keys: []string{keyOf(n)}, At: time.Now().UnixMilli()}); err != nil || done != 1 {
+		r.t.Fatalf("%v, %v", done, err)
+	}
+}
+
+// What is redelivered during its last attempt is not given up by that.
+func TestRedeliveredDuringAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		gate := make(chan struct{})
+		r.answer = func(*notify.Notification) (notify.Result, error) {
+			<-gate
+			return notify.Result{Status: 503}, errors.New("busy")
+		}
+		_, end := r.start()
+		last := r.entryOf(1, "hook", "")
+		last.Attempts, last.NotBefore = uint32(len(Schedule)), 1
+		r.put(last)
+		pass(time.Second)
+		if got := r.tries(); len(got) != 1 || got[0].number != len(Schedule)+1 {
+			t.Fatalf("attempts %v, want the last", got)
+		}
+		r.redeliver(1)
+		close(gate)
+		pass(time.Second)
+		if e, ok := r.state.View().FindOutgoing("acme", keyOf(1)); !ok || e.Attempts != 1 {
+			t.Errorf("%+v, %v: want it to be in the outbox after one attempt", e, ok)
+		}
+		end()
+	})
+}
+
+// What was redelivered since the last look is not given up by what that has seen.
+func TestRedeliveredSinceTheLastLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.handOver("hook", 1, 2)
+		pass(2 * total())
+		o := r.outbox()
+		o.book.look(r.View, true)
+		o.book.hold(o.book.boxes["acme"].lanes["hook"], time.Now().Add(time.Hour), true)
+		r.redeliver(1)
+		var work sync.WaitGroup
+		o.giveUp(&work)
+		if s := <-o.settled; s.Key != keyOf(2) || s.Outcome != fsm.Refused {
+			t.Errorf("settled %+v, want that the other is given up", s)
+		}
+		synctest.Wait()
+		select {
+		case s := <-o.settled:
+			t.Errorf("settled %+v", s)
+		default:
+		}
+		work.Wait()
+		if id := (id{"acme", keyOf(1)}); o.tries.busy(id) {
+			t.Error("what is not given up is held")
+		}
 	})
 }
 

@@ -208,12 +208,14 @@ func (o *Outbox) giveUp(work *sync.WaitGroup) {
 			continue
 		}
 		work.Go(func() {
-			if _, there := o.opts.Log.View().FindOutgoing(e.Tenant, e.Key); !there || !o.owns(o.opts.Log.View(), e.Tenant) {
+			v := o.opts.Log.View() // where it may have been settled, or begun anew, since it was looked at
+			entry, there := v.FindOutgoing(e.Tenant, e.Key)
+			if !there || !o.owns(v, e.Tenant) || !o.outlived(v, entry, now) {
 				o.forget(which)
 				return
 			}
 			o.tries.end(one)
-			o.record(o.tooOld(e))
+			o.record(o.tooOld(entry))
 		})
 	}
 }

@@ -85,19 +85,20 @@ func (o *Outbox) outcome(which id, one *try, a Attempt, notMade bool) fsm.Settle
 	v := o.opts.Log.View()
 	if e, ok := v.FindOutgoing(which.tenant, which.key); ok {
 		schedule = o.schedules.of(v, e)
+		s.Attempts = min(s.Attempts, e.Attempts+1) // redelivered meanwhile, it has begun anew
 	}
-	if a.Result.Permanent || a.Result.Status == http.StatusGone || int(one.attempts) > len(schedule) {
+	if a.Result.Permanent || a.Result.Status == http.StatusGone || int(s.Attempts) > len(schedule) {
 		s.Outcome = fsm.Refused
 		if a.Result.Status == http.StatusGone {
 			s.Reason = reasonGone + ": " + s.Reason
 		}
 		o.metrics.attempts.WithLabelValues("dead").Inc()
 		o.opts.Logger.Error("delivery given up: it is a dead letter now",
-			"tenant", which.tenant, "key", which.key, "attempts", one.attempts, "error", s.Reason)
+			"tenant", which.tenant, "key", which.key, "attempts", s.Attempts, "error", s.Reason)
 		return s
 	}
 	o.metrics.attempts.WithLabelValues("failed").Inc()
-	s.NotBefore = notBefore(time.Now().Add(max(jittered(schedule[max(one.attempts, 1)-1]), a.Result.RetryAfter)))
+	s.NotBefore = notBefore(time.Now().Add(max(jittered(schedule[max(s.Attempts, 1)-1]), a.Result.RetryAfter)))
 	return s
 }
 
