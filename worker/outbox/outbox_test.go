@@ -124,6 +124,11 @@ func (r *rig) apply(c fsm.Command) (any, error) {
 				progress.Outbox[i].Born = t.Born
 			}
 		}
+		for i := range progress.Fired {
+			if t, ok := r.state.View().Tenant(progress.Fired[i].Tenant); ok {
+				progress.Fired[i].Born = t.Born
+			}
+		}
 	}
 	entry, err := fsm.Encode(c)
 	if err != nil {
