@@ -121,12 +121,18 @@ func (r *round) recordApart(ctx context.Context, c *fsm.Progress) (all bool) {
 	return all
 }
 
+// refused reports whether the state has refused a command, for good: it would refuse
+// whatever follows it from the same round as well.
+func refused(err error) bool {
+	return errors.Is(err, fsm.ErrStaleEpoch) || errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrNotFound)
+}
+
 // propose proposes until the outcome is known: a lost leadership leaves it open,
 // and the command says the same when it is told twice.
 func (r *round) propose(ctx context.Context, c *fsm.Progress) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		_, err := r.opts.Log.Propose(ctx, c)
-		if err == nil || errors.Is(err, fsm.ErrStaleEpoch) || errors.Is(err, fsm.ErrConflict) || errors.Is(err, fsm.ErrNotFound) {
+		if err == nil || refused(err) {
 			return err
 		}
 		r.log.Warn("progress cannot be recorded; trying again", "error", err)

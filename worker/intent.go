@@ -80,13 +80,17 @@ func (p *pipeline) intended(ctx context.Context) {
 }
 
 // intentions waits until the ledger knows of everything that is about to be sent, or
-// will not.
+// refuses to. What was not begun for another reason than a refusal is still to be
+// sent by this cohort: its cursor must not pass that.
 func (r *round) intentions(ctx context.Context) error {
 	for _, in := range r.intents {
 		select {
 		case <-in.done:
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+		if in.err != nil && !refused(in.err) {
+			return in.err
 		}
 	}
 	return nil

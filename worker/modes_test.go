@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -223,6 +224,47 @@ func TestRetractsAgainAfterACrash(t *testing.T) {
 		o.drained("net")
 		o.wantSaid(0, "hook", "fired@2 101", "retracted@3 101", "retracted@6 102", "reinstated@8 102")
 		o.stop()
+	})
+}
+
+// What was not begun because the ledger could not be told of it before is still to be
+// sent: the cursor must not pass it, though the log may take commands again.
+func TestNotBegunIsNotPassed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", moded(spec.ModeInstant, "hook"))
+		r.extend("net", 2)
+		p := r.prepare(-1)
+		pl := p.pipeline("net")
+		v := r.state.View()
+		n, _ := v.Network("net")
+		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps, _, err := plan(v, b, n.Base.Step(n.Entries[0], 64), n.Entries[1:], nil, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		p.propose = func(fsm.Command) error {
+			cancel()
+			return errCutOff
+		}
+		j := pl.judgeStep(t.Context(), b, &steps[0])
+		rd := pl.newRound()
+		if err := rd.fire(ctx, &steps[0], j); err != nil || len(rd.fired) == 0 {
+			t.Fatalf("%d alerts: %v", len(rd.fired), err)
+		}
+		synctest.Wait()
+		p.propose = nil
+		if err := rd.record(t.Context(), steps); err == nil {
+			t.Error("recorded, though nothing was sent")
+		}
+		if c, _ := r.state.View().Cursor("net", cohort); c.Position >= steps[0].entry.Position {
+			t.Errorf("the cursor is at %d, and nothing was sent", c.Position)
+		}
 	})
 }
 
