@@ -7,8 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Cohort is a set of tenants on one node that share a cursor per network. A node
@@ -70,22 +68,19 @@ type Assignment struct {
 }
 
 // members are the ids of a cohort's tenants.
-type members = iradix.Tree[struct{}]
+type members = tree[struct{}]
 
 // Cohort finds a cohort. The cohort "" of those never assigned has no record.
-func (v *View) Cohort(id string) (*Cohort, bool) { return get(v.cohorts, []byte(id)) }
+func (v *View) Cohort(id string) (*Cohort, bool) { return get(v.cohorts, id) }
 
 // Cohorts yields every cohort by id.
 func (v *View) Cohorts() iter.Seq[*Cohort] { return values(v.cohorts) }
 
 // TenantsOf yields the tenants of a cohort by id. Shared is in none.
 func (v *View) TenantsOf(cohort string) iter.Seq[*Tenant] {
+	index, _ := get(v.members, cohort)
 	return func(yield func(*Tenant) bool) {
-		index, ok := get(v.members, []byte(cohort))
-		if !ok {
-			return
-		}
-		for id := range walk(index, nil) {
+		for id := range walk(index, "") {
 			if t, ok := get(v.tenants, id); ok && !yield(t) {
 				return
 			}
@@ -95,10 +90,7 @@ func (v *View) TenantsOf(cohort string) iter.Seq[*Tenant] {
 
 // TenantCount is the number of tenants in a cohort.
 func (v *View) TenantCount(cohort string) int {
-	index, ok := get(v.members, []byte(cohort))
-	if !ok {
-		return 0
-	}
+	index, _ := get(v.members, cohort)
 	return index.Len()
 }
 
@@ -142,16 +134,15 @@ type Moved struct {
 func (*Move) Type() Type { return TypeMove }
 
 func (c *Move) apply(t *tx) (any, error) {
-	m := mover{tx: t, edit: t.editCohorts(), group: map[groupKey]int{}, shares: map[place]*share{}, taken: map[string]bool{}}
+	m := mover{tx: t, group: map[groupKey]int{}, shares: map[place]*share{}, taken: map[string]bool{}}
 	for _, item := range c.Moves {
 		m.take(item, c.Force, c.At)
 	}
 	if len(m.taken) == 0 {
 		return 0, nil
 	}
-	m.edit.commit(t)
 	for _, g := range m.groups {
-		put(&t.cohorts, []byte(g.cohort.ID), &g.cohort)
+		put(t.edit, &t.cohorts, g.cohort.ID, &g.cohort)
 	}
 	m.divide()
 	for _, g := range m.groups {
@@ -164,7 +155,6 @@ func (c *Move) apply(t *tx) (any, error) {
 // mover collects one Move.
 type mover struct {
 	*tx
-	edit   cohortEdit
 	groups []*group
 	group  map[groupKey]int // index in groups
 	shares map[place]*share
@@ -186,7 +176,7 @@ type place struct {
 }
 
 func (m *mover) take(item Moved, force bool, at int64) {
-	old, ok := m.edit.tenants.Get([]byte(item.Tenant))
+	old, ok := m.Tenant(item.Tenant)
 	if !ok || old.ID == Shared || old.Cohort != item.Cohort || item.To == "" || m.taken[item.Tenant] {
 		return
 	}
@@ -225,7 +215,7 @@ func (m *mover) take(item Moved, force bool, at int64) {
 		}
 		s.add(runs, m.retractables(network, item.Tenant, old.Born) > 0)
 	}
-	m.edit.place(old, m.groups[i].cohort.ID, Assignment{
+	m.place(old, m.groups[i].cohort.ID, Assignment{
 		Index: m.index, Version: old.Assigned.Version + 1, Reason: item.Reason, At: at,
 	})
 }
@@ -264,7 +254,7 @@ func (t *tx) vacate(id string) {
 		t.putMain(id)
 		return
 	}
-	del(&t.cohorts, []byte(id))
+	del(t.edit, &t.cohorts, id)
 }
 
 // Release ends a hand-over: the old node has nothing of the cohort under way any
@@ -288,14 +278,12 @@ func (c *Release) apply(t *tx) (any, error) {
 }
 
 func (t *tx) release(c *Cohort) {
-	put(&t.cohorts, []byte(c.ID), &Cohort{ID: c.ID, Node: c.To, Epoch: t.index, Reason: c.Reason})
-	edit := t.editCohorts()
+	put(t.edit, &t.cohorts, c.ID, &Cohort{ID: c.ID, Node: c.To, Epoch: t.index, Reason: c.Reason})
 	for tenant := range t.TenantsOf(c.ID) {
 		a := tenant.Assigned
 		a.Index = t.index
-		edit.place(tenant, c.ID, a)
+		t.place(tenant, c.ID, a)
 	}
-	edit.commit(t)
 }
 
 // Merge puts the tenants of one cohort into another of the same node. It is
@@ -326,22 +314,21 @@ func (c *Merge) apply(t *tx) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("cohorts %q and %q are not with one node, or not equally far: %w", c.From, c.Into, ErrConflict)
 	}
-	edit := t.editCohorts()
-	edit.clear(c.From)
+	tenants := t.TenantsOf(c.From)
+	del(t.edit, &t.members, c.From) // at once: all of them are placed elsewhere
 	taken := 0
-	for tenant := range t.TenantsOf(c.From) {
+	for tenant := range tenants {
 		a := tenant.Assigned
 		a.Index = t.index
-		edit.place(tenant, c.Into, a)
+		t.place(tenant, c.Into, a)
 		taken++
 	}
-	edit.commit(t)
 	for _, key := range keys {
 		// Nobody waits for a cursor that has come to the end: nothing to trim.
 		t.unite(key, c.From, c.Into)
 		t.touch(TopicNetwork(key))
 	}
-	del(&t.cohorts, []byte(c.From))
+	del(t.edit, &t.cohorts, c.From)
 	t.touch(TopicLeases)
 	return taken, nil
 }

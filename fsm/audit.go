@@ -57,7 +57,7 @@ type auditLog struct {
 // empty name. With a tenant its log goes; that it was deleted, the cluster's says.
 func (v *View) AuditOf(tenant string) iter.Seq[*Audit] {
 	return func(yield func(*Audit) bool) {
-		log, ok := get(v.audits, []byte(tenant))
+		log, ok := get(v.audits, tenant)
 		if !ok {
 			return
 		}
@@ -176,7 +176,7 @@ func (t *tx) enter(a *Audit) {
 		}
 		a.Tenant = ""
 	}
-	old, ok := get(t.audits, []byte(a.Tenant))
+	old, ok := get(t.audits, a.Tenant)
 	if !ok {
 		old = &auditLog{}
 	}
@@ -194,29 +194,29 @@ func (t *tx) enter(a *Audit) {
 // forgetAudit forgets the oldest entry of the greatest audit log.
 func (t *tx) forgetAudit() {
 	for tenant := range values(t.auditSizes) {
-		old, _ := get(t.audits, []byte(tenant))
+		old, _ := get(t.audits, tenant)
 		t.putAudits(tenant, &auditLog{entries: slices.Clone(old.entries[1:]), bytes: old.bytes - old.entries[0].Size()})
 		return
 	}
 }
 
 // putAudits replaces a log, by one without entries if none are left.
-func (v *View) putAudits(tenant string, next *auditLog) {
-	if old, ok := get(v.audits, []byte(tenant)); ok {
-		v.auditBytes -= old.bytes
-		del(&v.auditSizes, old.sizeKey(tenant))
+func (t *tx) putAudits(tenant string, next *auditLog) {
+	if old, ok := get(t.audits, tenant); ok {
+		t.auditBytes -= old.bytes
+		del(t.edit, &t.auditSizes, old.sizeKey(tenant))
 	}
 	if len(next.entries) == 0 {
-		del(&v.audits, []byte(tenant))
+		del(t.edit, &t.audits, tenant)
 		return
 	}
-	v.auditBytes += next.bytes
-	put(&v.audits, []byte(tenant), next)
-	put(&v.auditSizes, next.sizeKey(tenant), tenant)
+	t.auditBytes += next.bytes
+	put(t.edit, &t.audits, tenant, next)
+	put(t.edit, &t.auditSizes, next.sizeKey(tenant), tenant)
 }
 
 // sizeKey orders logs by their bytes, the greatest first.
-func (l *auditLog) sizeKey(tenant string) []byte { return append(be64(^uint64(l.bytes)), tenant...) }
+func (l *auditLog) sizeKey(tenant string) string { return be64(^uint64(l.bytes)) + tenant }
 
 // dropAudit forgets the log of a tenant that is gone.
 func (t *tx) dropAudit(tenant string) {
@@ -226,7 +226,7 @@ func (t *tx) dropAudit(tenant string) {
 }
 
 // loadAudits puts the logs together from their entries, those of each oldest first.
-func (v *View) loadAudits(entries []*Audit) {
+func (t *tx) loadAudits(entries []*Audit) {
 	logs := map[string]*auditLog{}
 	for _, a := range entries {
 		log, ok := logs[a.Tenant]
@@ -238,6 +238,6 @@ func (v *View) loadAudits(entries []*Audit) {
 		log.bytes += a.Size()
 	}
 	for tenant, log := range logs {
-		v.putAudits(tenant, log)
+		t.putAudits(tenant, log)
 	}
 }

@@ -1,11 +1,8 @@
 package fsm
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Blob is content addressed by its hash: a document or what one points to.
@@ -17,7 +14,7 @@ type Blob struct {
 
 // Blob reads a blob. The bytes are shared: do not change them.
 func (v *View) Blob(hash Hash) ([]byte, bool) {
-	b, ok := get(v.blobs, hash[:])
+	b, ok := get(v.blobs, string(hash[:]))
 	if !ok {
 		return nil, false
 	}
@@ -27,7 +24,7 @@ func (v *View) Blob(hash Hash) ([]byte, bool) {
 // BlobUsed reports whether some version points to a blob: then it need not be
 // put again.
 func (v *View) BlobUsed(hash Hash) bool {
-	b, ok := get(v.blobs, hash[:])
+	b, ok := get(v.blobs, string(hash[:]))
 	return ok && b.Uses > 0
 }
 
@@ -49,17 +46,15 @@ const MaxBlobChunk = 256 << 10
 func (*PutBlobs) Type() Type { return TypePutBlobs }
 
 func (c *PutBlobs) apply(t *tx) (any, error) {
-	edit := t.editBlobs()
 	for _, data := range c.Blobs {
 		hash := HashBlob(data)
 		b := Blob{Data: data}
-		if old, ok := edit.all.Get(hash[:]); ok {
+		if old, ok := get(t.blobs, string(hash[:])); ok {
 			b = *old
 		}
 		b.At = c.At
-		edit.put(hash[:], &b)
+		t.putBlob(hash, &b)
 	}
-	edit.commit(t)
 	return nil, nil
 }
 
@@ -75,59 +70,46 @@ func (*CollectBlobs) Type() Type { return TypeCollectBlobs }
 
 func (c *CollectBlobs) apply(t *tx) (any, error) {
 	var n int
-	edit := t.editBlobs()
 	before := timeKey(c.Before)
-	for key := range walk(t.idle, nil) {
-		if bytes.Compare(key[:len(before)], before) >= 0 {
+	for key := range walk(t.idle, "") {
+		if key[:len(before)] >= before {
 			break
 		}
-		edit.all.Delete(key[len(before):])
-		edit.idle.Delete(key)
+		del(t.edit, &t.blobs, key[len(before):])
+		del(t.edit, &t.idle, key)
 		n++
 	}
-	edit.commit(t)
 	return n, nil
 }
 
 // count adds a version's pointers to its blobs, or takes them away.
 func (t *tx) count(m *Manifest, by int) error {
-	edit := t.editBlobs()
 	for _, d := range m.Docs {
 		for _, hash := range append([]Hash{d.Hash}, d.Refs...) {
-			b, ok := edit.all.Get(hash[:])
+			b, ok := get(t.blobs, string(hash[:]))
 			if !ok {
 				return fmt.Errorf("%s %q points to a blob that was never put: %w", d.Kind, d.ID, ErrNotFound)
 			}
 			n := *b
 			n.Uses += uint64(by) // by is -1 only for what was counted before
-			edit.put(hash[:], &n)
+			t.putBlob(hash, &n)
 		}
 	}
-	edit.commit(t)
 	return nil
 }
 
-// blobEdit changes blobs and keeps account of those that nothing points to, so
-// that collecting looks at no others.
-type blobEdit struct {
-	all  *iradix.Txn[*Blob]
-	idle *iradix.Txn[struct{}] // time last put, hash
-}
-
-func (v *View) editBlobs() blobEdit { return blobEdit{v.blobs.Txn(), v.idle.Txn()} }
-
-func (e blobEdit) put(hash []byte, b *Blob) {
-	if old, ok := e.all.Insert(hash, b); ok && old.Uses == 0 {
-		e.idle.Delete(idleKey(old.At, hash))
+// putBlob keeps account of the blobs that nothing points to, so that collecting
+// looks at no others.
+func (t *tx) putBlob(hash Hash, b *Blob) {
+	if old, ok := put(t.edit, &t.blobs, string(hash[:]), b); ok && old.Uses == 0 {
+		del(t.edit, &t.idle, idleKey(old.At, hash))
 	}
 	if b.Uses == 0 {
-		e.idle.Insert(idleKey(b.At, hash), struct{}{})
+		put(t.edit, &t.idle, idleKey(b.At, hash), struct{}{})
 	}
 }
 
-func (e blobEdit) commit(t *tx) { t.blobs, t.idle = e.all.Commit(), e.idle.Commit() }
-
-func idleKey(at int64, hash []byte) []byte { return append(timeKey(at), hash...) }
+func idleKey(at int64, hash Hash) string { return timeKey(at) + string(hash[:]) }
 
 // timeKey orders times, those before 1970 first.
-func timeKey(at int64) []byte { return be64(uint64(at) ^ 1<<63) }
+func timeKey(at int64) string { return be64(uint64(at) ^ 1<<63) }

@@ -1,11 +1,6 @@
 package fsm
 
-import (
-	"encoding/binary"
-	"iter"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
-)
+import "iter"
 
 // Box is what one tenant has in the outbox and among the dead letters. Sizes are
 // in bytes, by Outgoing.Size; see MaxOutboxTenant and KeepDeadBytes.
@@ -32,17 +27,17 @@ type boxed struct {
 }
 
 // grave is the place of a box with dead letters: the last is the first to lose one.
-func (b *boxed) grave(tenant string) []byte {
-	key := []byte{0}
+func (b *boxed) grave(tenant string) string {
+	first := "\x00"
 	if b.gone {
-		key[0] = 1
+		first = "\x01"
 	}
-	return append(binary.BigEndian.AppendUint64(key, uint64(b.DeadBytes)), tenant...)
+	return first + be64(uint64(b.DeadBytes)) + tenant
 }
 
 // Box counts what a tenant has in the outbox and among the dead letters.
 func (v *View) Box(tenant string) Box {
-	b, ok := get(v.boxes, []byte(tenant))
+	b, ok := get(v.boxes, tenant)
 	if !ok {
 		return Box{}
 	}
@@ -54,8 +49,8 @@ func (v *View) Box(tenant string) Box {
 // counts stay the same: who keeps the pointer can tell.
 func (v *View) Boxes() iter.Seq2[string, *Box] {
 	return func(yield func(string, *Box) bool) {
-		for tenant, b := range walk(v.boxes, nil) {
-			if !yield(string(tenant), &b.Box) {
+		for tenant, b := range walk(v.boxes, "") {
+			if !yield(tenant, &b.Box) {
 				return
 			}
 		}
@@ -64,7 +59,7 @@ func (v *View) Boxes() iter.Seq2[string, *Box] {
 
 // editBox replaces a tenant's box. One that tells nothing any more goes away.
 func (t *tx) editBox(tenant string, change func(*Box)) {
-	old, known := get(t.boxes, []byte(tenant))
+	old, known := get(t.boxes, tenant)
 	if !known {
 		old = &boxed{}
 	}
@@ -78,9 +73,9 @@ func (t *tx) editBox(tenant string, change func(*Box)) {
 	}
 	switch {
 	case next.Entries > 0 || next.Dead > 0 || next.Forgotten > 0 && exists:
-		put(&t.boxes, []byte(tenant), next)
+		put(t.edit, &t.boxes, tenant, next)
 	case known:
-		del(&t.boxes, []byte(tenant))
+		del(t.edit, &t.boxes, tenant)
 	default:
 		return
 	}
@@ -88,51 +83,49 @@ func (t *tx) editBox(tenant string, change func(*Box)) {
 }
 
 // rebury moves a box to its place by its dead letters.
-func (v *View) rebury(tenant string, old, next *boxed) {
+func (t *tx) rebury(tenant string, old, next *boxed) {
 	if old.Dead > 0 {
-		del(&v.graves, old.grave(tenant))
+		del(t.edit, &t.graves, old.grave(tenant))
 	}
 	if next.Dead > 0 {
-		put(&v.graves, next.grave(tenant), tenant)
+		put(t.edit, &t.graves, next.grave(tenant), tenant)
 	}
 }
 
 // countBoxes derives the boxes from what they count. What changed before is not
 // known: the state was another one then.
-func (v *View) countBoxes(lost []forgotten) {
+func (t *tx) countBoxes(lost []forgotten) {
 	boxes := map[string]*boxed{}
 	of := func(tenant string) *boxed {
 		b, ok := boxes[tenant]
 		if !ok {
-			_, exists := v.Tenant(tenant)
+			_, exists := t.Tenant(tenant)
 			b = &boxed{gone: !exists}
 			boxes[tenant] = b
 		}
 		return b
 	}
-	v.outboxBytes, v.deadBytes = 0, 0
-	v.boxesFrom, v.boxNotes, v.boxNotesOld = v.index+1, nil, nil
-	for o := range v.Outbox() {
+	t.outboxBytes, t.deadBytes = 0, 0
+	t.boxesFrom, t.boxNotes, t.boxNotesOld = t.index+1, nil, nil
+	for o := range t.Outbox() {
 		b := of(o.Tenant)
 		b.Entries++
 		b.Bytes += o.Size()
-		v.outboxBytes += o.Size()
+		t.outboxBytes += o.Size()
 	}
-	for d := range v.DeadLetters() {
+	for d := range t.DeadLetters() {
 		b := of(d.Tenant)
 		b.Dead++
 		b.DeadBytes += d.Size()
-		v.deadBytes += d.Size()
+		t.deadBytes += d.Size()
 	}
 	for _, f := range lost {
 		of(f.Tenant).Forgotten = f.Count
 	}
-	all, graves := iradix.New[*boxed]().Txn(), iradix.New[string]().Txn()
 	for tenant, b := range boxes {
-		all.Insert([]byte(tenant), b)
+		put(t.edit, &t.boxes, tenant, b)
 		if b.Dead > 0 {
-			graves.Insert(b.grave(tenant), tenant)
+			put(t.edit, &t.graves, b.grave(tenant), tenant)
 		}
 	}
-	v.boxes, v.graves = all.Commit(), graves.Commit()
 }

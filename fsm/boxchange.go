@@ -45,7 +45,7 @@ func (v *View) BoxesSince(index uint64) (changed iter.Seq2[string, *Box], known 
 		for _, part := range []*boxChange{v.boxNotes, v.boxNotesOld} {
 			for c := part; c != nil && c.index > index; c = c.before {
 				var box *Box
-				if b, there := get(v.boxes, []byte(c.tenant)); there {
+				if b, there := get(v.boxes, c.tenant); there {
 					box = &b.Box
 				}
 				if !yield(c.tenant, box) {

@@ -97,7 +97,7 @@ type PutToken struct {
 func (*PutToken) Type() Type { return TypePutToken }
 
 func (c *PutToken) apply(t *tx) (any, error) {
-	if old, ok := get(t.tokens, []byte(c.ID)); ok {
+	if old, ok := get(t.tokens, c.ID); ok {
 		if old.Hash != c.Hash {
 			return nil, fmt.Errorf("join token %q exists: %w", c.ID, ErrConflict)
 		}
@@ -110,9 +110,9 @@ func (c *PutToken) apply(t *tx) (any, error) {
 		}
 	}
 	for _, id := range expired {
-		del(&t.tokens, []byte(id))
+		del(t.edit, &t.tokens, id)
 	}
-	put(&t.tokens, []byte(c.ID), &Token{ID: c.ID, Hash: c.Hash, Expires: c.Expires, At: c.At})
+	put(t.edit, &t.tokens, c.ID, &Token{ID: c.ID, Hash: c.Hash, Expires: c.Expires, At: c.At})
 	t.touch(TopicCluster)
 	return nil, nil
 }
@@ -145,7 +145,7 @@ func (t *Token) Admits(node string, request Hash, at int64) error {
 func (*UseToken) Type() Type { return TypeUseToken }
 
 func (c *UseToken) apply(t *tx) (any, error) {
-	old, ok := get(t.tokens, []byte(c.ID))
+	old, ok := get(t.tokens, c.ID)
 	if !ok || old.Hash != c.Hash {
 		return nil, fmt.Errorf("node %q: %w", c.Node, ErrTokenUnknown)
 	}
@@ -157,7 +157,7 @@ func (c *UseToken) apply(t *tx) (any, error) {
 	}
 	next := *old
 	next.UsedBy, next.UsedAt, next.Request = c.Node, max(c.At, 1), c.Request
-	put(&t.tokens, []byte(c.ID), &next)
+	put(t.edit, &t.tokens, c.ID, &next)
 	t.touch(TopicCluster)
 	return nil, nil
 }

@@ -2,8 +2,6 @@ package fsm
 
 import (
 	"bytes"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Bounds of what the ledger keeps of alerts to retract them with, in bytes of
@@ -23,13 +21,13 @@ func (v *View) ContentBytes() int64 { return v.content }
 
 // ContentBytesOf is that of one tenant's alerts; see MaxContentTenant.
 func (v *View) ContentBytesOf(tenant string) int64 {
-	n, _ := get(v.contents, []byte(tenant))
+	n, _ := get(v.contents, tenant)
 	return n
 }
 
 // putFired keeps an alert in the ledger, in place of what was known of it; nil if
 // nothing was.
-func (t *tx) putFired(key []byte, known, f *Fired) {
+func (t *tx) putFired(key string, known, f *Fired) {
 	if known != nil {
 		t.addContent(known, -1)
 	}
@@ -37,20 +35,20 @@ func (t *tx) putFired(key []byte, known, f *Fired) {
 		f.Content = NoContent
 	}
 	t.addContent(f, +1)
-	put(&t.fired, key, f)
+	put(t.edit, &t.fired, key, f)
 }
 
 // addContent counts the content of an alert that comes, or goes.
-func (v *View) addContent(f *Fired, sign int64) {
+func (t *tx) addContent(f *Fired, sign int64) {
 	n := sign * contentSize(f)
 	if n == 0 {
 		return
 	}
-	v.content += n
-	if n += v.ContentBytesOf(f.Tenant); n == 0 {
-		del(&v.contents, []byte(f.Tenant))
+	t.content += n
+	if n += t.ContentBytesOf(f.Tenant); n == 0 {
+		del(t.edit, &t.contents, f.Tenant)
 	} else {
-		put(&v.contents, []byte(f.Tenant), n)
+		put(t.edit, &t.contents, f.Tenant, n)
 	}
 }
 
@@ -62,18 +60,16 @@ func contentSize(f *Fired) int64 {
 }
 
 // countContent derives the counts from the ledger.
-func (v *View) countContent() {
+func (t *tx) countContent() {
 	counts := map[string]int64{}
-	v.content = 0
-	for f := range values(v.fired) {
+	t.content = 0
+	for f := range values(t.fired) {
 		if n := contentSize(f); n > 0 {
 			counts[f.Tenant] += n
-			v.content += n
+			t.content += n
 		}
 	}
-	txn := iradix.New[int64]().Txn()
 	for tenant, n := range counts {
-		txn.Insert([]byte(tenant), n)
+		put(t.edit, &t.contents, tenant, n)
 	}
-	v.contents = txn.Commit()
 }

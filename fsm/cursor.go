@@ -34,7 +34,7 @@ type Span struct {
 // keepSpans bounds the superseded stretches that a cursor names.
 const keepSpans = 4096
 
-func cursorKey(network, cohort string) []byte { return join(network, cohort) }
+func cursorKey(network, cohort string) string { return join(network, cohort) }
 
 // Cursor finds a cohort's cursor on a network, parked or not.
 func (v *View) Cursor(network, cohort string) (*Cursor, bool) {
@@ -47,9 +47,9 @@ func (v *View) Cursors(network string) iter.Seq[*Cursor] {
 }
 
 // AllCursors yields every cursor that is not parked, by network and cohort.
-func (v *View) AllCursors() iter.Seq[*Cursor] { return active(v, nil) }
+func (v *View) AllCursors() iter.Seq[*Cursor] { return active(v, "") }
 
-func active(v *View, prefix []byte) iter.Seq[*Cursor] {
+func active(v *View, prefix string) iter.Seq[*Cursor] {
 	return func(yield func(*Cursor) bool) {
 		for _, c := range walk(v.cursors, prefix) {
 			if !c.Parked() && !yield(c) {
@@ -119,10 +119,10 @@ func (t *tx) recount(n *Network, cohort string, by tally) {
 // putCursor keeps a cursor while it tells anybody anything.
 func (t *tx) putCursor(c *Cursor) {
 	if c.Members <= 0 {
-		del(&t.cursors, cursorKey(c.Network, c.Cohort))
+		del(t.edit, &t.cursors, cursorKey(c.Network, c.Cohort))
 		return
 	}
-	put(&t.cursors, cursorKey(c.Network, c.Cohort), c)
+	put(t.edit, &t.cursors, cursorKey(c.Network, c.Cohort), c)
 }
 
 // settleCursors follows changes of a network's cursors: what others waited for
@@ -186,7 +186,7 @@ func (t *tx) unite(network, from, into string) {
 	if c.Tenants > 0 {
 		c.Until = 0
 	}
-	del(&t.cursors, cursorKey(network, from))
+	del(t.edit, &t.cursors, cursorKey(network, from))
 	t.putCursor(&c)
 }
 

@@ -3,8 +3,6 @@ package fsm
 import (
 	"iter"
 	"strings"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Dead is a dead letter: a delivery that was given up.
@@ -24,7 +22,7 @@ const (
 )
 
 // deaths is a tenant's dead letters by the time they died, then by key.
-type deaths = iradix.Tree[struct{}]
+type deaths = tree[struct{}]
 
 // DeadLetters yields the deliveries that were given up, by tenant and key.
 func (v *View) DeadLetters() iter.Seq[*Dead] { return values(v.dead) }
@@ -64,7 +62,7 @@ func (t *tx) putDead(d *Dead) {
 	d.Reason, d.Excerpt = clip(d.Reason), clip(d.Excerpt)
 	t.dropOutgoing(d.Tenant, d.Key)
 	t.dropDead(d.Tenant, d.Key)
-	put(&t.dead, letterKey(d.Tenant, d.Key), d)
+	put(t.edit, &t.dead, letterKey(d.Tenant, d.Key), d)
 	t.indexDead(d)
 	t.editBox(d.Tenant, func(b *Box) {
 		b.Dead++
@@ -80,17 +78,17 @@ func (t *tx) boundDead(tenant string) {
 		t.forgetOldest(tenant)
 	}
 	for t.deadBytes > MaxDead {
-		_, heaviest, _ := t.graves.Root().Maximum()
+		_, heaviest, _ := t.graves.last()
 		t.forgetOldest(heaviest)
 	}
 }
 
 // forgetOldest forgets the first of a tenant's dead letters, to make room.
 func (t *tx) forgetOldest(tenant string) {
-	index, _ := get(t.deaths, []byte(tenant))
-	oldest, _, _ := index.Root().Minimum()
+	index, _ := get(t.deaths, tenant)
+	oldest, _, _ := index.first()
 	t.editBox(tenant, func(b *Box) { b.Forgotten++ })
-	t.dropDead(tenant, string(oldest[len(timeKey(0)):]))
+	t.dropDead(tenant, oldest[len(timeKey(0)):])
 }
 
 // dropDead forgets a dead letter and reports whether there was one.
@@ -99,13 +97,13 @@ func (t *tx) dropDead(tenant, key string) bool {
 	if !ok {
 		return false
 	}
-	del(&t.dead, letterKey(tenant, key))
-	index, _ := get(t.deaths, []byte(tenant))
-	del(&index, deathKey(d))
+	del(t.edit, &t.dead, letterKey(tenant, key))
+	index, _ := get(t.deaths, tenant)
+	del(t.edit, &index, deathKey(d))
 	if index.Len() == 0 {
-		del(&t.deaths, []byte(tenant))
+		del(t.edit, &t.deaths, tenant)
 	} else {
-		put(&t.deaths, []byte(tenant), index)
+		put(t.edit, &t.deaths, tenant, index)
 	}
 	t.editBox(tenant, func(b *Box) {
 		b.Dead--
@@ -116,16 +114,13 @@ func (t *tx) dropDead(tenant, key string) bool {
 }
 
 // indexDead notes when a dead letter died.
-func (v *View) indexDead(d *Dead) {
-	index, ok := get(v.deaths, []byte(d.Tenant))
-	if !ok {
-		index = iradix.New[struct{}]()
-	}
-	put(&index, deathKey(d), struct{}{})
-	put(&v.deaths, []byte(d.Tenant), index)
+func (t *tx) indexDead(d *Dead) {
+	index, _ := get(t.deaths, d.Tenant)
+	put(t.edit, &index, deathKey(d), struct{}{})
+	put(t.edit, &t.deaths, d.Tenant, index)
 }
 
-func deathKey(d *Dead) []byte { return append(timeKey(d.DiedAt), d.Key...) }
+func deathKey(d *Dead) string { return timeKey(d.DiedAt) + d.Key }
 
 // Purge forgets deliveries of a tenant, dead letters and those still to be made.
 // It answers with how many it has forgotten.
@@ -188,7 +183,7 @@ func (t *tx) redeliver(tenant, key string, at int64) bool {
 	if reason := t.overflow(&next); reason != "" {
 		told := *d // it died when it died: its turn to be forgotten stays
 		told.Reason = reason
-		put(&t.dead, letterKey(tenant, key), &told)
+		put(t.edit, &t.dead, letterKey(tenant, key), &told)
 		t.editBox(tenant, func(b *Box) { b.DeadBytes += told.Size() - d.Size() })
 		t.boundDead(tenant)
 		t.touch(TopicOutbox)

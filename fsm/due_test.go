@@ -20,7 +20,7 @@ func TestDueAtEqualsDue(t *testing.T) {
 			if begun && rapid.IntRange(0, 15).Draw(t, "end") == 0 {
 				// Nobody wants it any more. Wanted again, it begins where the chain
 				// is then: further on, right behind, or below after a reorganisation.
-				(&tx{View: emptyView()}).retire(&n)
+				begin(&View{}).retire(&n)
 				tip.Height += rapid.Uint64Range(0, 12).Draw(t, "away") - 4
 				begun = false
 			}

@@ -371,7 +371,9 @@ func TestGoldenSnapshot(t *testing.T) {
 	n, _ := risen.Network("ethereum_mainnet")
 	was := *n
 	was.Rebased = []Rise{{Below: 2, By: 1}}
-	put(&risen.networks, []byte(n.Key), &was)
+	tx := begin(&risen)
+	tx.putNetwork(was)
+	tx.end()
 	s.view.Store(&risen)
 	written := snapshot(t, s.View())
 	if *update {
@@ -448,54 +450,24 @@ func dump(v *View) contents {
 		Retracted: map[string]*retraction{}, Boxes: map[string]*Box{}, Bytes: v.outboxBytes, Replays: map[string]*replayed{}, Secrets: map[string]*Secret{},
 		Keys: map[string]*Key{}, Audits: map[string][]*Audit{}, Audited: v.auditBytes,
 	}
-	for k, x := range walk(v.tenants, nil) {
-		c.Tenants[string(k)] = x
-	}
-	for k, x := range walk(v.changes, nil) {
-		c.Changes[string(k)] = x
-	}
-	for k, x := range walk(v.blobs, nil) {
-		c.Blobs[string(k)] = x
-	}
-	for k, x := range walk(v.networks, nil) {
-		c.Networks[string(k)] = x
-	}
-	for k, x := range walk(v.nodes, nil) {
-		c.Nodes[string(k)] = x
-	}
-	for k, x := range walk(v.tokens, nil) {
-		c.Tokens[string(k)] = x
-	}
-	for k, x := range walk(v.cohorts, nil) {
-		c.Cohorts[string(k)] = x
-	}
-	for k, x := range walk(v.cursors, nil) {
-		c.Cursors[string(k)] = x
-	}
-	for k, x := range walk(v.fired, nil) {
-		c.Fired[string(k)] = x
-	}
-	for k, x := range walk(v.outbox, nil) {
-		c.Outbox[string(k)] = x
-	}
-	for k, x := range walk(v.dead, nil) {
-		c.Dead[string(k)] = x
-	}
-	for k, x := range walk(v.retracted, nil) {
-		c.Retracted[string(k)] = x
-	}
+	maps.Insert(c.Tenants, walk(v.tenants, ""))
+	maps.Insert(c.Changes, walk(v.changes, ""))
+	maps.Insert(c.Blobs, walk(v.blobs, ""))
+	maps.Insert(c.Networks, walk(v.networks, ""))
+	maps.Insert(c.Nodes, walk(v.nodes, ""))
+	maps.Insert(c.Tokens, walk(v.tokens, ""))
+	maps.Insert(c.Cohorts, walk(v.cohorts, ""))
+	maps.Insert(c.Cursors, walk(v.cursors, ""))
+	maps.Insert(c.Fired, walk(v.fired, ""))
+	maps.Insert(c.Outbox, walk(v.outbox, ""))
+	maps.Insert(c.Dead, walk(v.dead, ""))
+	maps.Insert(c.Retracted, walk(v.retracted, ""))
 	maps.Insert(c.Boxes, v.Boxes())
-	for k, x := range walk(v.replays, nil) {
-		c.Replays[string(k)] = x
-	}
-	for k, x := range walk(v.secrets, nil) {
-		c.Secrets[string(k)] = x
-	}
-	for k, x := range walk(v.keys, nil) {
-		c.Keys[string(k)] = x
-	}
-	for k := range walk(v.audits, nil) {
-		c.Audits[string(k)] = slices.Collect(v.AuditOf(string(k)))
+	maps.Insert(c.Replays, walk(v.replays, ""))
+	maps.Insert(c.Secrets, walk(v.secrets, ""))
+	maps.Insert(c.Keys, walk(v.keys, ""))
+	for k := range walk(v.audits, "") {
+		c.Audits[k] = slices.Collect(v.AuditOf(k))
 	}
 	return c
 }

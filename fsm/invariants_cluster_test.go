@@ -22,14 +22,10 @@ func checkCohorts(t checker, v *View, gone map[changeRecord]bool) {
 	retractable := map[string]int{}
 	for f := range values(v.fired) {
 		if len(f.Content) > 0 {
-			retractable[string(retractableKey(f.Network, f.Tenant, f.Born))]++
+			retractable[retractableKey(f.Network, f.Tenant, f.Born)]++
 		}
 	}
-	held := map[string]int{}
-	for key, n := range walk(v.retractable, nil) {
-		held[string(key)] = n
-	}
-	if !maps.Equal(held, retractable) {
+	if held := maps.Collect(walk(v.retractable, "")); !maps.Equal(held, retractable) {
 		t.Fatalf("alerts that may be retracted: %v, want %v", held, retractable)
 	}
 	members, networks := map[string][]string{}, map[string]int{}
@@ -50,7 +46,7 @@ func checkCohorts(t checker, v *View, gone map[changeRecord]bool) {
 			}
 			c := counts[[2]string{key, tenant.Cohort}]
 			c.members++
-			if slices.Contains(tenant.Current.Manifest.Wanted, key) || retractable[string(retractableKey(key, tenant.ID, tenant.Born))] > 0 {
+			if slices.Contains(tenant.Current.Manifest.Wanted, key) || retractable[retractableKey(key, tenant.ID, tenant.Born)] > 0 {
 				c.tenants++
 			}
 			counts[[2]string{key, tenant.Cohort}] = c
@@ -92,8 +88,8 @@ func checkCohorts(t checker, v *View, gone map[changeRecord]bool) {
 		}
 	}
 	changes := map[changeRecord]bool{}
-	for key, id := range walk(v.changes, nil) {
-		record := changeRecord{Index: be(key[:8]), Tenant: string(key[8:])}
+	for key, id := range walk(v.changes, "") {
+		record := changeRecord{Index: be([]byte(key[:8])), Tenant: key[8:]}
 		if record.Tenant != id {
 			t.Fatalf("mark %v names %q", record, id)
 		}

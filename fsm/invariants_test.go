@@ -178,11 +178,11 @@ func (m *machine) checkBlobs(t *rapid.T, v *View) {
 		}
 	}
 	idle := map[string]bool{}
-	for key := range walk(v.idle, nil) {
-		idle[string(key)] = true
+	for key := range walk(v.idle, "") {
+		idle[key] = true
 	}
 	for hash, b := range got {
-		if key := string(idleKey(b.At, []byte(hash))); idle[key] != (b.Uses == 0) {
+		if key := idleKey(b.At, Hash([]byte(hash))); idle[key] != (b.Uses == 0) {
 			t.Fatalf("blob %x, used %d: listed as unused: %v", hash, b.Uses, idle[key])
 		} else {
 			delete(idle, key)
@@ -338,7 +338,7 @@ func (m *machine) checkRuns(t *rapid.T, n *Network, want *modelNet) {
 func (m *machine) checkFired(t *rapid.T, v *View, network string, want *modelNet) {
 	got := map[string]*Fired{}
 	for f := range v.FiredOn(network) {
-		got[string(firedKey(f.Network, f.Block, f.Alert))] = f
+		got[firedKey(f.Network, f.Block, f.Alert)] = f
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.m.fired)) {
 		f := m.m.fired[key]
@@ -374,11 +374,11 @@ func checkDeaths(t *rapid.T, v *View) {
 		n += index.Len()
 	}
 	for d := range v.DeadLetters() {
-		index, _ := v.deaths.Get([]byte(d.Tenant))
+		index, _ := get(v.deaths, d.Tenant)
 		if index == nil {
 			t.Fatalf("no dead letter of tenant %q is listed", d.Tenant)
 		}
-		if _, ok := index.Get(deathKey(d)); !ok {
+		if _, ok := get(index, deathKey(d)); !ok {
 			t.Fatalf("dead letter %+v is not listed", d)
 		}
 	}

@@ -63,7 +63,7 @@ const (
 // Key finds a key, expired or not. One of a tenant that was deleted is none, whoever
 // has the name by now.
 func (v *View) Key(id string) (*Key, bool) {
-	k, ok := get(v.keys, []byte(id))
+	k, ok := get(v.keys, id)
 	if !ok || !v.holds(k) {
 		return nil, false
 	}
@@ -112,7 +112,7 @@ func (c *PutKey) apply(t *tx) (any, error) {
 		}
 		next.Born = tenant.Born
 	}
-	if old, ok := get(t.keys, []byte(next.ID)); ok {
+	if old, ok := get(t.keys, next.ID); ok {
 		told := next
 		told.Index = old.Index
 		if told == *old {
@@ -177,24 +177,26 @@ func (c *DropKey) apply(t *tx) (any, error) {
 	return nil, nil
 }
 
-func (v *View) putKey(k *Key) {
-	put(&v.keys, []byte(k.ID), k)
-	put(&v.ownKeys, join(k.Tenant, k.ID), k)
+func (t *tx) putKey(k *Key) {
+	put(t.edit, &t.keys, k.ID, k)
+	put(t.edit, &t.ownKeys, join(k.Tenant, k.ID), k)
 }
 
-// loadKeys puts keys into a view that has none.
-func (v *View) loadKeys(list []*Key) {
-	for _, k := range list {
-		put(&v.keys, []byte(k.ID), k)
+func (t *tx) loadKey(body []byte) error {
+	k := new(Key)
+	if err := unmarshal(body, k); err != nil {
+		return err
 	}
-	for k := range values(v.keys) {
-		put(&v.ownKeys, join(k.Tenant, k.ID), k)
+	if old, ok := get(t.keys, k.ID); ok {
+		t.dropKey(old)
 	}
+	t.putKey(k)
+	return nil
 }
 
-func (v *View) dropKey(k *Key) {
-	del(&v.keys, []byte(k.ID))
-	del(&v.ownKeys, join(k.Tenant, k.ID))
+func (t *tx) dropKey(k *Key) {
+	del(t.edit, &t.keys, k.ID)
+	del(t.edit, &t.ownKeys, join(k.Tenant, k.ID))
 }
 
 // dropKeys forgets the keys of a tenant that is gone.

@@ -115,7 +115,9 @@ func TestKeyOfANameGivenAgain(t *testing.T) {
 	check()
 	// Even where it was left behind.
 	v := *p.View()
-	v.putKey(old)
+	left := begin(&v)
+	left.putKey(old)
+	left.end()
 	p.view.Store(&v)
 	check()
 	p.restart()

@@ -79,10 +79,8 @@ type retraction struct {
 	Retraction
 }
 
-func firedKey(network string, block BlockRef, alert string) []byte {
-	key := append(join(network, ""), be64(block.Height)...)
-	key = append(key, block.Hash[:]...)
-	return append(key, alert...)
+func firedKey(network string, block BlockRef, alert string) string {
+	return join(network, "") + be64(block.Height) + string(block.Hash[:]) + alert
 }
 
 // FindFired finds what was recorded of an alert for one block, of the tenant that
@@ -110,10 +108,7 @@ func (v *View) FiredOn(network string) iter.Seq[*Fired] {
 // included, on whatever branch they lay.
 func (v *View) FiredBetween(network string, from, to uint64) iter.Seq[*Fired] {
 	return func(yield func(*Fired) bool) {
-		prefix := join(network, "")
-		it := v.fired.Root().Iterator()
-		it.SeekLowerBound(append(prefix, be64(from)...))
-		for _, f, ok := it.Next(); ok; _, f, ok = it.Next() {
+		for _, f := range v.fired.from(join(network, "") + be64(from)) {
 			if f.Network != network || f.Block.Height > to || !yield(f) {
 				return
 			}
@@ -132,7 +127,7 @@ func (v *View) Retracted(network, alert string, born uint64) (Retraction, bool) 
 	return r.Retraction, true
 }
 
-func retractionKey(network, alert string) []byte { return join(network, alert) }
+func retractionKey(network, alert string) string { return join(network, alert) }
 
 // recordFired adds to the ledger. Deliveries recorded before are kept; the later
 // state of two counts, whichever is told first. What a tenant of the same name left
@@ -191,11 +186,11 @@ func (t *tx) recordRetraction(f *Fired) {
 	switch {
 	case known && old.Born == f.Born && old.Position >= f.Position:
 	case f.State == AlertRetracted:
-		put(&t.retracted, key, &retraction{
+		put(t.edit, &t.retracted, key, &retraction{
 			Network: f.Network, Alert: f.Alert, Retraction: Retraction{Block: f.Block, Position: f.Position, Born: f.Born},
 		})
 	case known:
-		del(&t.retracted, key)
+		del(t.edit, &t.retracted, key)
 	}
 }
 
@@ -241,15 +236,13 @@ func (t *tx) prune(n *Network, added int) {
 
 // forget takes alerts out of the ledger, and what retracted them.
 func (t *tx) forget(gone []*Fired) {
-	fired, retracted := t.fired.Txn(), t.retracted.Txn()
 	for _, f := range gone {
 		t.addContent(f, -1)
-		fired.Delete(firedKey(f.Network, f.Block, f.Alert))
+		del(t.edit, &t.fired, firedKey(f.Network, f.Block, f.Alert))
 		t.countRetractable(f, -1)
 		key := retractionKey(f.Network, f.Alert)
-		if r, ok := retracted.Get(key); ok && r.Block == f.Block && r.Born == f.Born {
-			retracted.Delete(key)
+		if r, ok := get(t.retracted, key); ok && r.Block == f.Block && r.Born == f.Born {
+			del(t.edit, &t.retracted, key)
 		}
 	}
-	t.fired, t.retracted = fired.Commit(), retracted.Commit()
 }

@@ -241,13 +241,15 @@ func TestReplaysAreBounded(t *testing.T) {
 		return &Replay{Tenant: "acme", Network: "base", Monitor: "m", Doc: doc.Hash, From: from, To: to}
 	}
 	p.do(at(0, 0))
-	r, _ := p.View().replays.Get(replayKey("acme", "base", "m"))
+	r, _ := get(p.View().replays, replayKey("acme", "base", "m"))
 	full := *r
 	for i := range uint64(keepReplays - 1) {
 		full.Heights = append(full.Heights, Span{2*i + 2, 2*i + 2})
 	}
 	v := *p.View()
-	put(&v.replays, replayKey("acme", "base", "m"), &full)
+	tx := begin(&v)
+	put(tx.edit, &tx.replays, replayKey("acme", "base", "m"), &full)
+	tx.end()
 	p.view.Store(&v)
 	p.refused(at(20_001, 20_001), ErrTooMany)
 	p.do(at(0, 20_001))

@@ -28,7 +28,9 @@ func (b *bare) do(change func(*tx)) {
 	b.Helper()
 	next := *b.v
 	next.index++
-	change(&tx{View: &next})
+	t := begin(&next)
+	change(t)
+	t.end()
 	b.v = &next
 }
 
@@ -260,7 +262,7 @@ func TestSecretsAreBounded(t *testing.T) {
 	put := func(tenant, name string, size int) error {
 		next := *b.v
 		next.index++
-		_, err := (&PutSecret{Tenant: tenant, Name: name, Sealed: make([]byte, size)}).apply(&tx{View: &next})
+		_, err := (&PutSecret{Tenant: tenant, Name: name, Sealed: make([]byte, size)}).apply(begin(&next))
 		if err == nil {
 			b.v = &next
 		}

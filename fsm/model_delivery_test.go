@@ -167,7 +167,7 @@ func (m *model) recordFired(f Fired) {
 	if m.succeeded(f.Tenant, f.Born) {
 		return
 	}
-	key := string(firedKey(f.Network, f.Block, f.Alert))
+	key := firedKey(f.Network, f.Block, f.Alert)
 	if _, exists := m.tenants[f.Tenant]; exists && !m.needs(f.Tenant, f.Network) {
 		defer func() {
 			if m.needs(f.Tenant, f.Network) {
@@ -346,11 +346,11 @@ func checkBoxes(t checker, v *View) {
 		}
 		if b.Dead > 0 {
 			_, exists := v.Tenant(tenant)
-			graves = append(graves, string((&boxed{Box: *b, gone: !exists}).grave(tenant)))
+			graves = append(graves, (&boxed{Box: *b, gone: !exists}).grave(tenant))
 		}
 	}
-	for key, tenant := range walk(v.graves, nil) {
-		if listed = append(listed, string(key)); !strings.HasSuffix(string(key), tenant) {
+	for key, tenant := range walk(v.graves, "") {
+		if listed = append(listed, key); !strings.HasSuffix(key, tenant) {
 			t.Fatalf("%q stands for tenant %q", key, tenant)
 		}
 	}

@@ -212,7 +212,7 @@ func (n *Network) HeightAt(position uint64) (uint64, bool) {
 }
 
 // Network finds a network that is, or was, wanted by somebody.
-func (v *View) Network(key string) (*Network, bool) { return get(v.networks, []byte(key)) }
+func (v *View) Network(key string) (*Network, bool) { return get(v.networks, key) }
 
 // Networks yields every known network by key.
 func (v *View) Networks() iter.Seq[*Network] { return values(v.networks) }
@@ -226,7 +226,7 @@ func (t *tx) network(key string) Network {
 }
 
 func (t *tx) putNetwork(n Network) {
-	put(&t.networks, []byte(n.Key), &n)
+	put(t.edit, &t.networks, n.Key, &n)
 	t.touch(TopicNetwork(n.Key))
 }
 

@@ -92,7 +92,7 @@ type Node struct {
 }
 
 // Node finds a node by name.
-func (v *View) Node(name string) (*Node, bool) { return get(v.nodes, []byte(name)) }
+func (v *View) Node(name string) (*Node, bool) { return get(v.nodes, name) }
 
 // Nodes yields every node by name.
 func (v *View) Nodes() iter.Seq[*Node] { return values(v.nodes) }
@@ -139,7 +139,7 @@ func (c *RegisterNode) apply(t *tx) (any, error) {
 	if known && old.Drain != DrainLeaving {
 		n.Drain = old.Drain
 	}
-	put(&t.nodes, []byte(c.Name), n)
+	put(t.edit, &t.nodes, c.Name, n)
 	for network := range t.Networks() {
 		if network.Lease.Holder == c.Name {
 			next := *network
@@ -155,7 +155,7 @@ func (c *RegisterNode) apply(t *tx) (any, error) {
 		default:
 			next := *cohort
 			next.Epoch = t.index
-			put(&t.cohorts, []byte(next.ID), &next)
+			put(t.edit, &t.cohorts, next.ID, &next)
 		}
 	}
 	if main, ok := t.Cohort(c.Name); !ok || main.Node == "" && t.TenantCount(main.ID) == 0 {
@@ -167,7 +167,7 @@ func (c *RegisterNode) apply(t *tx) (any, error) {
 
 // putMain gives a node an empty cohort under its own name.
 func (t *tx) putMain(node string) {
-	put(&t.cohorts, []byte(node), &Cohort{ID: node, Node: node, Epoch: t.index, Reason: ReasonInitial})
+	put(t.edit, &t.cohorts, node, &Cohort{ID: node, Node: node, Epoch: t.index, Reason: ReasonInitial})
 }
 
 // DrainNode says whether a node is to be emptied. A node that is leaving while
@@ -190,7 +190,7 @@ func (c *DrainNode) apply(t *tx) (any, error) {
 	}
 	next := *old
 	next.Drain = c.Drain
-	put(&t.nodes, []byte(c.Name), &next)
+	put(t.edit, &t.nodes, c.Name, &next)
 	t.touch(TopicLeases)
 	return nil, nil
 }
@@ -229,9 +229,9 @@ func (c *RemoveNode) apply(t *tx) (any, error) {
 		empty = append(empty, cohort.ID)
 	}
 	for _, id := range empty {
-		del(&t.cohorts, []byte(id))
+		del(t.edit, &t.cohorts, id)
 	}
-	del(&t.nodes, []byte(c.Name))
+	del(t.edit, &t.nodes, c.Name)
 	t.removed(c.Server)
 	t.touch(TopicLeases)
 	return nil, nil

@@ -74,7 +74,7 @@ const (
 	reasonFull   = "the cluster's outbox is full: it holds 256 MiB of deliveries that could not be made yet"
 )
 
-func letterKey(tenant, key string) []byte { return join(tenant, key) }
+func letterKey(tenant, key string) string { return join(tenant, key) }
 
 // Outbox yields the deliveries still to be made, by tenant and key.
 func (v *View) Outbox() iter.Seq[*Outgoing] { return values(v.outbox) }
@@ -135,7 +135,7 @@ func (v *View) overflow(o *Outgoing) string {
 
 func (t *tx) putOutgoing(o *Outgoing) {
 	t.dropOutgoing(o.Tenant, o.Key)
-	put(&t.outbox, letterKey(o.Tenant, o.Key), o)
+	put(t.edit, &t.outbox, letterKey(o.Tenant, o.Key), o)
 	t.editBox(o.Tenant, func(b *Box) {
 		b.Entries++
 		b.Bytes += o.Size()
@@ -149,7 +149,7 @@ func (t *tx) dropOutgoing(tenant, key string) bool {
 	if !ok {
 		return false
 	}
-	del(&t.outbox, letterKey(tenant, key))
+	del(t.edit, &t.outbox, letterKey(tenant, key))
 	t.editBox(tenant, func(b *Box) {
 		b.Entries--
 		b.Bytes -= old.Size()

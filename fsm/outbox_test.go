@@ -123,7 +123,7 @@ func TestOutboxOfATenantIsBounded(t *testing.T) {
 // However many tenants there are, the outbox is bounded; what is in it stays.
 func TestOutboxIsBounded(t *testing.T) {
 	view := *New().View()
-	tx := &tx{View: &view}
+	tx := begin(&view)
 	first := sized("acme", "first", 10)
 	if !tx.admit(&first, 1) {
 		t.Fatal("an empty outbox is full")
@@ -236,7 +236,7 @@ func TestBoxes(t *testing.T) {
 		do := func(c Command) { // past the log: its encoding would cost most of the test
 			next := *v
 			next.index++
-			if _, err := c.apply(&tx{View: &next}); err != nil {
+			if _, err := c.apply(begin(&next)); err != nil {
 				t.Fatal(err)
 			}
 			checkChanged(t, v, &next)

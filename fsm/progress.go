@@ -63,7 +63,7 @@ func (c *Progress) apply(t *tx) (any, error) {
 		moved.Index = e.Index
 	}
 	moved.Superseded = addSpans(moved.Superseded, c.Superseded)
-	put(&t.cursors, cursorKey(c.Network, c.Cohort), &moved)
+	put(t.edit, &t.cursors, cursorKey(c.Network, c.Cohort), &moved)
 	t.trim(&next)
 	t.retire(&next)
 	t.putNetwork(next)

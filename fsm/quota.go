@@ -140,7 +140,7 @@ func (c *SetQuota) apply(t *tx) (any, error) {
 	}
 	next := *old
 	next.Quota, next.QuotaIndex = c.Quota, t.index
-	put(&t.tenants, []byte(c.Tenant), &next)
+	put(t.edit, &t.tenants, c.Tenant, &next)
 	t.touch(TopicTenants)
 	return t.index, nil
 }

@@ -2,8 +2,6 @@ package fsm
 
 import (
 	"slices"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Rebase is what a restore installs: the state of a backup, fit to go on where
@@ -23,16 +21,17 @@ func Rebase(restored, current *View) *View {
 	v.index = max(restored.index, current.index)
 	v.boxesFrom = v.index + 1
 	v.nodes, v.tokens, v.cluster = current.nodes, current.tokens, current.cluster
+	t := begin(&v)
+	defer t.end()
 	up := map[string]uint64{}
-	v.networks = rebaseNetworks(restored, current, up)
-	v.tenants = mapTree(restored.tenants, func(t *Tenant) *Tenant { return t.up(up) })
-	v.cursors = mapTree(restored.cursors, func(c *Cursor) *Cursor { return c.up(up[c.Network]) })
-	v.fired = mapTree(restored.fired, func(f *Fired) *Fired { return f.up(up[f.Network]) })
-	v.retracted = mapTree(restored.retracted, func(r *retraction) *retraction { return r.up(up[r.Network]) })
-	v.cohorts = mapTree(restored.cohorts, func(c *Cohort) *Cohort {
+	v.networks = rebaseNetworks(t.edit, restored, current, up)
+	v.tenants = mapTree(t.edit, restored.tenants, func(t *Tenant) *Tenant { return t.up(up) })
+	v.cursors = mapTree(t.edit, restored.cursors, func(c *Cursor) *Cursor { return c.up(up[c.Network]) })
+	v.fired = mapTree(t.edit, restored.fired, func(f *Fired) *Fired { return f.up(up[f.Network]) })
+	v.retracted = mapTree(t.edit, restored.retracted, func(r *retraction) *retraction { return r.up(up[r.Network]) })
+	v.cohorts = mapTree(t.edit, restored.cohorts, func(c *Cohort) *Cohort {
 		return &Cohort{ID: c.ID, Epoch: c.Epoch, Reason: c.Reason}
 	})
-	t := &tx{View: &v}
 	for c := range restored.Cohorts() {
 		t.vacate(c.ID)
 	}
@@ -46,8 +45,8 @@ func Rebase(restored, current *View) *View {
 
 // rebaseNetworks moves the networks up and tells by how much. Of a network that
 // the backup does not know, the next position and the lease's epoch are kept.
-func rebaseNetworks(restored, current *View, up map[string]uint64) *iradix.Tree[*Network] {
-	networks := mapTree(restored.networks, func(old *Network) *Network {
+func rebaseNetworks(e *edit, restored, current *View, up map[string]uint64) *tree[*Network] {
+	networks := mapTree(e, restored.networks, func(old *Network) *Network {
 		n := *old
 		if c, ok := current.Network(n.Key); ok && c.Next > n.Next {
 			up[n.Key] = c.Next - n.Next
@@ -58,19 +57,18 @@ func rebaseNetworks(restored, current *View, up map[string]uint64) *iradix.Tree[
 	})
 	for n := range current.Networks() {
 		if _, ok := restored.Network(n.Key); !ok {
-			put(&networks, []byte(n.Key), &Network{Key: n.Key, Next: n.Next, Lease: Lease{Epoch: n.Lease.Epoch}})
+			put(e, &networks, n.Key, &Network{Key: n.Key, Next: n.Next, Lease: Lease{Epoch: n.Lease.Epoch}})
 		}
 	}
 	return networks
 }
 
 // mapTree is a tree with every value replaced.
-func mapTree[T any](tree *iradix.Tree[*T], change func(*T) *T) *iradix.Tree[*T] {
-	txn := iradix.New[*T]().Txn()
-	for key, value := range walk(tree, nil) {
-		txn.Insert(key, change(value))
+func mapTree[T any](e *edit, from *tree[*T], change func(*T) *T) (to *tree[*T]) {
+	for key, value := range walk(from, "") {
+		put(e, &to, key, change(value))
 	}
-	return txn.Commit()
+	return to
 }
 
 // up moves every position of a network by so many.

@@ -219,8 +219,8 @@ func checkRebased(t checker, backup, current, got *View) {
 
 func marksOf(v *View) map[changeRecord]bool {
 	marks := map[changeRecord]bool{}
-	for key := range walk(v.changes, nil) {
-		marks[changeRecord{Index: be(key[:8]), Tenant: string(key[8:])}] = true
+	for key := range walk(v.changes, "") {
+		marks[changeRecord{Index: be([]byte(key[:8])), Tenant: key[8:]}] = true
 	}
 	return marks
 }

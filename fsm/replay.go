@@ -22,7 +22,7 @@ type replayed struct {
 	Heights []Span `codec:"s"` // sorted, apart
 }
 
-func replayKey(tenant, network, monitor string) []byte { return join(tenant, network, monitor) }
+func replayKey(tenant, network, monitor string) string { return join(tenant, network, monitor) }
 
 // Replayed lists the heights of a network that were replayed with a monitor's
 // document, sorted and merged. It is forgotten once the tenant's configuration has
@@ -71,7 +71,7 @@ func (c *Replay) apply(t *tx) (any, error) {
 	if len(next.Heights) > keepReplays {
 		return nil, fmt.Errorf("tenant %q, monitor %q: %w stretches of heights were replayed: replay one that closes gaps", c.Tenant, c.Monitor, ErrTooMany)
 	}
-	put(&t.replays, replayKey(c.Tenant, c.Network, c.Monitor), &next)
+	put(t.edit, &t.replays, replayKey(c.Tenant, c.Network, c.Monitor), &next)
 	t.touch(TopicOutbox)
 	var dead []string
 	for i := range c.Outbox {
@@ -98,13 +98,13 @@ func (m *Manifest) has(monitor string, doc Hash) bool {
 
 // keepReplayed forgets what was replayed with documents that a tenant has no more.
 func (t *tx) keepReplayed(tenant string, m *Manifest) {
-	var gone [][]byte
+	var gone []string
 	for key, r := range walk(t.replays, join(tenant, "")) {
 		if !m.has(r.Monitor, r.Doc) {
 			gone = append(gone, key)
 		}
 	}
 	for _, key := range gone {
-		del(&t.replays, key)
+		del(t.edit, &t.replays, key)
 	}
 }

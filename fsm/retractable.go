@@ -12,28 +12,28 @@ func (v *View) retractables(network, tenant string, born uint64) int {
 	return n
 }
 
-func retractableKey(network, tenant string, born uint64) []byte {
-	return append(join(network, tenant, ""), be64(born)...)
+func retractableKey(network, tenant string, born uint64) string {
+	return join(network, tenant, "") + be64(born)
 }
 
 // indexRetractable counts what the ledger has.
-func (v *View) indexRetractable() {
-	for f := range values(v.fired) {
-		v.countRetractable(f, +1)
+func (t *tx) indexRetractable() {
+	for f := range values(t.fired) {
+		t.countRetractable(f, +1)
 	}
 }
 
 // countRetractable counts an alert in or out, and tells how many there are now.
-func (v *View) countRetractable(f *Fired, by int) int {
+func (t *tx) countRetractable(f *Fired, by int) int {
 	if len(f.Content) == 0 {
-		return v.retractables(f.Network, f.Tenant, f.Born)
+		return t.retractables(f.Network, f.Tenant, f.Born)
 	}
 	key := retractableKey(f.Network, f.Tenant, f.Born)
-	n := v.retractables(f.Network, f.Tenant, f.Born) + by
+	n := t.retractables(f.Network, f.Tenant, f.Born) + by
 	if n == 0 {
-		del(&v.retractable, key)
+		del(t.edit, &t.retractable, key)
 	} else {
-		put(&v.retractable, key, n)
+		put(t.edit, &t.retractable, key, n)
 	}
 	return n
 }

@@ -22,7 +22,7 @@ const (
 
 func (s *Secret) size() int { return len(s.Name) + len(s.Sealed) }
 
-func secretKey(tenant, name string) []byte { return join(tenant, name) }
+func secretKey(tenant, name string) string { return join(tenant, name) }
 
 // Secret finds a tenant's secret.
 func (v *View) Secret(tenant, name string) (*Secret, bool) {
@@ -65,7 +65,7 @@ func (c *PutSecret) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("tenant %q: %w bytes of secrets: a tenant's may have %d MiB in all, sealed; delete one that is not needed any more, or store a shorter one",
 			c.Tenant, ErrTooMany, MaxSecretBytes>>20)
 	}
-	put(&t.secrets, secretKey(c.Tenant, c.Name), next)
+	put(t.edit, &t.secrets, secretKey(c.Tenant, c.Name), next)
 	t.touch(TopicSecrets)
 	return t.index, nil
 }
@@ -84,19 +84,19 @@ func (c *DropSecret) apply(t *tx) (any, error) {
 	if _, ok := t.Secret(c.Tenant, c.Name); !ok {
 		return nil, fmt.Errorf("tenant %q, secret %q: %w", c.Tenant, c.Name, ErrNotFound)
 	}
-	del(&t.secrets, secretKey(c.Tenant, c.Name))
+	del(t.edit, &t.secrets, secretKey(c.Tenant, c.Name))
 	t.touch(TopicSecrets)
 	return nil, nil
 }
 
 // dropSecrets forgets the secrets of a tenant that is gone.
 func (t *tx) dropSecrets(tenant string) {
-	var gone [][]byte
+	var gone []string
 	for key := range walk(t.secrets, join(tenant, "")) {
 		gone = append(gone, key)
 	}
 	for _, key := range gone {
-		del(&t.secrets, key)
+		del(t.edit, &t.secrets, key)
 	}
 	if len(gone) > 0 {
 		t.touch(TopicSecrets)

@@ -8,8 +8,6 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // A snapshot is: magic, format version (uint16), a header record, records
@@ -80,11 +78,11 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	out.raw(binary.BigEndian.AppendUint16(nil, snapshotFormat))
 	out.record(recordHeader, header{Index: v.index})
 	writeAll(out, recordTenant, v.tenants)
-	for key, tenant := range walk(v.changes, nil) {
-		out.record(recordChange, changeRecord{Index: binary.BigEndian.Uint64(key), Tenant: tenant})
+	for key, tenant := range walk(v.changes, "") {
+		out.record(recordChange, changeRecord{Index: binary.BigEndian.Uint64([]byte(key)), Tenant: tenant})
 	}
-	for key, b := range walk(v.blobs, nil) {
-		out.record(recordBlob, blobRecord{Hash: Hash(key), Blob: *b})
+	for key, b := range walk(v.blobs, "") {
+		out.record(recordBlob, blobRecord{Hash: Hash([]byte(key)), Blob: *b})
 	}
 	writeAll(out, recordNetwork, v.networks)
 	writeAll(out, recordCohort, v.cohorts)
@@ -98,9 +96,9 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	}
 	writeAll(out, recordToken, v.tokens)
 	writeAll(out, recordRetraction, v.retracted)
-	for tenant, b := range walk(v.boxes, nil) {
+	for tenant, b := range walk(v.boxes, "") {
 		if b.Forgotten > 0 {
-			out.record(recordForgotten, forgotten{Tenant: string(tenant), Count: b.Forgotten})
+			out.record(recordForgotten, forgotten{Tenant: tenant, Count: b.Forgotten})
 		}
 	}
 	writeAll(out, recordReplayed, v.replays)
@@ -118,7 +116,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	return out.n, out.err
 }
 
-func writeAll[T any](out *recordWriter, kind recordType, tree *iradix.Tree[*T]) {
+func writeAll[T any](out *recordWriter, kind recordType, tree *tree[*T]) {
 	for v := range values(tree) {
 		out.record(kind, v)
 	}
@@ -221,38 +219,14 @@ func (in *recordReader) record() (recordType, []byte, error) {
 	return recordType(head[0]), body, err
 }
 
-// loader fills a new view; one transaction per tree keeps it linear.
+// loader fills a new view.
 type loader struct {
-	index     uint64
-	tenants   *iradix.Txn[*Tenant]
-	changes   *iradix.Txn[string]
-	blobs     blobEdit
-	networks  *iradix.Txn[*Network]
-	cohorts   *iradix.Txn[*Cohort]
-	cursors   *iradix.Txn[*Cursor]
-	fired     *iradix.Txn[*Fired]
-	outbox    *iradix.Txn[*Outgoing]
-	dead      *iradix.Txn[*Dead]
-	nodes     *iradix.Txn[*Node]
-	cluster   *Cluster
-	tokens    *iradix.Txn[*Token]
-	retracted *iradix.Txn[*retraction]
+	*tx
 	forgotten []forgotten
-	replays   *iradix.Txn[*replayed]
-	secrets   *iradix.Txn[*Secret]
-	keys      []*Key
 	audits    []*Audit
 }
 
-func newLoader() *loader {
-	v := emptyView()
-	return &loader{
-		tenants: v.tenants.Txn(), changes: v.changes.Txn(), blobs: v.editBlobs(), networks: v.networks.Txn(),
-		cohorts: v.cohorts.Txn(), cursors: v.cursors.Txn(), fired: v.fired.Txn(), outbox: v.outbox.Txn(), dead: v.dead.Txn(),
-		nodes: v.nodes.Txn(), tokens: v.tokens.Txn(),
-		retracted: v.retracted.Txn(), replays: v.replays.Txn(), secrets: v.secrets.Txn(),
-	}
-}
+func newLoader() *loader { return &loader{tx: begin(&View{})} }
 
 func (l *loader) load(kind recordType, body []byte) error {
 	switch kind {
@@ -262,93 +236,79 @@ func (l *loader) load(kind recordType, body []byte) error {
 		l.index = h.Index
 		return err
 	case recordTenant:
-		return insert(body, l.tenants, func(t *Tenant) []byte { return []byte(t.ID) })
+		return insert(l, body, &l.tenants, func(t *Tenant) string { return t.ID })
 	case recordChange:
 		var c changeRecord
 		err := unmarshal(body, &c)
-		l.changes.Insert(changeKey(c.Index, c.Tenant), c.Tenant)
+		put(l.edit, &l.changes, changeKey(c.Index, c.Tenant), c.Tenant)
 		return err
 	case recordBlob:
 		var b blobRecord
 		err := unmarshal(body, &b)
-		l.blobs.put(b.Hash[:], &b.Blob)
+		l.putBlob(b.Hash, &b.Blob)
 		return err
 	case recordNetwork:
-		return insert(body, l.networks, func(n *Network) []byte { return []byte(n.Key) })
+		return insert(l, body, &l.networks, func(n *Network) string { return n.Key })
 	case recordCohort:
-		return insert(body, l.cohorts, func(c *Cohort) []byte { return []byte(c.ID) })
+		return insert(l, body, &l.cohorts, func(c *Cohort) string { return c.ID })
 	case recordCursor:
-		return insert(body, l.cursors, func(c *Cursor) []byte { return cursorKey(c.Network, c.Cohort) })
+		return insert(l, body, &l.cursors, func(c *Cursor) string { return cursorKey(c.Network, c.Cohort) })
 	case recordFired:
-		return insert(body, l.fired, func(f *Fired) []byte { return firedKey(f.Network, f.Block, f.Alert) })
+		return insert(l, body, &l.fired, func(f *Fired) string { return firedKey(f.Network, f.Block, f.Alert) })
 	case recordOutbox:
-		return insert(body, l.outbox, func(o *Outgoing) []byte { return letterKey(o.Tenant, o.Key) })
+		return insert(l, body, &l.outbox, func(o *Outgoing) string { return letterKey(o.Tenant, o.Key) })
 	case recordDead:
-		return insert(body, l.dead, func(d *Dead) []byte { return letterKey(d.Tenant, d.Key) })
+		return insert(l, body, &l.dead, func(d *Dead) string { return letterKey(d.Tenant, d.Key) })
 	case recordNode:
-		return insert(body, l.nodes, func(n *Node) []byte { return []byte(n.Name) })
+		return insert(l, body, &l.nodes, func(n *Node) string { return n.Name })
 	case recordCluster:
 		l.cluster = new(Cluster)
 		return unmarshal(body, l.cluster)
 	case recordToken:
-		return insert(body, l.tokens, func(t *Token) []byte { return []byte(t.ID) })
+		return insert(l, body, &l.tokens, func(t *Token) string { return t.ID })
 	case recordRetraction:
-		return insert(body, l.retracted, func(r *retraction) []byte { return retractionKey(r.Network, r.Alert) })
+		return insert(l, body, &l.retracted, func(r *retraction) string { return retractionKey(r.Network, r.Alert) })
 	case recordForgotten:
 		var f forgotten
 		err := unmarshal(body, &f)
 		l.forgotten = append(l.forgotten, f)
 		return err
 	case recordReplayed:
-		return insert(body, l.replays, func(r *replayed) []byte { return replayKey(r.Tenant, r.Network, r.Monitor) })
+		return insert(l, body, &l.replays, func(r *replayed) string { return replayKey(r.Tenant, r.Network, r.Monitor) })
 	case recordSecret:
-		return insert(body, l.secrets, func(s *Secret) []byte { return secretKey(s.Tenant, s.Name) })
+		return insert(l, body, &l.secrets, func(s *Secret) string { return secretKey(s.Tenant, s.Name) })
 	case recordKey:
-		return collect(body, &l.keys)
+		return l.loadKey(body)
 	case recordAudit:
-		return collect(body, &l.audits)
+		a := new(Audit)
+		err := unmarshal(body, a)
+		l.audits = append(l.audits, a)
+		return err
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
 }
 
-func insert[T any](body []byte, txn *iradix.Txn[*T], key func(*T) []byte) error {
+func insert[T any](l *loader, body []byte, at **tree[*T], key func(*T) string) error {
 	v := new(T)
 	if err := unmarshal(body, v); err != nil {
 		return err
 	}
-	txn.Insert(key(v), v)
-	return nil
-}
-
-func collect[T any](body []byte, list *[]*T) error {
-	v := new(T)
-	if err := unmarshal(body, v); err != nil {
-		return err
-	}
-	*list = append(*list, v)
+	put(l.edit, at, key(v), v)
 	return nil
 }
 
 func (l *loader) view() *View {
-	v := &View{
-		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.all.Commit(), idle: l.blobs.idle.Commit(),
-		networks: l.networks.Commit(), cohorts: l.cohorts.Commit(), cursors: l.cursors.Commit(),
-		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(), deaths: iradix.New[*deaths](),
-		nodes: l.nodes.Commit(), cluster: l.cluster, tokens: l.tokens.Commit(),
-		retracted: l.retracted.Commit(), retractable: iradix.New[int](), replays: l.replays.Commit(), secrets: l.secrets.Commit(),
-		keys: iradix.New[*Key](), ownKeys: iradix.New[*Key](), audits: iradix.New[*auditLog](), auditSizes: iradix.New[string](),
+	l.indexMembers()
+	l.indexRetractable()
+	for d := range l.DeadLetters() {
+		l.indexDead(d)
 	}
-	v.indexMembers()
-	v.indexRetractable()
-	for d := range v.DeadLetters() {
-		v.indexDead(d)
-	}
-	v.countBoxes(l.forgotten)
-	v.countContent()
-	v.loadKeys(l.keys)
-	v.loadAudits(l.audits)
-	return v
+	l.countBoxes(l.forgotten)
+	l.countContent()
+	l.loadAudits(l.audits)
+	l.end()
+	return l.View
 }
 
 // Restore replaces the whole state by a snapshot and wakes everybody.

@@ -3,11 +3,9 @@ package fsm
 import (
 	"encoding/binary"
 	"errors"
-	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
-
-	iradix "github.com/hashicorp/go-immutable-radix/v2"
 )
 
 // Refusals of commands. They are answers, not faults: the state stays as it was.
@@ -32,77 +30,47 @@ type State struct {
 // View is the whole state at one log index. It never changes.
 type View struct {
 	index    uint64
-	tenants  *iradix.Tree[*Tenant]
-	members  *iradix.Tree[*members] // derived: the tenants of each cohort
-	changes  *iradix.Tree[string]   // log index of a tenant's last change of configuration or assignment, tenant
-	blobs    *iradix.Tree[*Blob]
-	idle     *iradix.Tree[struct{}] // derived: blobs that nothing points to, by the time they were last put
-	networks *iradix.Tree[*Network]
-	nodes    *iradix.Tree[*Node]
+	tenants  *tree[*Tenant]
+	members  *tree[*members] // derived: the tenants of each cohort
+	changes  *tree[string]   // log index of a tenant's last change of configuration or assignment, tenant
+	blobs    *tree[*Blob]
+	idle     *tree[struct{}] // derived: blobs that nothing points to, by the time they were last put
+	networks *tree[*Network]
+	nodes    *tree[*Node]
 	cluster  *Cluster // nil while there is none
-	tokens   *iradix.Tree[*Token]
-	cohorts  *iradix.Tree[*Cohort]
-	cursors  *iradix.Tree[*Cursor] // network, cohort
-	fired    *iradix.Tree[*Fired]  // network, height, block, alert
+	tokens   *tree[*Token]
+	cohorts  *tree[*Cohort]
+	cursors  *tree[*Cursor] // network, cohort
+	fired    *tree[*Fired]  // network, height, block, alert
 	// retracted are the alerts that have not come back since: network, alert
-	retracted   *iradix.Tree[*retraction]
-	retractable *iradix.Tree[int]       // derived: how many alerts of a tenant have content: network, tenant
-	outbox      *iradix.Tree[*Outgoing] // tenant, key
-	dead        *iradix.Tree[*Dead]     // tenant, key
-	deaths      *iradix.Tree[*deaths]   // derived: dead letters by tenant, then by when they died
-	boxes       *iradix.Tree[*boxed]    // by tenant; all but Forgotten is derived
-	graves      *iradix.Tree[string]    // derived: tenants with dead letters, those that were deleted last, then by bytes
-	boxNotes    *boxChange              // the last changes of boxes, newest first
-	boxNotesOld *boxChange              // those before
-	boxesFrom   uint64                  // changes of boxes after this log index are known
-	outboxBytes int64                   // derived
-	deadBytes   int64                   // derived
-	contents    *iradix.Tree[int64]     // derived: bytes of Fired.Content by tenant
-	content     int64                   // derived: of all tenants
-	replays     *iradix.Tree[*replayed] // tenant, network, monitor
-	secrets     *iradix.Tree[*Secret]   // tenant, name
-	keys        *iradix.Tree[*Key]
-	ownKeys     *iradix.Tree[*Key]      // derived: tenant, id
-	audits      *iradix.Tree[*auditLog] // by tenant
-	auditSizes  *iradix.Tree[string]    // derived: tenants, those with the most bytes of audit log first
-	auditBytes  int64                   // derived
+	retracted   *tree[*retraction]
+	retractable *tree[int]       // derived: how many alerts of a tenant have content: network, tenant
+	outbox      *tree[*Outgoing] // tenant, key
+	dead        *tree[*Dead]     // tenant, key
+	deaths      *tree[*deaths]   // derived: dead letters by tenant, then by when they died
+	boxes       *tree[*boxed]    // by tenant; all but Forgotten is derived
+	graves      *tree[string]    // derived: tenants with dead letters, those that were deleted last, then by bytes
+	boxNotes    *boxChange       // the last changes of boxes, newest first
+	boxNotesOld *boxChange       // those before
+	boxesFrom   uint64           // changes of boxes after this log index are known
+	outboxBytes int64            // derived
+	deadBytes   int64            // derived
+	contents    *tree[int64]     // derived: bytes of Fired.Content by tenant
+	content     int64            // derived: of all tenants
+	replays     *tree[*replayed] // tenant, network, monitor
+	secrets     *tree[*Secret]   // tenant, name
+	keys        *tree[*Key]
+	ownKeys     *tree[*Key]      // derived: tenant, id
+	audits      *tree[*auditLog] // by tenant
+	auditSizes  *tree[string]    // derived: tenants, those with the most bytes of audit log first
+	auditBytes  int64            // derived
 }
 
 // New is an empty state at index 0.
 func New() *State {
 	s := &State{waiting: map[Topic]chan struct{}{}}
-	s.view.Store(emptyView())
+	s.view.Store(&View{})
 	return s
-}
-
-func emptyView() *View {
-	return &View{
-		tenants:     iradix.New[*Tenant](),
-		members:     iradix.New[*members](),
-		changes:     iradix.New[string](),
-		blobs:       iradix.New[*Blob](),
-		idle:        iradix.New[struct{}](),
-		networks:    iradix.New[*Network](),
-		nodes:       iradix.New[*Node](),
-		tokens:      iradix.New[*Token](),
-		cohorts:     iradix.New[*Cohort](),
-		cursors:     iradix.New[*Cursor](),
-		fired:       iradix.New[*Fired](),
-		retracted:   iradix.New[*retraction](),
-		retractable: iradix.New[int](),
-		outbox:      iradix.New[*Outgoing](),
-		dead:        iradix.New[*Dead](),
-		deaths:      iradix.New[*deaths](),
-		boxes:       iradix.New[*boxed](),
-		graves:      iradix.New[string](),
-		contents:    iradix.New[int64](),
-		replays:     iradix.New[*replayed](),
-		secrets:     iradix.New[*Secret](),
-		keys:        iradix.New[*Key](),
-		ownKeys:     iradix.New[*Key](),
-		audits:      iradix.New[*auditLog](),
-		auditSizes:  iradix.New[string](),
-	}
 }
 
 // View is the state as of the last applied entry.
@@ -165,8 +133,9 @@ func (s *State) Apply(index uint64, entry []byte) (any, error) {
 		s.view.Store(&next)
 		return nil, nil
 	}
-	t := &tx{View: &next}
+	t := begin(&next)
 	result, err := c.apply(t)
+	t.end()
 	if err != nil {
 		refused := *s.view.Load()
 		refused.index = index
@@ -190,63 +159,24 @@ func (s *State) wake(topics []Topic) {
 // tx is a view in the making. Its trees are replaced, their values never changed.
 type tx struct {
 	*View
+	edit    *edit
 	touched []Topic
 }
 
+// begin begins a change of a view that nobody else knows yet. Nobody may before it
+// has ended.
+func begin(v *View) *tx { return &tx{View: v, edit: &edit{open: true}} }
+
+func (t *tx) end() { t.edit.open = false }
+
 func (t *tx) touch(topic Topic) { t.touched = append(t.touched, topic) }
 
-// put, del and get keep the trees' plumbing out of the commands.
-func put[T any](tree **iradix.Tree[T], key []byte, value T) { *tree, _, _ = (*tree).Insert(key, value) }
-
-func del[T any](tree **iradix.Tree[T], key []byte) { *tree, _, _ = (*tree).Delete(key) }
-
-func get[T any](tree *iradix.Tree[T], key []byte) (T, bool) { return tree.Get(key) }
-
-// walk yields the values below a prefix in key order.
-func walk[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq2[[]byte, T] {
-	return func(yield func([]byte, T) bool) {
-		it := tree.Root().Iterator()
-		it.SeekPrefix(prefix)
-		for key, value, ok := it.Next(); ok; key, value, ok = it.Next() {
-			if !yield(key, value) {
-				return
-			}
-		}
-	}
-}
-
-// values yields every value of a tree in key order.
-func values[T any](tree *iradix.Tree[T]) iter.Seq[T] {
-	return func(yield func(T) bool) {
-		for _, v := range walk(tree, nil) {
-			if !yield(v) {
-				return
-			}
-		}
-	}
-}
-
-// below yields the values under a prefix in key order.
-func below[T any](tree *iradix.Tree[T], prefix []byte) iter.Seq[T] {
-	return func(yield func(T) bool) {
-		for _, v := range walk(tree, prefix) {
-			if !yield(v) {
-				return
-			}
-		}
-	}
-}
-
 // join builds a key of several parts; parts never hold a zero byte.
-func join(parts ...string) []byte {
-	var key []byte
-	for i, p := range parts {
-		if i > 0 {
-			key = append(key, 0)
-		}
-		key = append(key, p...)
-	}
-	return key
-}
+func join(parts ...string) string { return strings.Join(parts, "\x00") }
 
-func be64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+// be64 is a number in keys, which are in its order.
+func be64(n uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	return string(b[:])
+}

@@ -71,7 +71,7 @@ const (
 )
 
 // Tenant finds a tenant.
-func (v *View) Tenant(id string) (*Tenant, bool) { return get(v.tenants, []byte(id)) }
+func (v *View) Tenant(id string) (*Tenant, bool) { return get(v.tenants, id) }
 
 // Tenants yields every tenant by id, Shared first.
 func (v *View) Tenants() iter.Seq[*Tenant] { return values(v.tenants) }
@@ -89,9 +89,7 @@ func (v *View) succeeded(tenant string, born uint64) bool {
 // InForce. Whether it is still the same tenant, its Born tells.
 func (v *View) TenantsSince(index uint64) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		it := v.changes.Root().Iterator()
-		it.SeekLowerBound(be64(index + 1))
-		for _, id, ok := it.Next(); ok; _, id, ok = it.Next() {
+		for _, id := range v.changes.from(be64(index + 1)) {
 			if !yield(id) {
 				return
 			}
@@ -102,9 +100,9 @@ func (v *View) TenantsSince(index uint64) iter.Seq[string] {
 // mark notes that a tenant has changed, in place of its older marks.
 func (t *tx) mark(tenant string, older ...uint64) {
 	for _, index := range older {
-		del(&t.changes, changeKey(index, tenant))
+		del(t.edit, &t.changes, changeKey(index, tenant))
 	}
-	put(&t.changes, changeKey(t.index, tenant), tenant)
+	put(t.edit, &t.changes, changeKey(t.index, tenant), tenant)
 }
 
 // SetTenantVersion switches a tenant to a new manifest, all at once. A new tenant
@@ -148,7 +146,7 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	if err := t.letGo(&next); err != nil {
 		return nil, err
 	}
-	put(&t.tenants, []byte(c.Tenant), &next)
+	put(t.edit, &t.tenants, c.Tenant, &next)
 	if !exists && c.Tenant != Shared {
 		t.enrol(&next)
 	}
@@ -192,7 +190,7 @@ func (c *SetPlacement) apply(t *tx) (any, error) {
 	}
 	next := *old
 	next.Pin, next.Weight, next.Priority, next.Placed = c.Pin, c.Weight, c.Priority, t.index
-	put(&t.tenants, []byte(c.Tenant), &next)
+	put(t.edit, &t.tenants, c.Tenant, &next)
 	t.mark(c.Tenant, old.Placed)
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
@@ -232,7 +230,7 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 			return nil, err
 		}
 	}
-	del(&t.tenants, []byte(c.Tenant))
+	del(t.edit, &t.tenants, c.Tenant)
 	t.strike(&gone)
 	t.forgive(&gone)
 	t.drop(c.Tenant)
@@ -283,17 +281,17 @@ func (t *tx) drop(tenant string) {
 		return
 	}
 	var idle []string
-	for key, n := range walk(t.networks, []byte(networkKey(tenant, ""))) {
+	for key, n := range walk(t.networks, networkKey(tenant, "")) {
 		shared := false
 		for range walk(t.cursors, cursorKey(n.Key, "")) {
 			shared = true
 		}
 		if !shared {
-			idle = append(idle, string(key))
+			idle = append(idle, key)
 		}
 	}
 	for _, key := range idle {
-		del(&t.networks, []byte(key))
+		del(t.edit, &t.networks, key)
 		t.forget(slices.Collect(t.FiredOn(key)))
 		t.touch(TopicNetwork(key))
 	}

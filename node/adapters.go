@@ -118,6 +118,46 @@ func journalAlert(f *fsm.Fired) journal.Alert {
 	}
 }
 
+// followServers keeps in the journal which nodes' journals are lost. begun says that
+// this node's own should not be a new one.
+func (n *Node) followServers(ctx context.Context, begun bool) {
+	var noted []string
+	for {
+		changed := n.state.Changed(fsm.TopicLeases)
+		v := n.state.View()
+		var servers []string
+		for node := range v.Nodes() {
+			servers = append(servers, node.Server)
+		}
+		if !slices.Equal(servers, noted) {
+			gone, err := n.journal.Follow(servers, heads(v), begun)
+			switch {
+			case err != nil:
+				n.log.Error("which journals are lost could not be kept", "error", err)
+			case len(gone) > 0:
+				n.log.Warn("what only these nodes' journals had cannot be proved any more", "servers", gone)
+			}
+			noted, begun = servers, false
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// heads are the heights up to which networks are announced.
+func heads(v *fsm.View) map[string]uint64 {
+	out := map[string]uint64{}
+	for network := range v.Networks() {
+		if tip, begun := network.Branch.Tip(); begun {
+			out[network.Key] = tip.Height
+		}
+	}
+	return out
+}
+
 // completeJournal adds what the ledger has and a crash kept from the journal.
 func (n *Node) completeJournal() {
 	v := n.state.View()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,7 +22,8 @@ import (
 // alertsAnswer is what a node's journal has of a network for a tenant.
 type alertsAnswer struct {
 	Alerts []told `json:"alerts"`
-	Gone   uint64 `json:"gone,omitempty"` // height up to which it has lost some
+	Gone   uint64 `json:"gone,omitempty"` // height up to which it has dropped some for its bounds
+	Lost   uint64 `json:"lost,omitempty"` // height up to which it knows another journal to be lost
 }
 
 // told is an alert with the deliveries of each of its states but retracted.
@@ -55,6 +57,7 @@ func (n *Node) serveAlerts(w http.ResponseWriter, r *http.Request) {
 func (n *Node) journalled(tenant, network string, from, to uint64) (alertsAnswer, error) {
 	var out alertsAnswer
 	out.Gone, _ = n.journal.GoneUpTo(tenant, network)
+	out.Lost = n.journal.LostUpTo(network)
 	for a, err := range n.journal.Alerts(tenant, network, from, to) {
 		if err != nil {
 			return out, err
@@ -74,9 +77,10 @@ func (n *Node) journalled(tenant, network string, from, to uint64) (alertsAnswer
 // gatherPatience is how long the other nodes may take to look into their journals.
 const gatherPatience = 30 * time.Second
 
-// gatherAlerts asks every node's journal. silent are the nodes that could not be
-// asked: what they have fired may be missing.
-func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, to uint64) (byHeight map[uint64][]told, gone uint64, silent []string) {
+// gatherAlerts asks every node's journal. Up to the height dropped, one no longer
+// keeps all; up to lost, one is not there any more. silent are the nodes that could
+// not be asked: what they have fired may be missing.
+func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, to uint64) (byHeight map[uint64][]told, dropped, lost uint64, silent []string) {
 	ctx, cancel := context.WithTimeout(ctx, gatherPatience)
 	defer cancel()
 	query := url.Values{
@@ -88,7 +92,7 @@ func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, t
 	take := func(a alertsAnswer) {
 		mu.Lock()
 		defer mu.Unlock()
-		gone = max(gone, a.Gone)
+		dropped, lost = max(dropped, a.Gone), max(lost, a.Lost)
 		for _, f := range a.Alerts {
 			byHeight[f.Block.Height] = append(byHeight[f.Block.Height], f)
 		}
@@ -115,7 +119,8 @@ func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, t
 		})
 	}
 	all.Wait()
-	return byHeight, gone, silent
+	slices.Sort(silent)
+	return byHeight, dropped, lost, silent
 }
 
 // toHolder has the node answer that watches the network asked about; that node

@@ -178,8 +178,9 @@ func (r *reconciler) place(ctx context.Context, v *fsm.View, places map[string]s
 		}
 		leaving[m.Name] = m.Drain != fsm.DrainNone
 	}
-	if r.opts.strategy == ring.ActivityBased && (rebalance || r.activity == nil) {
-		r.activity = r.gatherActivity(ctx, nodes)
+	if r.opts.strategy == ring.ActivityBased && (rebalance || r.activity.Load() == nil) {
+		activity := r.gatherActivity(ctx, nodes)
+		r.activity.Store(&activity)
 	}
 	var tenants []ring.Tenant
 	for t := range v.Tenants() {
@@ -188,7 +189,7 @@ func (r *reconciler) place(ctx context.Context, v *fsm.View, places map[string]s
 			continue
 		}
 		tenants = append(tenants, ring.Tenant{
-			ID: t.ID, Weight: r.weightOf(t), Priority: int(t.Priority), Pin: t.Pin, Node: formerly(v, t, s), Moving: s.fixed,
+			ID: t.ID, Weight: weightOf(t, r.activity.Load()), Priority: int(t.Priority), Pin: t.Pin, Node: formerly(v, t, s), Moving: s.fixed,
 		})
 	}
 	return ring.Plan(in, tenants, ring.Options{
@@ -210,12 +211,14 @@ func formerly(v *fsm.View, t *fsm.Tenant, s seat) string {
 
 // weightOf is what a tenant counts: what the operator says, or what it is
 // measured to cost, or as much as any other.
-func (r *reconciler) weightOf(t *fsm.Tenant) float64 {
+func weightOf(t *fsm.Tenant, activity *map[string]float64) float64 {
 	if t.Weight > 0 {
 		return float64(t.Weight) / 100
 	}
-	if w, ok := r.activity[t.ID]; ok && w > 0 {
-		return w
+	if activity != nil {
+		if w := (*activity)[t.ID]; w > 0 {
+			return w
+		}
 	}
 	return 1
 }
@@ -257,22 +260,28 @@ func (r *reconciler) gatherActivity(ctx context.Context, nodes map[string]*membe
 // moves makes commands of the ring's answer.
 func (r *reconciler) moves(v *fsm.View, places map[string]seat, nodes map[string]*member, list []ring.Move, now time.Time) []*fsm.Move {
 	// By target: each command makes a cohort for each that it has tenants for.
-	list = slices.SortedStableFunc(slices.Values(list), func(a, b ring.Move) int { return strings.Compare(a.To, b.To) })
-	byForce := map[bool]*fsm.Move{}
-	var out []*fsm.Move
+	type target struct {
+		force bool
+		to    string
+	}
+	targets := map[target][]fsm.Moved{}
 	for _, m := range list {
 		t, ok := v.Tenant(m.Tenant)
 		if !ok {
 			continue
 		}
-		s := places[t.Cohort]
-		c := byForce[s.force]
-		if c == nil || len(c.Moves) == movesPerCommand {
-			c = &fsm.Move{Force: s.force, At: now.UnixMilli()}
-			byForce[s.force] = c
-			out = append(out, c)
+		at := target{places[t.Cohort].force, m.To}
+		targets[at] = append(targets[at], fsm.Moved{Tenant: m.Tenant, Cohort: t.Cohort, To: m.To, Reason: reasonOf(m.Reason)})
+	}
+	byForce := map[bool][]fsm.Moved{}
+	for _, at := range slices.SortedFunc(maps.Keys(targets), func(a, b target) int { return strings.Compare(a.to, b.to) }) {
+		byForce[at.force] = append(byForce[at.force], targets[at]...)
+	}
+	var out []*fsm.Move
+	for _, force := range []bool{false, true} {
+		for moves := range slices.Chunk(byForce[force], movesPerCommand) {
+			out = append(out, &fsm.Move{Moves: moves, Force: force, At: now.UnixMilli()})
 		}
-		c.Moves = append(c.Moves, fsm.Moved{Tenant: m.Tenant, Cohort: t.Cohort, To: m.To, Reason: reasonOf(m.Reason)})
 	}
 	for _, c := range out {
 		r.metrics.moves.Add(float64(len(c.Moves)))

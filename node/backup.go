@@ -36,18 +36,23 @@ type archiveMeta struct {
 	Created    time.Time `json:"created"`
 	Version    string    `json:"version"`
 	SealingKey string    `json:"sealing_key"` // id of the key that opens its secrets
+	// Stale: nobody has said that this is everything that was committed.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // errArchive: what was given is no whole archive.
 var errArchive = errors.New("unreadable archive")
 
-// Backup writes an archive of everything that was committed before.
-func (n *Node) Backup(ctx context.Context, w io.Writer) error {
+// Backup writes an archive of everything that was committed before; with stale, of
+// what this node has of it, which takes no leader.
+func (n *Node) Backup(ctx context.Context, w io.Writer, stale bool) error {
 	if err := n.mustBeMember(); err != nil {
 		return err
 	}
-	if err := n.group.Barrier(ctx); err != nil {
-		return err
+	if !stale {
+		if err := n.upToDate(ctx); err != nil {
+			return err
+		}
 	}
 	v := n.state.View()
 	state, size, err := n.spool(v)
@@ -57,7 +62,7 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) error {
 	defer os.Remove(state.Name())
 	defer state.Close()
 	meta, err := json.MarshalIndent(archiveMeta{
-		Format: archiveFormat, Cluster: n.clusterName(), Index: v.Index(), Created: time.Now().UTC(), Version: n.opts.Version, SealingKey: n.keeper.ID(),
+		Format: archiveFormat, Cluster: n.clusterName(), Index: v.Index(), Created: time.Now().UTC(), Version: n.opts.Version, SealingKey: n.keeper.ID(), Stale: stale,
 	}, "", "  ")
 	if err != nil {
 		return err
@@ -86,6 +91,26 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	return out.Close()
+}
+
+// leaderPatience is how long a backup waits for a leader, as proposals do.
+const leaderPatience = 5 * time.Second
+
+// upToDate waits until this node has what was committed before, for as long as
+// there is a leader to say what that is.
+func (n *Node) upToDate(ctx context.Context) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, leaderPatience)
+		err := n.group.Barrier(limited)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if _, ok := n.group.Leader(); !ok {
+			return fmt.Errorf("%w: there is no leader, so nobody can say that node %q has everything; `ozmo backup --stale` takes what it has, up to log index %d",
+				api.ErrUnavailable, n.opts.Name, n.state.View().Index())
+		}
+	}
 }
 
 // spool writes a view to a file that is gone soon; it is open at its beginning.
@@ -199,7 +224,8 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	if err := n.group.Barrier(ctx); err != nil {
 		return api.Restored{}, err
 	}
-	next := fsm.Rebase(restored, n.state.View())
+	current := n.state.View()
+	next := fsm.Rebase(restored, current)
 	state, size, err := n.spool(next)
 	if err != nil {
 		return api.Restored{}, err
@@ -208,6 +234,9 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	defer state.Close()
 	if err := n.group.Restore(ctx, next.Index(), n.group.Term(), size, state); err != nil {
 		return api.Restored{}, err
+	}
+	if err := n.journal.Lose(foreign(restored, current)); err != nil {
+		n.log.Error("which journals are lost could not be kept", "error", err)
 	}
 	out := api.Restored{Index: meta.Index}
 	for t := range next.Tenants() {
@@ -221,6 +250,19 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	n.log.Warn("an archive was restored", "of", meta.Cluster, "created", meta.Created, "tenants", out.Tenants)
 	poke(n.nudge)
 	return out, nil
+}
+
+// foreign are the heads of networks that another cluster has judged further than
+// this one: that one's journals are not here.
+func foreign(restored, current *fsm.View) map[string]uint64 {
+	out := heads(restored)
+	for key := range out {
+		was, _ := restored.Network(key)
+		if now, ok := current.Network(key); ok && now.Next >= was.Next {
+			delete(out, key)
+		}
+	}
+	return out
 }
 
 // poke has somebody look once more.

@@ -45,8 +45,10 @@ func (n *Node) beatOnce(ctx context.Context, leader consensus.Server) {
 		}
 	}
 	switch {
-	case errors.Is(err, errSuperseded), errors.Is(err, fsm.ErrRemoved):
+	case errors.Is(err, errSuperseded):
 		n.die(err)
+	case errors.Is(err, fsm.ErrRemoved):
+		n.noteRemoved()
 	case err == nil:
 		n.contact.note(sent, answer.Commit)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -27,7 +28,9 @@ import (
 type enrolment struct {
 	Node    string `json:"node"`
 	Token   string `json:"token"`
+	Cluster string `json:"cluster,omitempty"` // that it wants to be of; empty: whichever it is
 	Request []byte `json:"request,omitempty"` // for a certificate, PEM; none: it has one
+	Cert    []byte `json:"cert,omitempty"`    // the one it has, PEM
 	Nonce   string `json:"nonce,omitempty"`   // what nobody else knows, where there is no Request
 }
 
@@ -56,7 +59,7 @@ func (n *Node) requestFor(token pki.Token) (*asked, error) {
 	if a := n.asked; a != nil && a.token == token.ID && a.Node == n.opts.Name {
 		return a, nil
 	}
-	a := &asked{token: token.ID, enrolment: enrolment{Node: n.opts.Name, Token: token.Reveal()}}
+	a := &asked{token: token.ID, enrolment: enrolment{Node: n.opts.Name, Token: token.Reveal(), Cluster: n.opts.asked}}
 	if n.opts.Insecure || n.opts.TLSCert != "" {
 		a.Nonce = rand.Text()
 	} else {
@@ -147,6 +150,14 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 		return nil, err
 	}
 	c := v.Cluster()
+	if e.Cluster != "" && e.Cluster != c.Name {
+		return nil, fmt.Errorf("%w: this is cluster %q, and node %q was started with --cluster %s: leave that out, or join the other cluster", api.ErrRefused, c.Name, e.Node, e.Cluster)
+	}
+	if len(e.Cert) > 0 && n.credentials != nil {
+		if err := n.credentials.CheckNode(e.Cert, e.Node); err != nil {
+			return nil, fmt.Errorf("%w: %w", api.ErrRefused, pki.About(fmt.Sprintf("node %q", e.Node), err))
+		}
+	}
 	answer := &enrolled{Cluster: c.Name, Insecure: n.opts.Insecure, CA: c.CA, Peers: map[string]string{}}
 	if answer.GossipKeys, err = openKeys(c, n.keeper); err != nil {
 		return nil, err
@@ -243,9 +254,21 @@ func (n *Node) Join(ctx context.Context, j api.Join, step func(string)) (*api.Jo
 
 // askEnrolment gets certificate and keys and puts them into the data directory.
 func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string) (*membership, error) {
+	if plain := token.Fingerprint == [32]byte{}; plain != n.opts.Insecure {
+		return nil, fmt.Errorf("%w: %s", api.ErrRefused, insecureText(plain))
+	}
+	dialer, err := n.enrolDialer(token)
+	if err != nil {
+		return nil, err
+	}
 	asks, err := n.requestFor(token)
 	if err != nil {
 		return nil, err
+	}
+	if n.opts.TLSCert != "" { // as it is now: it may have been mended since the last time
+		if asks.Cert, err = os.ReadFile(n.opts.TLSCert); err != nil {
+			return nil, err
+		}
 	}
 	body, err := json.Marshal(asks.enrolment)
 	if err != nil {
@@ -256,7 +279,7 @@ func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return mux.DialEnrol(ctx, n.opts.Network.Dial, address, token.Fingerprint)
+			return dialer.DialTag(ctx, mux.Enrol, address)
 		},
 	}
 	defer transport.CloseIdleConnections()
@@ -283,10 +306,37 @@ func (n *Node) askEnrolment(ctx context.Context, token pki.Token, address string
 	return n.keepEnrolment(&got, asks.key)
 }
 
+// enrolDialer connects to a node of the cluster that made the token, and, with
+// certificates of its own, to none that this node would not talk to afterwards.
+func (n *Node) enrolDialer(token pki.Token) (mux.Dialer, error) {
+	d := mux.Dialer{Dial: n.opts.Network.Dial}
+	if n.opts.Insecure {
+		return d, nil
+	}
+	d.TLS = pki.EnrolConfig(token.Fingerprint)
+	if n.opts.TLSCert == "" {
+		return d, nil
+	}
+	if err := pki.CheckOwn(n.opts.ownFiles(), n.opts.asked, n.opts.Name, true); err != nil {
+		return d, fmt.Errorf("%w: --tls-cert, --tls-key, --tls-ca:\n%w", api.ErrRefused, err)
+	}
+	var err error
+	d.TLS, err = pki.AlsoTrusted(d.TLS, n.opts.TLSCA)
+	return d, err
+}
+
+// insecureText says that only one side is in plaintext.
+func insecureText(cluster bool) string {
+	if cluster {
+		return "the cluster that made the token is in plaintext, and this node is not: start this node with --insecure, or join a cluster with TLS"
+	}
+	return "this node is started with --insecure, and the cluster that made the token uses TLS: start this node without --insecure"
+}
+
 func (n *Node) keepEnrolment(got *enrolled, key crypto.Signer) (*membership, error) {
 	m := &membership{Cluster: got.Cluster, Insecure: got.Insecure, Peers: got.Peers, Keys: got.GossipKeys, dir: n.opts.DataDir}
 	if got.Insecure != n.opts.Insecure {
-		return nil, errors.New("the cluster and this node do not agree on --insecure: start both with it, or neither")
+		return nil, errors.New(insecureText(got.Insecure))
 	}
 	if len(got.SealingKey) != secrets.KeySize {
 		return nil, errors.New("the cluster has sent no sealing key")

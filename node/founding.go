@@ -45,6 +45,20 @@ type foundingAnswer struct {
 type founders struct {
 	mu      sync.Mutex
 	pledged map[string]bool
+	missing []string // who is waited for, and why
+}
+
+// await notes who is waited for; awaited tells.
+func (f *founders) await(missing []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.missing = missing
+}
+
+func (f *founders) awaited() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.missing
 }
 
 func (f *founders) note(name string) {
@@ -101,6 +115,7 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 		return false, nil
 	}
 	said := ""
+	defer n.founders.await(nil)
 	for {
 		answers, silent, err := n.askFounders(ctx)
 		if err != nil {
@@ -112,9 +127,10 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 		}
 		for _, a := range answers {
 			if a.State == foundingNew && len(a.Founders) == 0 {
-				missing = append(missing, a.Node) // it is there, and has not pledged yet
+				missing = append(missing, a.Node+" (it is there, and not ready to begin)")
 			}
 		}
+		n.founders.await(missing)
 		begun := slices.ContainsFunc(answers, func(a foundingAnswer) bool { return a.State == foundingEnd })
 		known := slices.ContainsFunc(answers, func(a foundingAnswer) bool { return slices.Contains(a.Pledged, n.opts.Name) })
 		switch {
@@ -148,6 +164,12 @@ func (n *Node) foundTogether(ctx context.Context) (together bool, err error) {
 
 // askFounders asks all others; silent are those that did not answer, and why.
 func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silent map[string]error, err error) {
+	others := slices.DeleteFunc(slices.Clone(n.opts.Founders), func(name string) bool { return name == n.opts.Name })
+	for _, name := range others {
+		if _, ok := n.membership.Peers[name]; !ok {
+			return nil, nil, fmt.Errorf("--bootstrap names %q, whose address is not known: the bundle has %s", name, strings.Join(slices.Sorted(maps.Keys(n.membership.Peers)), ", "))
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var (
@@ -156,12 +178,8 @@ func (n *Node) askFounders(ctx context.Context) (answers []foundingAnswer, silen
 		given = map[string]foundingAnswer{}
 	)
 	silent = map[string]error{}
-	others := slices.DeleteFunc(slices.Clone(n.opts.Founders), func(name string) bool { return name == n.opts.Name })
 	for _, name := range others {
-		address, ok := n.membership.Peers[name]
-		if !ok {
-			return nil, nil, fmt.Errorf("--bootstrap names %q, whose address is not known: the bundle has %s", name, strings.Join(slices.Sorted(maps.Keys(n.membership.Peers)), ", "))
-		}
+		address := n.membership.Peers[name]
 		// Side by side: one that hangs must not use up the time of the others.
 		all.Go(func() {
 			var a foundingAnswer

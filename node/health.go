@@ -37,6 +37,8 @@ func (n *Node) Live() []api.Check {
 func (n *Node) Ready() []api.Check {
 	var member, started, contact, draining error
 	switch {
+	case n.removed.Load():
+		member = fsm.ErrRemoved
 	case !n.isMember.Load():
 		member = errNotMember
 	case !n.health.started.Load():
@@ -56,6 +58,7 @@ func (n *Node) Ready() []api.Check {
 		{Name: "member", Err: member}, {Name: "started", Err: started}, {Name: "leader", Err: contact}, {Name: "draining", Err: draining},
 	}
 	v := n.state.View()
+	checks = append(checks, n.ableChecks(v)...)
 	several := len(slices.Collect(v.Nodes())) > 1
 	for network := range v.Networks() {
 		if network.Wanted == 0 {
@@ -67,6 +70,8 @@ func (n *Node) Ready() []api.Check {
 			err = errors.New("nobody watches it")
 		case !begun:
 			err = errors.New("no block announced yet")
+		case n.groupNow() != nil:
+			err = n.holderAlive(v, network.Lease.Holder)
 		}
 		checks = append(checks, api.Check{
 			Name: "network " + network.Key, Err: err,
@@ -83,7 +88,10 @@ func (n *Node) Ready() []api.Check {
 // knows: elsewhere that part is missing.
 func (n *Node) Status() api.Status {
 	v := n.state.View()
-	s := api.Status{Node: n.opts.Name, Cluster: n.clusterName(), Index: v.Index(), Outbox: v.OutboxLen(), DeadLetter: v.DeadLen()}
+	s := api.Status{
+		Node: n.opts.Name, Cluster: n.clusterName(), Index: v.Index(), Outbox: v.OutboxLen(), DeadLetter: v.DeadLen(),
+		Removed: n.removed.Load(), Waiting: n.founders.awaited(),
+	}
 	var known map[string]heard
 	if group := n.groupNow(); group != nil {
 		if leader, ok := group.Leader(); ok {
@@ -100,14 +108,15 @@ func (n *Node) Status() api.Status {
 	}
 	s.Dead = deadLetters(v)
 	s.Networks = networkStatus(v, known)
-	counts := map[string]float64{}
+	capacity := map[string]float64{}
 	for _, node := range s.Nodes {
 		if slices.Contains(node.Roles, "worker") && node.State == api.NodeReady {
-			counts[node.Name] = float64(node.Tenants)
+			capacity[node.Name] = float64(node.Weight)
 		}
 	}
-	s.Imbalance = imbalance(counts)
+	s.Imbalance = imbalance(v, capacity, n.activity.Load())
 	s.Unassigned = unassigned(v)
+	s.Problems = problems(v, s.Nodes)
 	for t := range v.Tenants() {
 		if t.ID != fsm.Shared {
 			s.Tenants = append(s.Tenants, tenantStatus(v, t))
@@ -119,6 +128,7 @@ func (n *Node) Status() api.Status {
 func tenantStatus(v *fsm.View, t *fsm.Tenant) api.TenantStatus {
 	s := api.TenantStatus{
 		ID: t.ID, Version: t.Current.Number, Cohort: t.Cohort, Assigned: v.Owner(t), Moves: t.Assigned.Version, Pin: t.Pin,
+		Weight: t.Weight, Priority: t.Priority,
 	}
 	if t.Assigned.Version > 0 {
 		s.Reason = t.Assigned.Reason.String()

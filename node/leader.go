@@ -44,6 +44,7 @@ func (n *Node) term(ctx context.Context) {
 	}
 	n.log.Info("this node leads", "term", n.group.Term())
 	n.contacts.reset(time.Now())
+	n.activity.Store(nil)
 	r := newReconciler(n)
 	r.run(ctx)
 	n.contacts.clear()

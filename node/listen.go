@@ -71,7 +71,7 @@ func (n *Node) operatorHandler() http.Handler {
 				continue
 			}
 			group := n.groupNow()
-			if prefix == "/v1/status" && (group == nil || r.URL.Query().Has("local") || !hasLeader(group)) {
+			if prefix == "/v1/status" && (group == nil || r.URL.Query().Has("local") || n.removed.Load() || !hasLeader(group)) {
 				continue // what is known here is better than nothing
 			}
 			if n.toLeader(w, r) {

@@ -53,9 +53,12 @@ func (m *member) lost(ttl time.Duration) bool {
 
 // mayWatch reports whether a network may be with a node. Two watchers at once
 // do no harm, so an early sign of its death is enough: gossip's word, unless a
-// heartbeat has just come. Gossip repeats old words after a partition.
+// heartbeat has just come. Gossip repeats old words after a partition. Nor does it
+// tell a node that was killed and is just starting from one that watches: a new
+// leader waits for the word of the node itself, as long as two heartbeats take.
 func (m *member) mayWatch(ttl time.Duration) bool {
-	gone := m.Gossip == gossip.Left || m.Gossip == gossip.Dead && (!m.Heard || m.Silent > 2*ttl/5)
+	silent := m.Silent > 2*ttl/5
+	gone := m.Gossip == gossip.Left || m.Gossip == gossip.Dead && (!m.Heard || silent) || !m.Heard && silent
 	return m.Roles.Has(fsm.RoleWatcher) && m.Drain == fsm.DrainNone && !gone && !m.lost(ttl)
 }
 

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/durable"
@@ -125,6 +128,13 @@ func fromBundle(o *Options) (*membership, error) {
 	if b.Node != o.Name {
 		return nil, fmt.Errorf("the bundle %s is for node %q, this is %q: give this node its own bundle, or its name with --node", o.Bundle, b.Node, o.Name)
 	}
+	if len(o.Founders) == 1 && len(b.Peers) > 1 {
+		return nil, fmt.Errorf("--bootstrap %s: the nodes with bundles found the cluster together: list them all, like --bootstrap %s",
+			o.Founders[0], strings.Join(slices.Sorted(maps.Keys(b.Peers)), ","))
+	}
+	if err := o.checkCluster(b.Cluster, "the bundle "+o.Bundle); err != nil {
+		return nil, err
+	}
 	m := &membership{Cluster: b.Cluster, Insecure: o.Insecure, Peers: b.Peers, Keys: b.GossipKeys, dir: o.DataDir}
 	if o.Insecure {
 		m.Keys = nil
@@ -146,7 +156,7 @@ func fromBundle(o *Options) (*membership, error) {
 // credentials are the certificates that a node presents and trusts.
 func (m *membership) credentials(o *Options) (*pki.Credentials, error) {
 	if o.TLSCert != "" {
-		return pki.Load(pki.Files{CA: o.TLSCA, Cert: o.TLSCert, Key: o.TLSKey}, m.Cluster, o.Logger)
+		return pki.Load(o.ownFiles(), m.Cluster, o.Logger)
 	}
 	return pki.LoadIn(m.dir, m.Cluster, o.Logger)
 }

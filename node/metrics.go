@@ -9,6 +9,7 @@ type metrics struct {
 	imbalance       prometheus.Gauge
 	unassigned      prometheus.Gauge
 	heartbeats      *prometheus.CounterVec
+	able            *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -32,6 +33,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ozmo_node_operator_heartbeats_total", Help: "Heartbeats to the operator's address, by outcome.",
 		}, []string{"outcome"}),
 	}
-	reg.MustRegister(m.watcherRestarts, m.imports, m.moves, m.imbalance, m.unassigned, m.heartbeats)
+	m.able = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "ozmo_node_able_nodes", Help: "Nodes that are alive, not drained and have the role, on the leader: with none, that work stands still.",
+	}, []string{"role"})
+	reg.MustRegister(m.watcherRestarts, m.imports, m.moves, m.imbalance, m.unassigned, m.heartbeats, m.able)
 	return m
 }

@@ -67,7 +67,8 @@ type Node struct {
 	contacts  contacts // on the leader
 	certainty *certainty
 	pending   atomic.Pointer[[]consensus.PeerChange]
-	nudge     chan struct{} // has the reconciler look at once
+	nudge     chan struct{}                      // has the reconciler look at once
+	activity  atomic.Pointer[map[string]float64] // weight of tenants where they are placed by activity, as last asked
 
 	joined    chan *membership // hands over what Join has got
 	joining   sync.Mutex
@@ -78,6 +79,7 @@ type Node struct {
 	entered   atomic.Bool // group and gossip are there
 	begun     atomic.Bool // the cluster has had a leader
 	pledged   atomic.Bool
+	removed   atomic.Bool // from the cluster, by somebody
 	restoring atomic.Bool
 	founders  founders
 	ready     chan struct{} // closed when Start is done
@@ -221,12 +223,15 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.loops.Go(func() { n.beat(background) })
+	n.loops.Go(func() { n.watchStanding(background) })
 	n.loops.Go(func() { n.lead(background) })
 	n.loops.Go(func() { n.keepUp(background) })
+	old := n.begun.Load() // this data directory was of the cluster before
 	if err := n.register(ctx); err != nil {
 		return err
 	}
 	n.completeJournal()
+	n.loops.Go(func() { n.followServers(background, old) })
 	n.begin(background)
 	if n.opts.Config != "" {
 		if err := n.importAtStart(ctx); err != nil {
@@ -257,6 +262,7 @@ func (n *Node) become(ctx context.Context) error {
 		if n.opts.Insecure != m.Insecure {
 			return fmt.Errorf("the data directory is of a cluster with insecure=%v: start the node accordingly", m.Insecure)
 		}
+		err = n.opts.checkCluster(m.Cluster, "the data directory "+n.opts.DataDir)
 	case n.opts.Bundle != "":
 		m, err = fromBundle(&n.opts)
 	case n.opts.Bootstrap:

@@ -48,16 +48,15 @@ func (n *Node) DrainNode(ctx context.Context, name string, drain bool) error {
 		return err
 	}
 	v := n.state.View()
-	if _, ok := v.Node(name); !ok {
+	node, ok := v.Node(name)
+	if !ok {
 		return fmt.Errorf("node %q: %w", name, fsm.ErrNotFound)
 	}
 	mode := fsm.DrainNone
 	if drain {
 		mode = fsm.DrainOperator
-		if others := slices.DeleteFunc(slices.Collect(v.Nodes()), func(o *fsm.Node) bool {
-			return o.Name == name || o.Drain != fsm.DrainNone || !o.Roles.Has(fsm.RoleWorker)
-		}); len(others) == 0 {
-			return fmt.Errorf("%w: node %q is the only one that takes tenants: add or undrain another first", api.ErrRefused, name)
+		if err := n.without(v, node); err != nil {
+			return err
 		}
 	}
 	_, err := n.group.Propose(ctx, &fsm.DrainNode{Name: name, Drain: mode})
@@ -206,10 +205,12 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 		return fmt.Errorf("node %q: %w", m.To, fsm.ErrNotFound)
 	case !node.Roles.Has(fsm.RoleWatcher):
 		return fmt.Errorf("%w: node %q does not watch: its roles are %v", api.ErrRefused, m.To, node.Roles)
-	case node.Drain != fsm.DrainNone:
-		return fmt.Errorf("%w: node %q is draining", api.ErrRefused, m.To)
 	case !n.lives(node):
-		return fmt.Errorf("%w: node %q does not answer", api.ErrRefused, m.To)
+		return fmt.Errorf("%w: node %q is not there: it was stopped, or does not answer", api.ErrRefused, m.To)
+	case node.Drain == fsm.DrainLeaving:
+		return fmt.Errorf("%w: node %q is stopping", api.ErrRefused, m.To)
+	case node.Drain != fsm.DrainNone:
+		return fmt.Errorf("%w: node %q is drained: `ozmo node undrain %s` first", api.ErrRefused, m.To, m.To)
 	}
 	_, err := n.group.Propose(ctx, &fsm.GrantLease{
 		Network: m.Network, Holder: m.To, IfEpoch: network.Lease.Epoch, Window: max(windowFor(v, network), network.Lease.Window), Pin: true,
@@ -381,8 +382,10 @@ const (
 	leavePatience    = time.Second
 )
 
-// handOver gives this node's work to the others before it stops: networks first,
-// then tenants, then the leadership. Alone, there is nobody to give it to.
+// handOver gives this node's work to the others before it stops: the leadership
+// first, while the networks are still watched as ever, so that no block waits for
+// both a new watcher and a new leader; then networks and tenants. Alone, there is
+// nobody to give it to.
 func (n *Node) handOver() {
 	group := n.groupNow()
 	if group == nil || !n.health.started.Load() {
@@ -390,6 +393,7 @@ func (n *Node) handOver() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handOverPatience)
 	defer cancel()
+	n.passLeadership(ctx)
 	if n.others() {
 		_, err := group.Propose(ctx, &fsm.DrainNode{Name: n.opts.Name, Drain: fsm.DrainLeaving})
 		if err == nil {
@@ -404,18 +408,23 @@ func (n *Node) handOver() {
 			n.log.Warn("not everything could be handed over; the others take it when this node is gone", "error", err)
 		}
 	}
-	// Nodes that take no work may lead all the same.
-	if to := n.livingVoter(); to != "" {
-		if leads, _ := group.Leads(); leads {
-			if err := group.Transfer(ctx, to); err != nil {
-				n.log.Warn("the leadership could not be passed on; the others elect a leader", "error", err)
-			}
-		}
-	}
+	n.passLeadership(ctx) // that it was left with, or was given meanwhile
 	leaving, done := context.WithTimeout(context.Background(), leavePatience)
 	defer done()
 	if err := n.gossip.Leave(leaving); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		n.log.Warn("gossip", "error", err)
+	}
+}
+
+// passLeadership gives the leadership to another node, if this one has it. Nodes
+// that take no work may lead all the same.
+func (n *Node) passLeadership(ctx context.Context) {
+	to := n.livingVoter()
+	if leads, _ := n.group.Leads(); !leads || to == "" {
+		return
+	}
+	if err := n.group.Transfer(ctx, to); err != nil {
+		n.log.Warn("the leadership could not be passed on; the others elect a leader", "error", err)
 	}
 }
 

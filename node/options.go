@@ -87,6 +87,7 @@ type Options struct {
 
 	roles    fsm.Roles
 	strategy ring.Strategy
+	asked    string // Cluster as it was given; empty: any
 }
 
 // Sending bounds what a node sends. What is 0 takes the default.
@@ -137,10 +138,57 @@ func (o *Options) complete() error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if info, err := os.Stat(o.DataDir); err == nil && !info.IsDir() {
+		return fmt.Errorf("the data directory %s is no directory: give another with --data", o.DataDir)
+	}
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	return o.identify()
+	if err := o.identify(); err != nil {
+		return err
+	}
+	return o.checkOwnCertificates()
+}
+
+// checkOwnCertificates finds out before anything depends on them whether the files
+// given with --tls-cert, --tls-key and --tls-ca can be this node's.
+func (o *Options) checkOwnCertificates() error {
+	if o.TLSCert == "" {
+		return nil
+	}
+	m, err := readMembership(o.DataDir)
+	if err != nil {
+		return err
+	}
+	cluster := o.asked
+	switch {
+	case m != nil:
+		cluster = m.Cluster
+	case o.Bundle != "":
+		b, _, err := pki.ReadBundle(o.Bundle)
+		if err != nil {
+			return err
+		}
+		cluster = b.Cluster
+	case o.Bootstrap:
+		cluster = o.Cluster
+	}
+	if err := pki.CheckOwn(o.ownFiles(), cluster, o.Name, m == nil); err != nil {
+		return fmt.Errorf("--tls-cert, --tls-key, --tls-ca:\n%w", err)
+	}
+	return nil
+}
+
+func (o *Options) ownFiles() pki.Files {
+	return pki.Files{CA: o.TLSCA, Cert: o.TLSCert, Key: o.TLSKey}
+}
+
+// checkCluster refuses a node that was told another cluster than it would be of.
+func (o *Options) checkCluster(name, of string) error {
+	if o.asked == "" || o.asked == name {
+		return nil
+	}
+	return fmt.Errorf("--cluster %s: %s is of cluster %q: leave --cluster out, or give that name", o.asked, of, name)
 }
 
 // Check lists everything in the options that does not go together, as
@@ -154,6 +202,7 @@ func (o Options) Check() error {
 func (o *Options) fill() {
 	def(&o.CacheBytes, defaultCacheBytes)
 	def(&o.ClusterListen, defaultClusterListen)
+	o.asked = o.Cluster
 	def(&o.Cluster, defaultCluster)
 	def(&o.Voters, defaultVoters)
 	def(&o.Weight, 100)
@@ -196,17 +245,14 @@ func (o *Options) check() error {
 	if o.Profile != "lan" && o.Profile != "mesh" {
 		wrong("--profile %q: want lan or mesh", o.Profile)
 	}
-	if !clusterName.MatchString(o.Cluster) {
-		wrong("cluster name %q: use lower-case letters, digits and hyphens, at most 32", o.Cluster)
+	if err := pki.CheckCluster(o.Cluster); err != nil {
+		wrong("%w", err)
 	}
 	if o.Insecure && !isLoopback(o.ClusterListen) {
 		wrong("--insecure is for one machine: --cluster-listen %q must be a loopback address, like 127.0.0.1:7000", o.ClusterListen)
 	}
 	if len(o.Founders) > 0 && o.Bundle == "" {
 		wrong("--bootstrap %s: nodes that found a cluster together need keys in common: make them with `ozmo cluster init` and give each node its --bundle", strings.Join(o.Founders, ","))
-	}
-	if len(o.Founders) == 1 {
-		wrong("--bootstrap %s: one node alone does not need a list, and nodes with bundles found a cluster together: list them all, or give --bootstrap without a list and no bundle", o.Founders[0])
 	}
 	if slices.Sort(o.Founders); len(slices.Compact(slices.Clone(o.Founders))) != len(o.Founders) {
 		wrong("--bootstrap %s: a node is named twice", strings.Join(o.Founders, ","))
@@ -230,8 +276,6 @@ func (o *Options) check() error {
 	}
 	return errors.Join(errs...)
 }
-
-var clusterName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 // identity is what makes a data directory this node's.
 type identity struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/watcher/chain"
@@ -23,11 +24,12 @@ type past struct {
 	from, to uint64
 	monitor  string // id of the only one asked about; empty: all
 
-	list   []regime
-	due    map[uint64]map[uint64]uint64 // depth -> height -> position
-	told   map[uint64][]told            // by the nodes' journals, by height
-	gone   uint64                       // height up to which some journal has lost alerts; 0: none
-	silent []string                     // nodes whose journals could not be asked
+	list    []regime
+	due     map[uint64]map[uint64]uint64 // depth -> height -> position
+	told    map[uint64][]told            // by the nodes' journals, by height
+	dropped uint64                       // height up to which some journal has dropped alerts for its bounds; 0: none
+	gone    uint64                       // height up to which what no journal has may have been in one; 0: none
+	silent  []string                     // nodes whose journals could not be asked
 }
 
 // pastOf gathers it. client reads the network's chain.
@@ -42,7 +44,9 @@ func (n *Node) pastOf(ctx context.Context, v *fsm.View, t *fsm.Tenant, net *fsm.
 	if err := p.regimes(); err != nil {
 		return nil, err
 	}
-	p.told, p.gone, p.silent = n.gatherAlerts(ctx, t.ID, net.Key, from, to)
+	var lost uint64
+	p.told, p.dropped, lost, p.silent = n.gatherAlerts(ctx, t.ID, net.Key, from, to)
+	p.gone = max(p.dropped, lost)
 	return p, nil
 }
 
@@ -184,6 +188,25 @@ func (c *past) notJudged(position uint64) string {
 		return string(fsm.Pending)
 	case slices.ContainsFunc(c.cursor.Superseded, func(s fsm.Span) bool { return s.From <= position && position <= s.To }):
 		return string(fsm.Superseded)
+	}
+	return ""
+}
+
+// unprovable tells why it proves nothing that no journal has an alert of a height;
+// empty if it does. Of blocks that are not final, the ledger knows in any case: the
+// window may have been narrower when the block was announced.
+func (c *past) unprovable(h uint64) string {
+	tip, _ := c.network.Branch.Tip()
+	window := c.network.FinalityAt(c.network.Next)
+	for _, w := range c.network.Windows {
+		window = min(window, w.Depth)
+	}
+	switch {
+	case h+window > tip.Height:
+	case h <= c.gone:
+		return "not every alert is in a journal that is left, and since then a node was removed or has lost its disk"
+	case len(c.silent) > 0:
+		return "not every alert is in a journal that could be asked; no answer from " + strings.Join(c.silent, ", ")
 	}
 	return ""
 }

@@ -19,17 +19,17 @@ type reconciler struct {
 	*Node
 	ttl time.Duration
 
-	spread     time.Time          // last look at the balance of networks
-	watchers   map[string]bool    // nodes that took part in it
-	rebalanced time.Time          // last look at the balance of tenants
-	eligible   map[string]bool    // nodes that took part in it
-	activity   map[string]float64 // weight of tenants, where they are placed by activity
+	spread     time.Time       // last look at the balance of networks
+	watchers   map[string]bool // nodes that took part in it
+	rebalanced time.Time       // last look at the balance of tenants
+	eligible   map[string]bool // nodes that took part in it
 	settled    map[string]time.Time
 	peerChange time.Time       // the last change of the Raft group that failed
 	replaced   map[string]bool // servers that lost their vote because they were dead
 	unplaced   []string        // tenants that found no node then
 	placed     time.Time       // the last time that tenants were placed
 	examined   uint64          // log index up to which tenants were looked at for pins
+	reported   time.Time       // the last time that the balance was measured
 }
 
 func newReconciler(n *Node) *reconciler {
@@ -75,7 +75,7 @@ func (r *reconciler) pass(ctx context.Context, now time.Time) {
 	propose(ctx, r, "assignment", r.planMoves(ctx, v, nodes, now))
 	propose(ctx, r, "merge", planMerges(r.state.View(), nodes, r.ttl, r.settled, now))
 	r.reconcilePeers(nodes)
-	r.reportBalance(v)
+	r.reportBalance(v, nodes)
 }
 
 // propose commits commands side by side. Refusals are no news: the state has
@@ -160,35 +160,52 @@ func (r *reconciler) spreadDue(nodes map[string]*member, now time.Time) bool {
 }
 
 // reportBalance sets the metrics of placement.
-func (r *reconciler) reportBalance(v *fsm.View) {
-	counts := map[string]float64{}
-	for node := range v.Nodes() {
-		if node.Roles.Has(fsm.RoleWorker) && node.Drain == fsm.DrainNone {
-			counts[node.Name] = 0
-		}
-	}
-	for c := range v.Cohorts() {
-		if _, ok := counts[c.Node]; ok {
-			counts[c.Node] += float64(v.TenantCount(c.ID))
-		}
-	}
-	r.metrics.imbalance.Set(imbalance(counts))
+func (r *reconciler) reportBalance(v *fsm.View, nodes map[string]*member) {
 	r.metrics.unassigned.Set(float64(unassigned(v)))
+	capacity := map[string]float64{}
+	watchers := 0
+	for _, m := range nodes {
+		if m.mayWork(r.ttl) {
+			capacity[m.Name] = float64(m.Weight)
+		}
+		if m.mayWatch(r.ttl) {
+			watchers++
+		}
+	}
+	r.metrics.able.WithLabelValues("watcher").Set(float64(watchers))
+	r.metrics.able.WithLabelValues("worker").Set(float64(len(capacity)))
+	if now := time.Now(); now.Sub(r.reported) >= balanceEvery { // it takes a look at every tenant
+		r.reported = now
+		r.metrics.imbalance.Set(imbalance(v, capacity, r.Node.activity.Load()))
+	}
 }
 
-// imbalance is (max - min) / average.
-func imbalance(loads map[string]float64) float64 {
-	if len(loads) == 0 {
-		return 0
+// balanceEvery is how often the leader measures how even the load is.
+const balanceEvery = 5 * time.Second
+
+// imbalance is (max - min) / average of what nodes of the given capacities have to
+// judge, each relative to its capacity: what ring.Plan measures.
+func imbalance(v *fsm.View, capacity map[string]float64, activity *map[string]float64) float64 {
+	loads := map[string]float64{}
+	sum, all := 0.0, 0.0
+	for t := range v.Tenants() {
+		c, ok := v.Cohort(t.Cohort)
+		if !ok || t.ID == fsm.Shared || capacity[c.Node] == 0 {
+			continue
+		}
+		w := weightOf(t, activity)
+		loads[c.Node] += w
+		sum += w
 	}
-	least, most, sum := math.Inf(1), 0.0, 0.0
-	for _, l := range loads {
-		least, most, sum = min(least, l), max(most, l), sum+l
+	least, most := math.Inf(1), 0.0
+	for node, c := range capacity {
+		level := loads[node] / c
+		least, most, all = min(least, level), max(most, level), all+c
 	}
 	if sum == 0 {
 		return 0
 	}
-	return (most - least) / (sum / float64(len(loads)))
+	return (most - least) / (sum / all)
 }
 
 // unassigned counts the tenants that nobody judges now.

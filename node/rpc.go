@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -139,6 +140,9 @@ func (e *toldError) Unwrap() error { return e.kind }
 
 type peerKey struct{}
 
+// forStrangers is what a node may ask that is not registered.
+var forStrangers = []string{"/rpc/register", "/rpc/founding", "/rpc/standing"}
+
 // rpcHandler is what other nodes, and operators with a certificate, may ask.
 func (n *Node) rpcHandler() http.Handler {
 	nodes := http.NewServeMux()
@@ -153,6 +157,8 @@ func (n *Node) rpcHandler() http.Handler {
 	// What a node asks before it is registered.
 	nodes.HandleFunc("POST /rpc/register", n.serveRegister)
 	nodes.HandleFunc("GET /rpc/founding", n.serveFounding)
+	// And when it is registered no more.
+	nodes.HandleFunc("GET /rpc/standing", n.serveStanding)
 	all := http.NewServeMux()
 	all.HandleFunc("/rpc/", func(w http.ResponseWriter, r *http.Request) {
 		if p, _ := r.Context().Value(peerKey{}).(pki.Identity); !n.opts.Insecure && p.Role != pki.RoleNode {
@@ -164,7 +170,7 @@ func (n *Node) rpcHandler() http.Handler {
 	all.Handle("/v1/", n.fromAfar(n.operatorHandler()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p, _ := r.Context().Value(peerKey{}).(pki.Identity); p.Role == pki.RoleNode && !n.knows(p.Name) &&
-			r.URL.Path != "/rpc/register" && r.URL.Path != "/rpc/founding" {
+			!slices.Contains(forStrangers, r.URL.Path) {
 			http.Error(w, "this node is not part of the cluster, or no longer", http.StatusForbidden)
 			return
 		}

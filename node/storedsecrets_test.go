@@ -129,7 +129,7 @@ func TestStoredSecret(t *testing.T) {
 
 	// The values are nowhere but in memory.
 	var archive bytes.Buffer
-	if err := c.Backup(t.Context(), &archive); err != nil {
+	if err := c.Backup(t.Context(), &archive, false); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(archive.Bytes(), []byte("hook-token")) {

@@ -86,7 +86,7 @@ type verification struct {
 
 // height judges one height again and compares.
 func (c *verification) height(ctx context.Context, h uint64) error {
-	if c.gone != 0 && h <= c.gone {
+	if c.dropped != 0 && h <= c.dropped {
 		c.out.Unprovable = addHeight(c.out.Unprovable, h, "the journal no longer keeps the alerts of so long ago")
 		return nil
 	}
@@ -132,7 +132,7 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 		return nil
 	}
 	c.out.Blocks++
-	c.compare(block, expected, fired)
+	c.compare(h, block, expected, fired)
 	return nil
 }
 
@@ -189,11 +189,14 @@ func (c *verification) fired(h uint64) map[string]api.Fired {
 	return out
 }
 
-func (c *verification) compare(b *chain.Block, expected, fired map[string]api.Fired) {
+func (c *verification) compare(h uint64, b *chain.Block, expected, fired map[string]api.Fired) {
 	for id, e := range expected {
 		c.out.Expected++
 		if _, ok := fired[id+b.Ref.Hash.String()]; ok {
 			c.out.Confirmed++
+		} else if why := c.unprovable(h); why != "" {
+			c.out.Unproved++
+			c.out.Unprovable = addHeight(c.out.Unprovable, h, why)
 		} else {
 			c.out.Missing = append(c.out.Missing, e)
 		}
@@ -211,7 +214,9 @@ func (c *verification) compare(b *chain.Block, expected, fired map[string]api.Fi
 
 // addHeight adds a height to a list of ranges.
 func addHeight(list []api.Heights, h uint64, reason string) []api.Heights {
-	if last := len(list) - 1; last >= 0 && list[last].Reason == reason && list[last].To+1 == h && h != math.MaxUint64 {
+	if last := len(list) - 1; last >= 0 && list[last].Reason == reason && list[last].To == h {
+		return list
+	} else if last >= 0 && list[last].Reason == reason && list[last].To+1 == h && h != math.MaxUint64 {
 		list[last].To = h
 		return list
 	}

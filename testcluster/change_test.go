@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node"
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/client"
 )
 
 func TestPinnedTenantMovesOnce(t *testing.T) {
@@ -161,6 +164,74 @@ func TestWipedNode(t *testing.T) {
 	})
 }
 
+// What only a lost journal had is not provable, and not missing: also when nodes
+// were removed, and after later losses.
+func TestLostJournal(t *testing.T) {
+	run(t, Options{Nodes: 4, Tenants: 4}, func(t *testing.T, c *Cluster) {
+		tip := c.Chain("net").Head().Number
+		from := tip + 1
+		for range 20 {
+			c.Extend("net", 1)
+		}
+		to := from + 19
+		for range 2 * fsm.DefaultWindow { // so that they are final
+			c.Extend("net", 0)
+		}
+		c.Extend("net", 1) // a command that prunes
+		c.Sleep(5 * time.Second)
+		verify := func() (confirmed, unproved int) {
+			t.Helper()
+			for i := range 4 {
+				v, err := c.Holder("net").Node().Verify(t.Context(), TenantName(i), "net", from, to, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(v.Missing) > 0 || v.Expected != v.Confirmed+v.Unproved || v.Proved() != (v.Unproved == 0) {
+					t.Fatalf("tenant %s: %+v", TenantName(i), v)
+				}
+				confirmed, unproved = confirmed+v.Confirmed, unproved+v.Unproved
+			}
+			return confirmed, unproved
+		}
+		expected, unproved := verify()
+		if expected != 4*20 || unproved != 0 {
+			t.Fatalf("%d confirmed, %d not provable", expected, unproved)
+		}
+		with := map[string]int{}
+		for _, node := range c.Owners() {
+			with[node] += 20
+		}
+		lost := 0
+		lose := func(m *Member) { t.Helper(); lost += with[m.Name] }
+		check := func() {
+			t.Helper()
+			if confirmed, unproved := verify(); unproved != lost || confirmed != expected-lost {
+				t.Errorf("%d confirmed, %d not provable, want %d and %d", confirmed, unproved, expected-lost, lost)
+			}
+		}
+		for _, name := range []string{"a", "b"} {
+			m := c.Member(name)
+			lose(m)
+			m.Kill()
+			m.WipeDisk()
+			c.Sleep(3 * time.Second)
+			m.Restart()
+			m.AwaitReady()
+			c.AwaitVoters(3)
+			check()
+		}
+		d := c.Member("d")
+		lose(d)
+		c.Remove("d")
+		d.Stop()
+		c.AwaitVoters(3)
+		check()
+		if lost == 0 {
+			t.Error("none of the nodes had any tenant")
+		}
+	})
+}
+
 func TestRollingRestart(t *testing.T) {
 	run(t, Options{Nodes: 5, Tenants: 10}, func(t *testing.T, c *Cluster) {
 		c.Traffic()
@@ -241,12 +312,45 @@ func TestKeyring(t *testing.T) {
 	})
 }
 
+// Without a quorum nobody waits for ever for a backup, and what a node has can be
+// saved.
+func TestBackupWithoutAQuorum(t *testing.T) {
+	run(t, Options{Idle: true}, func(t *testing.T, c *Cluster) {
+		left := c.Members()[0]
+		for _, m := range c.Members()[1:] {
+			m.Kill()
+		}
+		c.Eventually(time.Minute, func() error {
+			if leader, _ := left.Node().Leader(); leader != "" {
+				return fmt.Errorf("%s is still taken for the leader", leader)
+			}
+			return nil
+		})
+		var archive bytes.Buffer
+		began := time.Now()
+		err := left.Node().Backup(t.Context(), &archive, false)
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "ozmo backup --stale") || took > 10*time.Second || archive.Len() > 0 {
+			t.Errorf("after %v: %v, %d bytes", took, err, archive.Len())
+		}
+		if err := left.Node().Backup(t.Context(), &archive, true); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := client.CheckArchive(&archive); err != nil || !a.Stale || a.Index != left.Node().View().Index() {
+			t.Errorf("%+v, %v", a, err)
+		}
+		for _, m := range c.Members()[1:] {
+			m.Restart()
+		}
+		c.AwaitReady()
+	})
+}
+
 func TestBackupAndRestore(t *testing.T) {
 	run(t, Options{Tenants: 6}, func(t *testing.T, c *Cluster) {
 		c.Traffic()
 		c.Sleep(3 * time.Second)
 		var archive bytes.Buffer
-		if err := c.Follower("net").Node().Backup(t.Context(), &archive); err != nil {
+		if err := c.Follower("net").Node().Backup(t.Context(), &archive, false); err != nil {
 			t.Fatal(err)
 		}
 		c.Sleep(3 * time.Second)

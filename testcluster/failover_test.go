@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ozmo-dev/ozmo/node"
+	"github.com/ozmo-dev/ozmo/node/consensus"
 )
 
 // The bounds of virtual time that failures may cost.
@@ -247,12 +251,66 @@ func TestStoppedNodeHandsOver(t *testing.T) {
 				}
 				c.MoveLease("net", m)
 				failover(t, c, m, gapStopped, m.Stop)
+				if leads {
+					c.wantOrder("msg=\"this node leads\"", "msg=watching ")
+				}
 				m.Restart()
 				m.AwaitReady()
 				c.CheckOnce()
 			})
 		})
 	}
+}
+
+// wantOrder fails unless the last line of the logs with the second part comes
+// after the last one with the first.
+func (c *Cluster) wantOrder(first, second string) {
+	c.t.Helper()
+	log := c.log.String()
+	if a, b := strings.LastIndex(log, first), strings.LastIndex(log, second); a < 0 || b < a {
+		c.t.Errorf("the log has %q at %d and %q at %d", first, a, second, b)
+	}
+}
+
+// The leader that watches is killed, and is back before its death is noticed, but
+// needs long to read its disk: its network does not wait for it.
+func TestLeaderComesBackSlowly(t *testing.T) {
+	var killed atomic.Bool
+	slow := func(_ string, o *node.Options) {
+		open, opened := o.Stores, 0
+		o.Stores = func() (consensus.Stores, error) {
+			// The first time is a look whether there is a log, before gossip begins.
+			if opened++; opened > 1 && killed.Load() {
+				<-time.After(10 * time.Second)
+			}
+			return open()
+		}
+	}
+	run(t, Options{Tenants: 9, Adjust: slow}, func(t *testing.T, c *Cluster) {
+		m := c.Leader()
+		c.MoveLease("net", m)
+		c.Traffic()
+		c.Sleep(3 * time.Second)
+		killed.Store(true)
+		at := time.Now()
+		m.Kill()
+		c.Sleep(400 * time.Millisecond)
+		m.Restart()
+		c.AwaitLeader(m)
+		took := c.Eventually(gapSilent, func() error {
+			if c.Holder("net") == m {
+				return errors.New("the network is with the node that is starting")
+			}
+			return nil
+		})
+		c.Sleep(10 * time.Second)
+		t.Logf("gap %v, the lease was granted after %v of the new leadership", c.Gap("net", at), took)
+		if took > 3*leaseTTL/4 {
+			t.Errorf("the network waited %v for a node that was starting", took)
+		}
+		m.AwaitReady()
+		c.Check()
+	})
 }
 
 // The node is killed after the receiver has taken what it sent, and before it

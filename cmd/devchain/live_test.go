@@ -96,8 +96,9 @@ func TestTrafficRateChanges(t *testing.T) {
 }
 
 func TestFullPoolStallsNothing(t *testing.T) {
-	s := startChain(t, func(o *options) { o.rate = maxRate })
+	s := startChain(t, nil)
 	s.traffic.wallet = newWallet(s.chain.accounts, refusingPool{}, s.chain.wallet.chainID)
+	call[trafficStats](t, s.chain.httpURL(), "dev_traffic", maxRate) // only now does anybody use the wallet
 	eventually(t, "refusals", func() error {
 		if got := s.traffic.snapshot(); got.Refused < 100 {
 			return fmt.Errorf("%+v", got)

@@ -22,6 +22,7 @@ const standard = "-"
 
 func newBackup(*app) *cobra.Command {
 	var node reach
+	var stale bool
 	cmd := &cobra.Command{
 		Use:   "backup [FILE|-]",
 		Short: "Write everything the cluster must not forget into one file",
@@ -33,10 +34,17 @@ FILE appears under its name only when the archive is whole, checked and on the
 disk; one that is there is replaced. Without FILE, or where FILE is a folder, its
 name is ozmo-CLUSTER-TIME.tar. - is standard output.
 
+Without a leader nobody knows whether a node has everything, and the command fails
+after a few seconds. With --stale it takes what the node that is asked has, and
+the archive says so: do this on every node that is left before ` + "`ozmo recover`" + `,
+and keep the one with the highest log index. A node that was started since there was
+no leader has no more than its last snapshot.
+
 Secrets in the archive are sealed. It is of use only together with the file
 sealing.key of a node's data directory, or a bundle: keep one of these elsewhere.`,
 		Example: `  ozmo backup
   ozmo backup /var/backups/ozmo/
+  ozmo backup --stale last.tar    # there is no leader, and will be none
   ozmo backup - | ssh elsewhere 'cat > ozmo.tar'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -46,18 +54,19 @@ sealing.key of a node's data directory, or a bundle: keep one of these elsewhere
 		},
 	}
 	node.register(cmd)
+	cmd.Flags().BoolVar(&stale, "stale", false, "take what the node has, leader or not: what was committed without it is missing")
 	output := addOutput(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, c := cmd.Context(), node.client()
 		if len(args) == 1 && args[0] == standard {
-			return backupTo(ctx, cmd, c)
+			return backupTo(ctx, cmd, c, stale)
 		}
 		file, err := backupFile(ctx, &node, args)
 		if err != nil {
 			return err
 		}
 		counter, finish := newByteProgress(cmd.ErrOrStderr(), "backup", -1)
-		made, err := backupInto(ctx, c, file, counter)
+		made, err := backupInto(ctx, c, file, stale, counter)
 		finish()
 		if err != nil {
 			return err
@@ -65,20 +74,24 @@ sealing.key of a node's data directory, or a bundle: keep one of these elsewhere
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), made)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of cluster %s, log index %d\n", made.File, count(uint64(made.Bytes), "byte"), made.Cluster, made.Index)
+		what := ""
+		if made.Stale {
+			what = ", STALE: what one node had, without a leader's word that it is all"
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s of cluster %s, log index %d%s\n", made.File, count(uint64(made.Bytes), "byte"), made.Cluster, made.Index, what)
 		return err
 	}
 	return cmd
 }
 
 // backupTo writes to standard output.
-func backupTo(ctx context.Context, cmd *cobra.Command, c *client.Client) error {
+func backupTo(ctx context.Context, cmd *cobra.Command, c *client.Client, stale bool) error {
 	if isTerminal(cmd.OutOrStdout()) {
 		return usagef("an archive is not for a terminal: give a FILE, or direct the output elsewhere")
 	}
 	counter, finish := newByteProgress(cmd.ErrOrStderr(), "backup", -1)
 	defer finish()
-	if err := c.Backup(ctx, io.MultiWriter(cmd.OutOrStdout(), counter)); err != nil {
+	if err := c.Backup(ctx, io.MultiWriter(cmd.OutOrStdout(), counter), stale); err != nil {
 		return fmt.Errorf("%w; what was written is no archive", err)
 	}
 	return nil
@@ -118,11 +131,12 @@ type backedUp struct {
 	Cluster string    `json:"cluster"`
 	Index   uint64    `json:"index"`
 	Created time.Time `json:"created"`
+	Stale   bool      `json:"stale,omitempty"`
 }
 
 // backupInto makes an archive beside the file, checks it, and then gives it the
 // file's name: under that name there is a whole archive, or what was there.
-func backupInto(ctx context.Context, c *client.Client, file string, counter io.Writer) (made backedUp, err error) {
+func backupInto(ctx context.Context, c *client.Client, file string, stale bool, counter io.Writer) (made backedUp, err error) {
 	dir := filepath.Dir(file)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(file)+".*.tmp") // readable by its owner alone
 	if err != nil {
@@ -134,7 +148,7 @@ func backupInto(ctx context.Context, c *client.Client, file string, counter io.W
 			err = errors.Join(err, os.Remove(tmp.Name()))
 		}
 	}()
-	if err := c.Backup(ctx, io.MultiWriter(tmp, counter)); err != nil {
+	if err := c.Backup(ctx, io.MultiWriter(tmp, counter), stale); err != nil {
 		return made, fmt.Errorf("%w; %s was not written", err, file)
 	}
 	if err := tmp.Sync(); err != nil {
@@ -151,7 +165,7 @@ func backupInto(ctx context.Context, c *client.Client, file string, counter io.W
 	if err != nil {
 		return made, fmt.Errorf("the node sent what cannot be used: %w; %s was not written", err, file)
 	}
-	made.Cluster, made.Index, made.Created = a.Cluster, a.Index, a.Created
+	made.Cluster, made.Index, made.Created, made.Stale = a.Cluster, a.Index, a.Created, a.Stale
 	if err := tmp.Close(); err != nil {
 		return made, err
 	}

@@ -17,9 +17,13 @@ import (
 )
 
 // archiveOf makes an archive as a node does.
-func archiveOf(t *testing.T, cluster, state string) []byte {
+func archiveOf(t *testing.T, cluster, state string, change ...func(*client.Archive)) []byte {
 	t.Helper()
-	meta, err := json.Marshal(client.Archive{Format: 1, Cluster: cluster, Index: 99, Created: statusTime, Version: "v1.2.0"})
+	a := client.Archive{Format: 1, Cluster: cluster, Index: 99, Created: statusTime, Version: "v1.2.0"}
+	for _, c := range change {
+		c(&a)
+	}
+	meta, err := json.Marshal(a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +93,18 @@ func TestBackup(t *testing.T) {
 }
 
 // Under its name there is a whole archive, or what was there before.
+func TestStaleBackup(t *testing.T) {
+	o := &operator{status: someStatus(), archive: archiveOf(t, "prod", "state", func(a *client.Archive) { a.Stale = true })}
+	t.Setenv("OZMO_DATA", listenAs(t, o))
+	file := filepath.Join(t.TempDir(), "x.tar")
+	ozmo(t, "backup", "--stale", file).want(t, exitOK,
+		fmt.Sprintf("%s: %d bytes of cluster prod, log index 99, STALE: what one node had, without a leader's word that it is all\n", file, len(o.archive)), "")
+	if o.said() != "backup what there is" {
+		t.Errorf("the node was asked to %q", o.said())
+	}
+	ozmo(t, "restore", "--yes", file).want(t, exitOK, "restored 2 tenants", "It is STALE")
+}
+
 func TestBackupThatFails(t *testing.T) {
 	whole := archiveOf(t, "prod", strings.Repeat("state", 100_000))
 	dir := t.TempDir()

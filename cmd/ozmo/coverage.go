@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -112,7 +113,11 @@ func newCoverageVerify() *cobra.Command {
 		Long: `Fetches every block of the range again, judges it with the configuration that
 was in force when it was due, and compares with the alerts that were fired.
 Exit status 0 only if every block of the range was judged and every alert that
-judging again finds was fired.`,
+judging again finds was fired.
+
+An alert of a block that is final is looked for in the journals of the nodes. Where
+one of them is lost, with a disk or a removed node, an alert of the time before that
+nobody else has is not called missing but not provable.`,
 		Example: `  ozmo coverage verify default ethereum_mainnet --from 19000000 --to 19000100
   ozmo coverage verify acme ethereum_mainnet --from 19000000 --output json | jq .missing`,
 		Args: exactArgs("TENANT", "NETWORK"),
@@ -171,7 +176,12 @@ func showVerification(w io.Writer, v *api.Verification) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "tenant %s on %s, blocks %d-%d: %d judged again, %d alerts expected, %d confirmed, %d missing, %d unexpected, %d of blocks since rolled back\n",
-		v.Tenant, v.Network, v.From, v.To, v.Blocks, v.Expected, v.Confirmed, len(v.Missing), len(v.Unexpected), v.RolledBack)
+	if len(v.Silent) > 0 {
+		if _, err := fmt.Fprintf(w, "these nodes' journals could not be asked: %s\n", strings.Join(v.Silent, ", ")); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "tenant %s on %s, blocks %d-%d: %d judged again, %d alerts expected, %d confirmed, %d missing, %d not provable, %d unexpected, %d of blocks since rolled back\n",
+		v.Tenant, v.Network, v.From, v.To, v.Blocks, v.Expected, v.Confirmed, len(v.Missing), v.Unproved, len(v.Unexpected), v.RolledBack)
 	return err
 }

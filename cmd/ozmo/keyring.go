@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -75,9 +76,35 @@ func keyChange(use, short, long, example string) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if change == "install" {
+			k = awaitKey(cmd.Context(), &node, k)
+		}
 		return showKeyring(cmd.OutOrStdout(), k, output.value)
 	}
 	return cmd
+}
+
+// keyPatience is how long nodes take to get a key, and to say so, at the most.
+const keyPatience = 3 * time.Second
+
+// awaitKey gives the nodes a moment to take the newest key up. Who has not by then
+// is shown as missing it.
+func awaitKey(ctx context.Context, node *reach, k api.Keyring) api.Keyring {
+	ctx, cancel := context.WithTimeout(ctx, keyPatience)
+	defer cancel()
+	for len(k.Keys) > 0 && len(k.Keys[len(k.Keys)-1].Missing) > 0 {
+		select {
+		case <-ctx.Done():
+			return k
+		case <-time.After(lookAgain):
+		}
+		next, err := node.client().Keyring(ctx)
+		if err != nil {
+			return k
+		}
+		k = next
+	}
+	return k
 }
 
 func showKeyring(w io.Writer, k api.Keyring, format string) error {

@@ -2,16 +2,21 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/client"
+	"github.com/ozmo-dev/ozmo/testcluster/eventually"
 )
 
 // emptied lets a node of the status lose a tenant with each answer.
@@ -100,8 +105,8 @@ func TestOrdersThatAreNotUnderstood(t *testing.T) {
 		"node join --token T":        "needs HOST:PORT",
 		"node join --token T a":      `"a": want HOST:PORT`,
 		"node join --token T --token-file f a:7000":      "give one of them",
-		"tenant weight acme heavy":                       "want a whole number, 0 or more",
-		"tenant weight acme 5000000000":                  "want a whole number, 0 or more",
+		"tenant weight acme heavy":                       "want a whole number of 0 to 4294967295; 100 is normal",
+		"tenant weight acme 5000000000":                  "want a whole number of 0 to 4294967295; 100 is normal",
 		"tenant priority acme high":                      "want a whole number",
 		"tenant priority acme -5":                        "a number below 0 follows --, like ozmo tenant priority TENANT -- -5",
 		"tenant priority acme -x":                        "unknown shorthand flag: 'x'",
@@ -124,6 +129,16 @@ func TestOrdersThatAreNotUnderstood(t *testing.T) {
 			t.Errorf("%s: exit %d, want %q:\n%s", line, r.code, says, r.stderr)
 		}
 	}
+}
+
+// The nodes take a moment to say that they have a new key.
+func TestKeyringInstallWaits(t *testing.T) {
+	with := func(missing ...string) api.Keyring {
+		return api.Keyring{Nodes: 3, Keys: []api.KeyStatus{{ID: "3f2a90c1", Primary: true}, {ID: "77d0b5e4", Missing: missing}}}
+	}
+	later := with()
+	o := &operator{keyring: with("a", "b", "c"), later: &later}
+	ozmo(t, "keyring", "install", "--data", listenAs(t, o)).want(t, exitOK, "77d0b5e4  -       3 of 3    -\n", "")
 }
 
 func TestNodeDrainWaits(t *testing.T) {
@@ -303,5 +318,51 @@ func TestClusterInit(t *testing.T) {
 		if err != nil || cmd.Name() != "serve" {
 			t.Errorf("%s: %v", f.Command, err)
 		}
+	}
+}
+
+// One node alone is started with the command that is printed for it, and leads.
+func TestClusterInitOfOneNode(t *testing.T) {
+	out := t.TempDir()
+	data, err := os.MkdirTemp("", "ozmo") //nolint:usetesting // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(data) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var made []founder
+	r := ozmo(t, "cluster", "init", "--out", out, "--nodes", "a="+address, "-o", "json")
+	if err := json.Unmarshal([]byte(r.stdout), &made); err != nil {
+		t.Fatalf("%v: %s", err, r.stdout)
+	}
+	t.Chdir(out)
+	args := slices.Concat(strings.Fields(made[0].Command)[1:], []string{"--data", data, "--listen", ""})
+	ctx, stop := context.WithCancel(t.Context())
+	var stdout, stderr bytes.Buffer
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, args, nil, &stdout, &stderr) }()
+	eventually.Nil(t, func() error {
+		select {
+		case code := <-ended:
+			ended <- code
+			t.Fatalf("%q ends with %d:\n%s", made[0].Command, code, stderr.String())
+		default:
+		}
+		s, err := client.New(data).Status(t.Context())
+		if err == nil && s.Leader != "a" {
+			err = fmt.Errorf("%q leads", s.Leader)
+		}
+		return err
+	})
+	stop()
+	if code := <-ended; code != exitOK {
+		t.Errorf("exit %d:\n%s", code, stderr.String())
 	}
 }

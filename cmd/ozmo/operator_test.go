@@ -28,7 +28,9 @@ type operator struct {
 	changed    api.DeliveriesChanged
 
 	cut bool // Backup fails in the middle
-	err error
+	// later is the keyring as it is found some time after a change.
+	later *api.Keyring
+	err   error
 
 	mu       sync.Mutex
 	status   api.Status
@@ -134,13 +136,21 @@ func (o *operator) Rebalance(_ context.Context, dryRun bool) (api.Rebalance, err
 	return r, o.note("rebalance %v", dryRun)
 }
 
-func (o *operator) Keyring(context.Context) (api.Keyring, error) { return o.keyring, o.err }
+func (o *operator) Keyring(context.Context) (api.Keyring, error) {
+	if o.later != nil {
+		return *o.later, o.err
+	}
+	return o.keyring, o.err
+}
 
 func (o *operator) ChangeKeyring(_ context.Context, change, id string) (api.Keyring, error) {
 	return o.keyring, o.note("keyring %s %q", change, id)
 }
 
-func (o *operator) Backup(_ context.Context, w io.Writer) error {
+func (o *operator) Backup(_ context.Context, w io.Writer, stale bool) error {
+	if stale {
+		_ = o.note("backup what there is")
+	}
 	data := o.archive
 	if o.cut {
 		data = data[:len(data)/2]

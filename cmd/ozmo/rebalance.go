@@ -69,6 +69,6 @@ func writeRebalance(w io.Writer, r *api.Rebalance) {
 	case r.DryRun:
 		fmt.Fprintf(w, "%s would bring the imbalance from %.2f to %.2f; nothing was changed\n", count(len(r.Moves), "move"), r.Before, r.After)
 	default:
-		fmt.Fprintf(w, "%s bring the imbalance from %.2f to %.2f; `ozmo status` shows how far they are\n", count(len(r.Moves), "move"), r.Before, r.After)
+		fmt.Fprintf(w, "%s under way, from an imbalance of %.2f to %.2f; `ozmo status` shows how far\n", count(len(r.Moves), "move"), r.Before, r.After)
 	}
 }

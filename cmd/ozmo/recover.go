@@ -25,7 +25,8 @@ stopped node of a data directory a Raft group in which only the named nodes vote
 This is the last resort. As long as a lost node may come back, wait for it:
 nothing is lost meanwhile, and nothing is sent. Otherwise:
 
-  1. Stop ozmo on all nodes that remain.
+  1. On each node that remains, save what it has with ` + "`ozmo backup --stale`" + `,
+     and stop ozmo.
   2. Run this on each of them, with the same list. Where one has a higher last
      index in its log than the others, run it there alone, and start the others
      with empty data directories, to join again.

@@ -61,6 +61,9 @@ standard input.`,
 It replaces all that cluster %s holds now: %s and %s.
 `, clean(a.Cluster), a.Created.Local().Format(time.DateTime+" MST"), clean(a.Version), a.Index,
 			s.Cluster, count(len(s.Tenants), "tenant"), count(len(s.Networks), "network"))
+		if a.Stale {
+			fmt.Fprintf(cmd.ErrOrStderr(), "It is STALE: what one node had when there was no leader.\n")
+		}
 		if a.Cluster != s.Cluster {
 			fmt.Fprintf(cmd.ErrOrStderr(), "These are two CLUSTERS OF DIFFERENT NAMES.\n")
 		}

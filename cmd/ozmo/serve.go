@@ -82,7 +82,7 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.StringVar(&opts.Config, "config", "", "folder of documents; empty: what the cluster holds")
 	f.StringVar(&opts.DataDir, "data", defaultDataDir(), "data directory: log, snapshots, keys, journal, socket")
 	f.StringVar(&opts.Name, "node", "", "name of this node (default: the one the data directory has, or the host's)")
-	f.StringVar(&opts.Listen, "listen", "127.0.0.1:8080", "address for /livez, /readyz and /metrics; empty: none")
+	f.StringVar(&opts.Listen, "listen", "127.0.0.1:8080", "address for /livez, /readyz and /metrics; none with --listen= (an empty OZMO_LISTEN counts as not set)")
 	f.StringVar(&opts.ClusterListen, "cluster-listen", ":7000", "address for the other nodes, TCP and UDP")
 	f.StringVar(&opts.Advertise, "advertise", "", "`HOST:PORT` at which the others reach this node (default: as it listens)")
 	f.StringVar(&more.bootstrap, "bootstrap", "", "found a cluster: alone (without a value, or with that word), or with the nodes of a `LIST` like a,b,c")

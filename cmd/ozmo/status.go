@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ that is asked knows it.
   BEHIND    of a node: log entries it has not applied; of a network: announcements
             that the slowest tenants have not judged
   LOAD      cores spent on judging, as of late
+  PROBLEM   work that no node can do as things are: what to mend first
   SEEN      how long ago the newest block was seen, when its node announced it
   FETCHES, POLLS, OTHER
             calls to the network's endpoints, of all nodes since they started
@@ -59,6 +61,10 @@ func standing(s *api.Status) error {
 	switch {
 	case s.Cluster == "":
 		return fmt.Errorf("node %q belongs to no cluster yet", s.Node)
+	case s.Removed:
+		return fmt.Errorf("node %q was removed from cluster %q: stop it, and empty its data directory before it is used again", s.Node, s.Cluster)
+	case s.Leader == "" && len(s.Waiting) > 0:
+		return fmt.Errorf("cluster %q has not begun: node %q waits for %s", s.Cluster, s.Node, clean(strings.Join(s.Waiting, ", ")))
 	case s.Leader == "" && s.Voters > 0:
 		return fmt.Errorf("cluster %q has NO LEADER: nothing is assigned or changed until a majority (%d) of its %d voters is in contact again",
 			s.Cluster, s.Voters/2+1, s.Voters)
@@ -74,6 +80,7 @@ func fillLists(s *api.Status) {
 	fill(&s.Networks)
 	fill(&s.Tenants)
 	fill(&s.Pending)
+	fill(&s.Problems)
 	for i := range s.Nodes {
 		fill(&s.Nodes[i].Roles)
 		fill(&s.Nodes[i].Keys)

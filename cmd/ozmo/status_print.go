@@ -23,10 +23,22 @@ func writeStatus(w io.Writer, s *api.Status, now time.Time, tenants bool) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-12s%s\n", name, fmt.Sprintf(format, args...))
 	}
-	line("cluster", "%s, asked node %s", s.Cluster, s.Node)
-	if s.Leader == "" {
+	who := "node " + s.Node
+	if s.Node == s.Leader {
+		who = "its leader"
+	}
+	line("cluster", "%s, as %s knows it", s.Cluster, who)
+	switch {
+	case s.Removed:
+		line("leader", "NONE: node %s was REMOVED from the cluster; what follows is what it knew then", s.Node)
+	case s.Leader == "" && len(s.Waiting) > 0:
+		line("leader", "NONE yet: node %s waits for the other nodes of --bootstrap", s.Node)
+		for _, w := range s.Waiting {
+			line("", "%s", clean(w))
+		}
+	case s.Leader == "":
 		line("leader", "NONE (term %d): what follows is what node %s knows", s.Term, s.Node)
-	} else {
+	default:
 		line("leader", "%s (term %d)", s.Leader, s.Term)
 	}
 	line("voters", "%d of %s", s.Voters, count(len(s.Nodes), "node"))
@@ -41,6 +53,9 @@ func writeStatus(w io.Writer, s *api.Status, now time.Time, tenants bool) {
 	line("outbox", "%s waiting, %s", count(s.Outbox, "delivery"), count(s.DeadLetter, "dead letter"))
 	if len(s.Dead) > 0 {
 		line("", "%s", deadText(s.Dead))
+	}
+	for _, p := range s.Problems {
+		line("PROBLEM", "%s", clean(p))
 	}
 	for _, p := range s.Pending {
 		line("due", "%s", clean(p))
@@ -139,9 +154,13 @@ func networkTable(networks []api.NetworkStatus, now time.Time) table.Writer {
 }
 
 func tenantTable(tenants []api.TenantStatus) table.Writer {
-	t := newTable("TENANT", "NODE", "TO", "REASON", "ASSIGNMENT", "CONFIG VERSION", "MONITORS", "PIN")
+	t := newTable("TENANT", "NODE", "TO", "REASON", "ASSIGNMENT", "CONFIG VERSION", "MONITORS", "PIN", "WEIGHT", "PRIORITY")
 	for _, s := range tenants {
-		t.AppendRow(table.Row{clean(s.ID), or(s.Assigned), or(s.To), or(s.Reason), s.Moves, s.Version, s.Monitors, or(s.Pin)})
+		weight := none
+		if s.Weight > 0 {
+			weight = strconv.FormatUint(uint64(s.Weight), 10)
+		}
+		t.AppendRow(table.Row{clean(s.ID), or(s.Assigned), or(s.To), or(s.Reason), s.Moves, s.Version, s.Monitors, or(s.Pin), weight, s.Priority})
 	}
 	return t
 }

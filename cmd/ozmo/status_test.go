@@ -69,10 +69,10 @@ func someStatus() api.Status {
 		},
 		Tenants: []api.TenantStatus{
 			{ID: "acme", Version: 3, Monitors: 12, Cohort: "a", Assigned: "a", Reason: "initial", Moves: 1},
-			{ID: "beta", Version: 1, Monitors: 1, Cohort: "@90.0", To: "a", Reason: "manual", Moves: 4, Pin: "a"},
+			{ID: "beta", Version: 1, Monitors: 1, Cohort: "@90.0", To: "a", Reason: "manual", Moves: 4, Pin: "a", Weight: 50, Priority: -5},
 			{ID: "gamma", Version: 2, Monitors: 5},
 		},
-		Unassigned: 2, Imbalance: 0.666, Outbox: 1, DeadLetter: 2, Dead: []api.TenantDead{{Tenant: "acme", Count: 2, Forgotten: 7}}, Pending: []string{"remove c@00000000: it has another disk"},
+		Unassigned: 2, Imbalance: 0.666, Problems: []string{"network ethereum_mainnet: node a, which watches it, is lost"}, Outbox: 1, DeadLetter: 2, Dead: []api.TenantDead{{Tenant: "acme", Count: 2, Forgotten: 7}}, Pending: []string{"remove c@00000000: it has another disk"},
 	}
 }
 
@@ -133,6 +133,14 @@ func TestStatusOfABrokenCluster(t *testing.T) {
 			t.Errorf("%v: what is known is not shown", args)
 		}
 	}
+	o.mu.Lock()
+	o.status = api.Status{Node: "d", Cluster: "prod", Waiting: []string{"b (connection refused)"}}
+	o.mu.Unlock()
+	ozmo(t, "status", "--data", dir).want(t, exitFailure, "            b (connection refused)\n", `cluster "prod" has not begun: node "d" waits for b (connection refused)`)
+	o.mu.Lock()
+	o.status = api.Status{Node: "d", Cluster: "prod", Removed: true}
+	o.mu.Unlock()
+	ozmo(t, "status", "--data", dir).want(t, exitFailure, "node d was REMOVED from the cluster", `node "d" was removed from cluster "prod"`)
 	o.mu.Lock()
 	o.status = api.Status{Node: "d"}
 	o.mu.Unlock()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,10 @@ func newTenantList() *cobra.Command {
   TO          the node it is being handed over to
   REASON      of its last assignment
   ASSIGNMENT  how often it was assigned
-  PIN         the node that an operator has given it`,
+  PIN         the node that an operator has given it
+  WEIGHT      what ` + "`ozmo tenant weight`" + ` has said; "-": nothing, so it counts 100, or what
+              it costs where --placement is activity-based
+  PRIORITY    what ` + "`ozmo tenant priority`" + ` has said; 0 is the usual one`,
 		Example: `  ozmo tenant list
   ozmo tenant list --output json | jq 'group_by(.node)[] | {node: .[0].node, tenants: length}'`,
 		Args: cobra.NoArgs,
@@ -112,14 +116,16 @@ func newTenantWeight() *cobra.Command {
 	return placing(&cobra.Command{
 		Use:   "weight TENANT N",
 		Short: "Say how much a tenant counts when tenants are spread",
-		Long: `Say how much a tenant counts when tenants are spread over the nodes: one of weight
-20 takes the place of two of weight 10. 0 leaves it to the strategy of --placement.`,
+		Long: `Say how much a tenant counts when tenants are spread over the nodes, in percent of a
+normal one: 100 is as much as any other, 50 half of that, 400 four times as much. 0
+leaves it to the strategy of --placement, which counts every tenant 100, or by what
+it costs. ` + "`ozmo tenant list`" + ` shows what was said.`,
 		Example: "  ozmo tenant weight acme 50\n  ozmo tenant weight acme 0",
 		Args:    exactArgs("TENANT", "N"),
 	}, func(args []string, p *api.Placement) (string, error) {
 		n, err := strconv.ParseUint(args[1], 10, 32)
 		if err != nil {
-			return "", usagef("weight %q: want a whole number, 0 or more", args[1])
+			return "", usagef("weight %q: want a whole number of 0 to %d; 100 is normal", args[1], uint32(math.MaxUint32))
 		}
 		weight := uint32(n)
 		p.Weight = &weight
@@ -141,7 +147,7 @@ before the others, and keep it. The usual priority is 0; one below it follows --
 	}, func(args []string, p *api.Placement) (string, error) {
 		n, err := strconv.ParseInt(args[1], 10, 32)
 		if err != nil {
-			return "", usagef("priority %q: want a whole number", args[1])
+			return "", usagef("priority %q: want a whole number of %d to %d; 0 is the usual one", args[1], math.MinInt32, math.MaxInt32)
 		}
 		priority := int32(n)
 		p.Priority = &priority

@@ -50,7 +50,9 @@ type Cluster interface {
 	// ChangeKeyring installs a new key ("install", id empty), or puts one in use
 	// ("use"), or takes one away ("remove").
 	ChangeKeyring(ctx context.Context, change, id string) (Keyring, error)
-	Backup(ctx context.Context, w io.Writer) error
+	// Backup writes an archive of all that was committed, or, with stale, of what
+	// the node has of it.
+	Backup(ctx context.Context, w io.Writer, stale bool) error
 	Restore(ctx context.Context, r io.Reader) (Restored, error)
 }
 

@@ -104,7 +104,7 @@ func join(w http.ResponseWriter, r *http.Request, op Cluster) {
 func backup(w http.ResponseWriter, r *http.Request, op Cluster) {
 	out := &started{ResponseWriter: w}
 	w.Header().Set("Content-Type", "application/x-tar")
-	if err := op.Backup(r.Context(), out); err != nil {
+	if err := op.Backup(r.Context(), out, r.URL.Query().Get("stale") == "true"); err != nil {
 		if out.begun {
 			panic(http.ErrAbortHandler)
 		}

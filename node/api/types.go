@@ -17,6 +17,9 @@ type Status struct {
 	Cluster    string          `json:"cluster"`
 	Leader     string          `json:"leader"` // node; empty: none
 	Term       uint64          `json:"term"`
+	Removed    bool            `json:"removed,omitempty"` // the node is not part of the cluster any more
+	Waiting    []string        `json:"waiting,omitempty"` // founders that the node has not met, and why, while the cluster has not begun
+	Problems   []string        `json:"problems"`          // work that no node can do as things are
 	Voters     int             `json:"voters"`
 	Index      uint64          `json:"index"` // of the last log entry applied here
 	Nodes      []NodeStatus    `json:"nodes"`
@@ -70,6 +73,8 @@ type TenantStatus struct {
 	Reason   string `json:"reason"`       // of the last assignment
 	Moves    uint64 `json:"assignment_version"`
 	Pin      string `json:"pin,omitempty"`
+	Weight   uint32 `json:"weight"` // 100 is a normal one; 0: the strategy of placement decides
+	Priority int32  `json:"priority"`
 }
 
 // Coverage is what was judged of a network for a tenant.
@@ -106,10 +111,11 @@ type Verification struct {
 	Expected   int       `json:"expected"`    // alerts that judging again gives
 	Confirmed  int       `json:"confirmed"`   // of those, fired
 	RolledBack int       `json:"rolled_back"` // fired for blocks that are no longer on the chain
+	Unproved   int       `json:"unproved"`    // expected, and nobody can tell any more whether they were fired
 	Missing    []Fired   `json:"missing"`     // expected, but never fired
 	Unexpected []Fired   `json:"unexpected"`  // fired, but not found again
 	NotJudged  []Heights `json:"not_judged"`  // and why
-	Unprovable []Heights `json:"unprovable"`  // judged, but with a configuration that is no longer kept
+	Unprovable []Heights `json:"unprovable"`  // judged, but with a configuration, or recorded in a journal, that is no longer there
 	Silent     []string  `json:"silent"`      // nodes whose journals could not be asked
 }
 

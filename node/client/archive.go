@@ -23,6 +23,8 @@ type Archive struct {
 	Created    time.Time `json:"created"`
 	Version    string    `json:"version"`     // of the node that made it
 	SealingKey string    `json:"sealing_key"` // id of the key that opens its secrets
+	// Stale: it is what one node had, whether or not the cluster had more.
+	Stale bool `json:"stale,omitempty"`
 }
 
 // ErrNoArchive: what was given is no whole archive.

@@ -114,10 +114,11 @@ func (c *Client) ChangeKeyring(ctx context.Context, change, id string) (api.Keyr
 	return get[api.Keyring](ctx, c, http.MethodPost, "/v1/keyring/"+url.PathEscape(change), url.Values{"key": {id}})
 }
 
-// Backup writes an archive of the cluster's state. An error after some bytes
-// leaves an archive that Restore refuses.
-func (c *Client) Backup(ctx context.Context, w io.Writer) error {
-	resp, err := c.do(ctx, http.MethodGet, "/v1/backup", nil)
+// Backup writes an archive of the cluster's state; with stale, of what the node
+// has of it, which takes no leader. An error after some bytes leaves an archive
+// that Restore refuses.
+func (c *Client) Backup(ctx context.Context, w io.Writer, stale bool) error {
+	resp, err := c.do(ctx, http.MethodGet, "/v1/backup", url.Values{"stale": {strconv.FormatBool(stale)}})
 	if err != nil {
 		return err
 	}

@@ -191,16 +191,9 @@ func read(files Files, cluster string) (*loaded, error) {
 
 // load checks that certificates and key fit together, expired or not.
 func (m Material) load(cluster string) (*loaded, error) {
-	cas, err := parseCerts(m.CA)
+	roots, err := authorities(m.CA)
 	if err != nil {
 		return nil, fmt.Errorf("CA: %w", err)
-	}
-	roots := x509.NewCertPool()
-	for _, ca := range cas {
-		if !ca.IsCA {
-			return nil, fmt.Errorf("CA: %q is not the certificate of a CA", ca.Subject.String())
-		}
-		roots.AddCert(ca)
 	}
 	certs, err := parseCerts(m.Cert)
 	if err != nil {

@@ -115,6 +115,9 @@ func (h *HTTP) Do(ctx context.Context, r Request) (Result, error) {
 		return Result{Permanent: true}, fmt.Errorf("%s: %w: want an address that begins with https:// or http:// and names a host", r.Method, ErrMisconfigured)
 	}
 	req.Header = r.Header
+	// Otherwise the client repeats a request with an Idempotency-Key by itself when a
+	// connection that was kept breaks: an attempt is one request.
+	req.GetBody = nil
 	if host := r.Header.Get("Host"); host != "" {
 		req.Host = host // the client ignores it as a header
 	}

@@ -304,3 +304,47 @@ func TestSlowReceivers(t *testing.T) {
 		})
 	}
 }
+
+// A receiver that breaks kept connections after it has read a request gets that
+// request once: net/http would repeat one that names an Idempotency-Key.
+func TestAnAttemptIsOneRequest(t *testing.T) {
+	const kept = 6
+	var arrived atomic.Int64
+	var breaks atomic.Bool
+	all := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		n := arrived.Add(1)
+		if breaks.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		if n == kept {
+			close(all)
+		}
+		<-all // so that each has a connection of its own
+	}))
+	defer server.Close()
+	client := NewHTTP(nil)
+	defer client.client.CloseIdleConnections()
+	send := func() error {
+		_, err := client.Do(t.Context(), Request{Method: http.MethodPost, URL: server.URL, Header: http.Header{"Idempotency-Key": {"k"}}, Body: []byte("{}")})
+		return err
+	}
+	var open sync.WaitGroup
+	for range kept {
+		open.Go(func() {
+			if err := send(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	open.Wait()
+	breaks.Store(true)
+	arrived.Store(0)
+	if err := send(); err == nil {
+		t.Error("accepted, though the connection broke")
+	}
+	if n := arrived.Load(); n != 1 {
+		t.Errorf("%d requests in one attempt", n)
+	}
+}
