@@ -232,26 +232,26 @@ func checkAudits(t failer, v *View) {
 	t.Helper()
 	var all int64
 	sizes := map[string]bool{}
-	for tenant, log := range walk(v.audits, nil) {
+	for tenant, log := range walk(v.audits, "") {
 		var size int64
 		last := uint64(0)
 		for _, a := range log.entries {
-			if a.Tenant != string(tenant) || a.Index <= last {
-				t.Fatal("entry", *a, "after", last, "in the audit log of", string(tenant))
+			if a.Tenant != tenant || a.Index <= last {
+				t.Fatal("entry", *a, "after", last, "in the audit log of", tenant)
 			}
 			last = a.Index
 			size += a.Size()
 		}
 		if n := len(log.entries); size != log.bytes || n == 0 || n > KeepAudit || size > KeepAuditBytes {
-			t.Fatal(n, "entries of", log.bytes, "bytes in the audit log of", string(tenant), "which are", size)
+			t.Fatal(n, "entries of", log.bytes, "bytes in the audit log of", tenant, "which are", size)
 		}
-		sizes[string(log.sizeKey(string(tenant)))] = true
+		sizes[log.sizeKey(tenant)] = true
 		all += size
 	}
 	if all != v.AuditBytes() || all > MaxAudit {
 		t.Fatal(v.AuditBytes(), "bytes of audit logs, which are", all)
 	}
-	for key := range walk(v.auditSizes, nil) {
+	for key := range walk(v.auditSizes, "") {
 		if !sizes[string(key)] {
 			t.Fatal("an audit log is listed that is not there, or has another size")
 		}
