@@ -43,6 +43,8 @@ const (
 	recordForgotten  recordType = 15
 	recordReplayed   recordType = 16
 	recordSecret     recordType = 17
+	recordKey        recordType = 18
+	recordAudit      recordType = 19
 	recordTrailer    recordType = 255
 )
 
@@ -103,6 +105,12 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	}
 	writeAll(out, recordReplayed, v.replays)
 	writeAll(out, recordSecret, v.secrets)
+	writeAll(out, recordKey, v.keys)
+	for log := range values(v.audits) {
+		for _, a := range log.entries {
+			out.record(recordAudit, a)
+		}
+	}
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
 		out.err = out.w.Flush()
@@ -232,6 +240,8 @@ type loader struct {
 	forgotten []forgotten
 	replays   *iradix.Txn[*replayed]
 	secrets   *iradix.Txn[*Secret]
+	keys      []*Key
+	audits    []*Audit
 }
 
 func newLoader() *loader {
@@ -293,6 +303,10 @@ func (l *loader) load(kind recordType, body []byte) error {
 		return insert(body, l.replays, func(r *replayed) []byte { return replayKey(r.Tenant, r.Network, r.Monitor) })
 	case recordSecret:
 		return insert(body, l.secrets, func(s *Secret) []byte { return secretKey(s.Tenant, s.Name) })
+	case recordKey:
+		return collect(body, &l.keys)
+	case recordAudit:
+		return collect(body, &l.audits)
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
@@ -307,6 +321,15 @@ func insert[T any](body []byte, txn *iradix.Txn[*T], key func(*T) []byte) error 
 	return nil
 }
 
+func collect[T any](body []byte, list *[]*T) error {
+	v := new(T)
+	if err := unmarshal(body, v); err != nil {
+		return err
+	}
+	*list = append(*list, v)
+	return nil
+}
+
 func (l *loader) view() *View {
 	v := &View{
 		index: l.index, tenants: l.tenants.Commit(), changes: l.changes.Commit(), blobs: l.blobs.all.Commit(), idle: l.blobs.idle.Commit(),
@@ -314,6 +337,7 @@ func (l *loader) view() *View {
 		fired: l.fired.Commit(), outbox: l.outbox.Commit(), dead: l.dead.Commit(), deaths: iradix.New[*deaths](),
 		nodes: l.nodes.Commit(), cluster: l.cluster, tokens: l.tokens.Commit(),
 		retracted: l.retracted.Commit(), retractable: iradix.New[int](), replays: l.replays.Commit(), secrets: l.secrets.Commit(),
+		keys: iradix.New[*Key](), ownKeys: iradix.New[*Key](), audits: iradix.New[*auditLog](), auditSizes: iradix.New[string](),
 	}
 	v.indexMembers()
 	v.indexRetractable()
@@ -322,6 +346,8 @@ func (l *loader) view() *View {
 	}
 	v.countBoxes(l.forgotten)
 	v.countContent()
+	v.loadKeys(l.keys)
+	v.loadAudits(l.audits)
 	return v
 }
 

@@ -61,6 +61,11 @@ type View struct {
 	content     int64                   // derived: of all tenants
 	replays     *iradix.Tree[*replayed] // tenant, network, monitor
 	secrets     *iradix.Tree[*Secret]   // tenant, name
+	keys        *iradix.Tree[*Key]
+	ownKeys     *iradix.Tree[*Key]      // derived: tenant, id
+	audits      *iradix.Tree[*auditLog] // by tenant
+	auditSizes  *iradix.Tree[string]    // derived: tenants, those with the most bytes of audit log first
+	auditBytes  int64                   // derived
 }
 
 // New is an empty state at index 0.
@@ -93,6 +98,10 @@ func emptyView() *View {
 		contents:    iradix.New[int64](),
 		replays:     iradix.New[*replayed](),
 		secrets:     iradix.New[*Secret](),
+		keys:        iradix.New[*Key](),
+		ownKeys:     iradix.New[*Key](),
+		audits:      iradix.New[*auditLog](),
+		auditSizes:  iradix.New[string](),
 	}
 }
 
@@ -120,6 +129,9 @@ const TopicOutbox Topic = "outbox"
 
 // TopicSecrets covers the tenants' stored secrets.
 const TopicSecrets Topic = "secrets"
+
+// TopicKeys covers the API keys.
+const TopicKeys Topic = "keys"
 
 // TopicNetwork covers the announcements and cursors of one network.
 func TopicNetwork(key string) Topic { return Topic("network/" + key) }
