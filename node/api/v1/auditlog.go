@@ -29,15 +29,15 @@ func (a *API) auditRoutes() {
 		if _, err := tenant(ctx, v, in.Tenant); err != nil {
 			return nil, err
 		}
-		return entries(v.AuditOf(in.Tenant), in.page)
+		return entries(v.AuditOf(in.Tenant), in.Paging)
 	})
 	register(a, "clusteraudit.list", func(_ context.Context, in *tenantsInput) (*pageOutput[Entry], error) {
-		return entries(a.backend.View().AuditOf(""), in.page)
+		return entries(a.backend.View().AuditOf(""), in.Paging)
 	})
 }
 
 // entries is a page of an audit log, the newest first.
-func entries(log iter.Seq[*fsm.Audit], p page) (*pageOutput[Entry], error) {
+func entries(log iter.Seq[*fsm.Audit], p Paging) (*pageOutput[Entry], error) {
 	before, err := p.before()
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
-type clusterInput struct{ readYourWrites }
+type clusterInput struct{ ReadYourWrites }
 
 type statusOutput struct{ Body api.Status }
 
@@ -30,8 +30,8 @@ type healthOutput struct {
 }
 
 type coverageInput struct {
-	tenantPath
-	readYourWrites
+	TenantPath
+	ReadYourWrites
 	Network string `query:"network" required:"true" maxLength:"128" doc:"Slug of the network: a private one of the tenant, else a shared one."`
 	From    uint64 `query:"from" doc:"First height."`
 	To      uint64 `query:"to" doc:"Last height; 0: the last there is."`

@@ -14,9 +14,9 @@ import (
 )
 
 type deliveriesInput struct {
-	tenantPath
-	page
-	readYourWrites
+	TenantPath
+	Paging
+	ReadYourWrites
 	State   string `query:"state" enum:"pending,dead" doc:"Absent: both."`
 	Trigger string `query:"trigger" maxLength:"128"`
 	Monitor string `query:"monitor" maxLength:"256" doc:"Id or name."`
@@ -24,8 +24,8 @@ type deliveriesInput struct {
 }
 
 type deliveryInput struct {
-	tenantPath
-	readYourWrites
+	TenantPath
+	ReadYourWrites
 	Key string `path:"key" minLength:"32" maxLength:"32" pattern:"^[0-9a-f]*$" doc:"Key of the delivery."`
 }
 

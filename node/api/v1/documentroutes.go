@@ -9,42 +9,42 @@ import (
 )
 
 type listInput struct {
-	tenantPath
-	page
-	readYourWrites
+	TenantPath
+	Paging
+	ReadYourWrites
 }
 
 type getInput struct {
-	tenantPath
-	itemPath
-	readYourWrites
+	TenantPath
+	ItemPath
+	ReadYourWrites
 	conditional.Params
 }
 
 type putDocument struct {
-	tenantPath
-	itemPath
-	readYourWrites
+	TenantPath
+	ItemPath
+	ReadYourWrites
 	conditional.Params
-	putInput
+	DocumentBody
 }
 
 type sharedList struct {
-	page
-	readYourWrites
+	Paging
+	ReadYourWrites
 }
 
 type sharedGet struct {
-	itemPath
-	readYourWrites
+	ItemPath
+	ReadYourWrites
 	conditional.Params
 }
 
 type sharedPut struct {
-	itemPath
-	readYourWrites
+	ItemPath
+	ReadYourWrites
 	conditional.Params
-	putInput
+	DocumentBody
 }
 
 // documentRoutes are those of networks, monitors and triggers.
@@ -56,7 +56,7 @@ func (a *API) documentRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return a.list(v, k, t, in.page)
+			return a.list(v, k, t, in.Paging)
 		})
 		register(a, name+".get", func(ctx context.Context, in *getInput) (*documentOutput, error) {
 			v := a.backend.View()
@@ -75,7 +75,7 @@ func (a *API) documentRoutes() {
 	}
 	register(a, "sharednetwork.list", func(_ context.Context, in *sharedList) (*pageOutput[Listed], error) {
 		v := a.backend.View()
-		return a.list(v, networks, shared(v), in.page)
+		return a.list(v, networks, shared(v), in.Paging)
 	})
 	register(a, "sharednetwork.get", func(_ context.Context, in *sharedGet) (*documentOutput, error) {
 		v := a.backend.View()

@@ -66,19 +66,19 @@ func etag(d fsm.Doc, exists bool) string {
 	return d.Hash.String()[2:34]
 }
 
-type itemPath struct {
+type ItemPath struct {
 	ID string `path:"id" maxLength:"128" doc:"Id of the document; of a network, its slug."`
 }
 
-type tenantPath struct {
+type TenantPath struct {
 	Tenant string `path:"tenant" maxLength:"63" doc:"Id of the tenant."`
 }
 
-type readYourWrites struct {
+type ReadYourWrites struct {
 	Index uint64 `query:"index" doc:"Wait, for 5 seconds at most, until the node that answers has applied this log index; see X-Ozmo-Index."`
 }
 
-type page struct {
+type Paging struct {
 	Cursor string `query:"cursor" maxLength:"1024" doc:"Where to go on: next of the page before."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Items of the page."`
 }
@@ -133,7 +133,7 @@ type documentOutput struct {
 	Body json.RawMessage
 }
 
-type putInput struct {
+type DocumentBody struct {
 	Body json.RawMessage
 }
 
@@ -387,7 +387,7 @@ func (a *API) get(v *fsm.View, k *kind, t *fsm.Tenant, id string, when condition
 	return &documentOutput{ETag: quoted(etag(d, true)), Body: data}, nil
 }
 
-func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p page) (*pageOutput[Listed], error) {
+func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[Listed], error) {
 	after, err := p.after()
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func (a *API) shownKey(k *fsm.Key) Key {
 	return out
 }
 
-type keyPath struct {
+type KeyPath struct {
 	ID string `path:"id" maxLength:"12" doc:"Id of the key: its text between the underscores."`
 }
 
@@ -67,11 +67,11 @@ func (a *API) keyRoutes() {
 		if _, err := tenant(ctx, v, in.Tenant); err != nil {
 			return nil, err
 		}
-		return a.listKeys(v, in.Tenant, in.page)
+		return a.listKeys(v, in.Tenant, in.Paging)
 	})
 	register(a, "key.create", func(ctx context.Context, in *struct {
-		tenantPath
-		readYourWrites
+		TenantPath
+		ReadYourWrites
 		Body KeyRequest
 	},
 	) (*keyOutput, error) {
@@ -89,9 +89,9 @@ func (a *API) keyRoutes() {
 		return a.createKey(ctx, fsm.Key{Tenant: t.ID, Role: role, Name: in.Body.Name}, in.Body.Expires, t.Born)
 	})
 	register(a, "key.delete", func(ctx context.Context, in *struct {
-		tenantPath
-		keyPath
-		readYourWrites
+		TenantPath
+		KeyPath
+		ReadYourWrites
 	},
 	) (*done, error) {
 		if err := a.backend.CatchUp(ctx); err != nil {
@@ -104,10 +104,10 @@ func (a *API) keyRoutes() {
 		return a.deleteKey(ctx, in.ID, t.ID, t.Born)
 	})
 	register(a, "operatorkey.list", func(_ context.Context, in *tenantsInput) (*pageOutput[Key], error) {
-		return a.listKeys(a.backend.View(), "", in.page)
+		return a.listKeys(a.backend.View(), "", in.Paging)
 	})
 	register(a, "operatorkey.create", func(ctx context.Context, in *struct {
-		readYourWrites
+		ReadYourWrites
 		Body OperatorKeyRequest
 	},
 	) (*keyOutput, error) {
@@ -117,15 +117,15 @@ func (a *API) keyRoutes() {
 		return a.createKey(ctx, fsm.Key{Role: fsm.RoleOperator, Name: in.Body.Name}, in.Body.Expires, 0)
 	})
 	register(a, "operatorkey.delete", func(ctx context.Context, in *struct {
-		keyPath
-		readYourWrites
+		KeyPath
+		ReadYourWrites
 	},
 	) (*done, error) {
 		return a.deleteKey(ctx, in.ID, "", 0)
 	})
 }
 
-func (a *API) listKeys(v *fsm.View, tenant string, p page) (*pageOutput[Key], error) {
+func (a *API) listKeys(v *fsm.View, tenant string, p Paging) (*pageOutput[Key], error) {
 	after, err := p.after()
 	if err != nil {
 		return nil, err

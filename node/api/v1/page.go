@@ -22,7 +22,7 @@ func badCursor() error {
 }
 
 // after is the id that the page follows; empty for the first page.
-func (p page) after() (string, error) {
+func (p Paging) after() (string, error) {
 	text, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	if err != nil || !utf8.Valid(text) {
 		return "", badCursor()
@@ -31,7 +31,7 @@ func (p page) after() (string, error) {
 }
 
 // before is the log index that the page goes back from; 0 for the first page.
-func (p page) before() (uint64, error) {
+func (p Paging) before() (uint64, error) {
 	text, err := p.after()
 	if err != nil || text == "" {
 		return 0, err

@@ -48,8 +48,8 @@ func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 }
 
 type quotaInput struct {
-	tenantPath
-	readYourWrites
+	TenantPath
+	ReadYourWrites
 	Body WantedLimits
 }
 

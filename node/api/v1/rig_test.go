@@ -241,7 +241,32 @@ func (r *rig) furnish(tenant string) {
 	r.do(owner, "PUT", base+"/monitors/mon", monitorDoc("monitor of "+tenant, "net", "value > 1", "hook")).want(201)
 	r.do(owner, "PUT", base+"/secrets/sec", `{"value":"stored of `+tenant+`"}`).want(204)
 	t, _ := r.View().Tenant(tenant)
-	r.must(&fsm.Settle{Outgoing: []fsm.Outgoing{{Key: deliveryKey, Tenant: tenant, Born: t.Born, Trigger: "hook", At: r.now.UnixMilli()}}})
+	r.owe(tenant, fsm.Outgoing{Key: deliveryKey, Tenant: tenant, Born: t.Born, Trigger: "hook", At: r.now.UnixMilli()})
+}
+
+// owe hands deliveries over to the outbox, as a worker does.
+func (r *rig) owe(tenant string, list ...fsm.Outgoing) {
+	r.t.Helper()
+	epoch := r.must(&fsm.RegisterNode{Name: "n1", Server: "n1@1", Roles: fsm.AllRoles})
+	r.must(&fsm.Progress{Cohort: "n1", Epoch: epoch.(uint64), Network: tenant + "/net", Outbox: list})
 }
 
 const deliveryKey = "0123456789abcdef0123456789abcdef"
+
+// snapshot and restore take the state back to what it was.
+func (r *rig) snapshot() []byte {
+	r.t.Helper()
+	var out bytes.Buffer
+	if _, err := r.View().WriteTo(&out); err != nil {
+		r.t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func (r *rig) restore(snapshot []byte) {
+	r.t.Helper()
+	if err := r.state.Restore(bytes.NewReader(snapshot)); err != nil {
+		r.t.Fatal(err)
+	}
+	r.index = r.View().Index()
+}

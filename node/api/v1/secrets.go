@@ -19,23 +19,23 @@ import (
 // MaxStored is the length of the longest stored secret, in bytes.
 const MaxStored = 64 << 10
 
-type secretPath struct {
+type SecretPath struct {
 	Name string `path:"name" maxLength:"64" doc:"Name of the secret: letters, digits, underscores, dots and hyphens."`
 }
 
 type secretInput struct {
-	tenantPath
-	secretPath
-	readYourWrites
+	TenantPath
+	SecretPath
+	ReadYourWrites
 	Body struct {
 		Value string `json:"value" minLength:"1" maxLength:"65536" doc:"The secret. It is sealed and never comes back."`
 	}
 }
 
 type secretDelete struct {
-	tenantPath
-	secretPath
-	readYourWrites
+	TenantPath
+	SecretPath
+	ReadYourWrites
 	Force bool `query:"force" doc:"Also one that documents in force refer to: what needs it waits until it is set again."`
 }
 

@@ -44,13 +44,13 @@ func shortTenant(t *fsm.Tenant) Tenant {
 }
 
 type tenantInput struct {
-	tenantPath
-	readYourWrites
+	TenantPath
+	ReadYourWrites
 }
 
 type tenantsInput struct {
-	page
-	readYourWrites
+	Paging
+	ReadYourWrites
 }
 
 type tenantOutput struct {
