@@ -63,7 +63,9 @@ type place struct {
 	key string
 }
 
-func (p place) compare(o place) int { return cmp.Or(cmp.Compare(o.at, p.at), cmp.Compare(p.key, o.key)) }
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(o.at, p.at), cmp.Compare(p.key, o.key))
+}
 
 func placeOf(d *api.Delivery) place { return place{d.At.UnixMilli(), d.Key} }
 

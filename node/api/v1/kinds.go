@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -15,9 +16,11 @@ var networks = &kind{
 	parse: func(data []byte, opts ...spec.Option) (document, spec.Problems) {
 		return parsed(spec.ParseNetwork(data, opts...))
 	},
-	load:    func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Network(v, d)) },
-	name:    func(doc document) string { return doc.(*spec.Network).Name }, //nolint:errorlint,forcetypeassert // of its own kind
-	prepare: func(d *draft, id string, doc document) (spec.Problems, error) { return d.network(id, doc.(*spec.Network)) },
+	load: func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Network(v, d)) },
+	name: func(doc document) string { return doc.(*spec.Network).Name }, //nolint:errorlint,forcetypeassert // of its own kind
+	prepare: func(d *draft, id string, doc document) (spec.Problems, error) {
+		return d.network(id, doc.(*spec.Network))
+	},
 	release: (*draft).releaseNetwork,
 }
 
@@ -26,9 +29,11 @@ var triggers = &kind{
 	parse: func(data []byte, opts ...spec.Option) (document, spec.Problems) {
 		return parsed(spec.ParseTrigger(data, opts...))
 	},
-	load:    func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Trigger(v, d)) },
-	name:    func(doc document) string { return doc.(*spec.Trigger).Name },
-	prepare: func(d *draft, id string, doc document) (spec.Problems, error) { return d.trigger(id, doc.(*spec.Trigger)) },
+	load: func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Trigger(v, d)) },
+	name: func(doc document) string { return doc.(*spec.Trigger).Name },
+	prepare: func(d *draft, id string, doc document) (spec.Problems, error) {
+		return d.trigger(id, doc.(*spec.Trigger))
+	},
 	release: (*draft).releaseTrigger,
 }
 
@@ -37,9 +42,11 @@ var monitors = &kind{
 	parse: func(data []byte, opts ...spec.Option) (document, spec.Problems) {
 		return parsed(spec.ParseMonitor(data, opts...))
 	},
-	load:    func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Monitor(v, d)) },
-	name:    func(doc document) string { return doc.(*spec.Monitor).Name },
-	prepare: func(d *draft, id string, doc document) (spec.Problems, error) { return d.monitor(id, doc.(*spec.Monitor)) },
+	load: func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Monitor(v, d)) },
+	name: func(doc document) string { return doc.(*spec.Monitor).Name },
+	prepare: func(d *draft, id string, doc document) (spec.Problems, error) {
+		return d.monitor(id, doc.(*spec.Monitor))
+	},
 }
 
 // networksOf loads the networks of a tenant, or the shared ones.
@@ -107,6 +114,16 @@ func (s *surroundings) check(id string, m *spec.Monitor) spec.Problems {
 func (d *draft) monitor(id string, m *spec.Monitor) (spec.Problems, error) {
 	if most := d.before.Quota.OrDefault().TriggersPerMonitor; len(m.Triggers) > most {
 		return nil, fmt.Errorf("%w: %d triggers of the monitor, allowed are %d", fsm.ErrQuota, len(m.Triggers), most)
+	}
+	for i, a := range m.Addresses {
+		if a.ContractSpec == nil {
+			continue
+		}
+		var err error
+		// As it is shown, so that what was shown comes back as the same document.
+		if m.Addresses[i].ContractSpec, err = json.Marshal(a.ContractSpec); err != nil {
+			return nil, err
+		}
 	}
 	s, err := d.surroundings(nil)
 	if err != nil {

@@ -82,10 +82,14 @@ func (o *operation) describe() huma.Operation {
 		body = &huma.RequestBody{Description: "A document as OpenZeppelin Monitor has it. A secret is {\"type\": \"plain\", \"value\": ...}, which is sealed, " +
 			"{\"type\": \"stored\", \"value\": NAME}, or, to keep one, what was shown in its place."}
 	}
+	status := 0 // huma's default
+	if strings.HasSuffix(o.id, ".create") {
+		status = http.StatusCreated
+	}
 	return huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{tag},
-		Description:  "Least role: " + o.least.String() + ".",
-		RequestBody: body, MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}},
+		Description: "Least role: " + o.least.String() + ".",
+		RequestBody: body, DefaultStatus: status, MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}},
 		RejectUnknownQueryParameters: true,
 		Metadata:                     map[string]any{"operation": o},
 		Errors:                       o.errors(),

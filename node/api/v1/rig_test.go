@@ -31,7 +31,7 @@ type fake struct {
 
 	mu     sync.Mutex
 	index  uint64
-	down   error // of what is proposed
+	down   error  // of what is proposed
 	before func() // called once, before the next proposal
 }
 
@@ -158,13 +158,18 @@ type answer struct {
 	body   string
 }
 
-// do sends a request; headers are given as "Name: value".
-func (r *rig) do(key, method, path, body string, headers ...string) answer {
-	r.t.Helper()
+func newRequest(method, path, body string) (*http.Request, *httptest.ResponseRecorder) {
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return req, httptest.NewRecorder()
+}
+
+// do sends a request; headers are given as "Name: value".
+func (r *rig) do(key, method, path, body string, headers ...string) answer {
+	r.t.Helper()
+	req, w := newRequest(method, path, body)
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
@@ -172,7 +177,6 @@ func (r *rig) do(key, method, path, body string, headers ...string) answer {
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
-	w := httptest.NewRecorder()
 	r.api.ServeHTTP(w, req)
 	data, err := io.ReadAll(w.Result().Body)
 	if err != nil {
