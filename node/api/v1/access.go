@@ -41,7 +41,7 @@ func actorOf(ctx context.Context) Actor {
 var (
 	errNoKey     = errors.New("a valid API key is needed: send it as 'Authorization: Bearer ozmo_...'")
 	errThrottled = errors.New("too many failures with this key from this address: wait before trying again")
-	errNotThere  = errors.New("there is no such thing, or not for this key")
+	errNotThere  = errors.New("there is no such thing for this key")
 )
 
 // errRole refuses what takes a greater role, within the bearer's own tenant.
@@ -121,7 +121,7 @@ func tenant(ctx context.Context, v *fsm.View, id string) (*fsm.Tenant, error) {
 	who := actorOf(ctx)
 	t, ok := v.Tenant(id)
 	if !ok || id == fsm.Shared || who.Tenant != "" && who.Born != t.Born {
-		return nil, errNotThere
+		return nil, fmt.Errorf("tenant %q: %w", id, fsm.ErrNotFound)
 	}
 	return t, nil
 }

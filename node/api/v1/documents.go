@@ -66,18 +66,24 @@ func etag(d fsm.Doc, exists bool) string {
 	return d.Hash.String()[2:34]
 }
 
+// The parts of requests are exported for huma, which looks at no others.
+
+// ItemPath names a document.
 type ItemPath struct {
 	ID string `path:"id" maxLength:"128" doc:"Id of the document; of a network, its slug."`
 }
 
+// TenantPath names a tenant.
 type TenantPath struct {
 	Tenant string `path:"tenant" maxLength:"63" doc:"Id of the tenant."`
 }
 
+// ReadYourWrites has a request see what was done before; see awaitIndex.
 type ReadYourWrites struct {
 	Index uint64 `query:"index" doc:"Wait, for 5 seconds at most, until the node that answers has applied this log index; see X-Ozmo-Index."`
 }
 
+// Paging says which part of a list is wanted.
 type Paging struct {
 	Cursor string `query:"cursor" maxLength:"1024" doc:"Where to go on: next of the page before."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Items of the page."`
@@ -133,6 +139,7 @@ type documentOutput struct {
 	Body json.RawMessage
 }
 
+// DocumentBody is a document, which fsm/spec reads.
 type DocumentBody struct {
 	Body json.RawMessage
 }
@@ -239,13 +246,13 @@ func chunks(blobs [][]byte, v *fsm.View) (out [][][]byte) {
 
 // change makes a draft and commits it, again while others change the tenant at the
 // same time.
-func (a *API) change(ctx context.Context, tenant string, make func(*draft) (*written, fsm.Audit, error)) (*written, error) {
+func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
 	for try := 1; ; try++ {
 		d, err := a.draft(ctx, tenant)
 		if err != nil {
 			return nil, err
 		}
-		out, entry, err := make(d)
+		out, entry, err := edit(d)
 		if err != nil {
 			return nil, err
 		}

@@ -52,6 +52,7 @@ func (a *API) shownKey(k *fsm.Key) Key {
 	return out
 }
 
+// KeyPath names a key.
 type KeyPath struct {
 	ID string `path:"id" maxLength:"12" doc:"Id of the key: its text between the underscores."`
 }

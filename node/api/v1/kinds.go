@@ -2,6 +2,7 @@ package v1
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,7 +18,7 @@ var networks = &kind{
 		return parsed(spec.ParseNetwork(data, opts...))
 	},
 	load: func(v *fsm.View, d fsm.Doc) (document, error) { return loaded(store.Network(v, d)) },
-	name: func(doc document) string { return doc.(*spec.Network).Name }, //nolint:errorlint,forcetypeassert // of its own kind
+	name: func(doc document) string { return doc.(*spec.Network).Name },
 	prepare: func(d *draft, id string, doc document) (spec.Problems, error) {
 		return d.network(id, doc.(*spec.Network))
 	},
@@ -230,7 +231,7 @@ func (d *draft) rewatch(slug string, s *surroundings) error {
 }
 
 // plain keeps the problems of another document from being told as those of this one.
-func plain(err error) error { return fmt.Errorf("%s", err.Error()) } //nolint:errorlint // hides it on purpose
+func plain(err error) error { return errors.New(err.Error()) }
 
 func (d *draft) releaseTrigger(id string) error {
 	return d.using(func(m *spec.Monitor) bool { return slices.Contains(m.Triggers, id) }, func(doc fsm.Doc, _ *spec.Monitor) error {

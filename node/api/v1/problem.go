@@ -77,7 +77,8 @@ func (w *waiting) Unwrap() error { return w.error }
 
 func later(err error, wait time.Duration) error { return &waiting{err, wait} }
 
-// problemOf is an error as its problem. All that is not found looks the same.
+// problemOf is an error as its problem. All that is not found looks the same, but to
+// operators.
 func (a *API) problemOf(ctx context.Context, err error) error {
 	if p, ok := errors.AsType[*huma.ErrorModel](err); ok { // huma's own, of a precondition
 		told := newProblem(ctx, p.Status, p.Detail)
@@ -113,7 +114,9 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		a.log.Error("a request failed", "request", requestID(ctx), "error", err)
 		p.Detail = "the node could not do this; its log tells why, under the id of this request"
 	case http.StatusNotFound:
-		p.Detail = errNotThere.Error()
+		if actorOf(ctx).Role != fsm.RoleOperator {
+			p.Detail = errNotThere.Error()
+		}
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="ozmo"`)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:

@@ -19,6 +19,7 @@ import (
 // MaxStored is the length of the longest stored secret, in bytes.
 const MaxStored = 64 << 10
 
+// SecretPath names a stored secret.
 type SecretPath struct {
 	Name string `path:"name" maxLength:"64" doc:"Name of the secret: letters, digits, underscores, dots and hyphens."`
 }
