@@ -93,7 +93,7 @@ type Node struct {
 	health     healthState
 	pulse      *pulse // nil: nobody wants heartbeats
 	replays    sync.Mutex
-	tenants    http.Handler                // the API for tenants
+	tenants    http.Handler               // the API for tenants
 	delivering atomic.Pointer[delivering] // once the node works
 }
 

@@ -112,7 +112,11 @@ func (a *API) authenticate(ctx huma.Context) (Actor, error) {
 	if k.Name != "" {
 		name += " (" + k.Name + ")"
 	}
-	return Actor{Name: name, Role: k.Role, Tenant: k.Tenant, Born: k.Born, Address: ctx.RemoteAddr()}, nil
+	role := k.Role
+	if k.Tenant != "" {
+		role = min(role, fsm.RoleOwner) // whatever a tenant's key says
+	}
+	return Actor{Name: name, Role: role, Tenant: k.Tenant, Born: k.Born, Address: ctx.RemoteAddr()}, nil
 }
 
 // tenant finds the tenant of a path for who asks. One that has got the name since
