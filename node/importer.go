@@ -333,7 +333,7 @@ func (n *Node) putOnce(ctx context.Context, tenant string, p, only *store.Packed
 			return false, fmt.Errorf("tenant %q: %w", tenant, err)
 		}
 	}
-	if _, err := n.group.Propose(ctx, c); err != nil {
+	if _, err := n.byFolder(ctx, c, "tenant.put", tenant); err != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	return true, nil
@@ -364,7 +364,7 @@ func (n *Node) removeOthers(ctx context.Context, f *folder) error {
 			continue
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: time.Now().UnixMilli()}
-		_, err := n.group.Propose(ctx, c)
+		_, err := n.byFolder(ctx, c, "tenant.delete", t.ID)
 		if errors.Is(err, fsm.ErrNotFound) {
 			continue // another node has read the same folder
 		}

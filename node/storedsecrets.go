@@ -32,7 +32,7 @@ func (n *Node) SetSecret(ctx context.Context, s api.Secret) error {
 	}
 	sealed := n.keeper.SealStored(s.Tenant, s.Name, s.Value)
 	now := time.Now().UnixMilli()
-	if _, err := n.group.Propose(ctx, &fsm.PutSecret{Tenant: s.Tenant, Name: s.Name, Sealed: []byte(sealed), At: now}); err != nil {
+	if _, err := n.byOperator(ctx, &fsm.PutSecret{Tenant: s.Tenant, Name: s.Name, Sealed: []byte(sealed), At: now}, "secret.put", s.Tenant, s.Name); err != nil {
 		return err
 	}
 	n.log.Info("a stored secret was set", "tenant", s.Tenant, "secret", s.Name)
@@ -95,7 +95,7 @@ func (n *Node) DeleteSecret(ctx context.Context, tenant, name string, force bool
 		return fmt.Errorf("%w: secret %q of tenant %q is in use by %s: change the documents first, or give --force, and what needs it fails until it is set again",
 			api.ErrRefused, name, tenant, v1.InUse(u))
 	}
-	if _, err := n.group.Propose(ctx, &fsm.DropSecret{Tenant: tenant, Name: name}); err != nil {
+	if _, err := n.byOperator(ctx, &fsm.DropSecret{Tenant: tenant, Name: name}, "secret.delete", tenant, name); err != nil {
 		return err
 	}
 	n.log.Info("a stored secret was deleted", "tenant", tenant, "secret", name, "forced", force)

@@ -135,12 +135,45 @@ func isTenantPath(r *http.Request) bool {
 	return false
 }
 
-// asOperator is who commands the cluster: over the local socket, or from afar with a
+// operatorOf is who commands the cluster: over the local socket, or from afar with a
 // certificate.
+func operatorOf(ctx context.Context) (name string, afar bool) {
+	if peer, ok := ctx.Value(peerKey{}).(pki.Identity); ok { // without a name where nodes run without certificates
+		return "operator:" + peer.Name, true
+	}
+	return "socket", false
+}
+
 func asOperator(r *http.Request) *http.Request {
-	who := v1.Actor{Name: "socket", Role: fsm.RoleOperator}
-	if peer, ok := r.Context().Value(peerKey{}).(pki.Identity); ok { // without a name where nodes run without certificates
-		who = v1.Actor{Name: "operator:" + peer.Name, Role: fsm.RoleOperator, Address: r.RemoteAddr, Afar: true}
+	who := v1.Actor{Role: fsm.RoleOperator}
+	who.Name, who.Afar = operatorOf(r.Context())
+	if who.Afar {
+		who.Address = r.RemoteAddr
 	}
 	return v1.As(r, who)
+}
+
+// byOperator proposes an operator's command with its entry in the audit log.
+func (n *Node) byOperator(ctx context.Context, c fsm.Command, action, tenant, object string) (any, error) {
+	e := fsm.Audit{Tenant: tenant, Role: fsm.RoleOperator.String(), Action: action, Object: object}
+	e.Actor, _ = operatorOf(ctx)
+	return n.proposeAudited(ctx, c, e)
+}
+
+// byFolder proposes what the folder says with its entry in the audit log.
+func (n *Node) byFolder(ctx context.Context, c fsm.Command, action, tenant string) (any, error) {
+	object := tenant
+	if tenant == fsm.Shared {
+		object = "the shared networks"
+	}
+	return n.proposeAudited(ctx, c, fsm.Audit{Tenant: tenant, Actor: "folder", Address: n.opts.Name, Action: action, Object: object})
+}
+
+func (n *Node) proposeAudited(ctx context.Context, c fsm.Command, e fsm.Audit) (any, error) {
+	e.At = time.Now().UnixMilli()
+	entry, err := fsm.NewAudited(e, 0, c)
+	if err != nil {
+		return nil, err
+	}
+	return n.group.Propose(ctx, entry)
 }

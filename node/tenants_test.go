@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/node/client"
 	"github.com/ozmo-dev/ozmo/testcluster/eventually"
@@ -155,8 +156,21 @@ func TestFolderAndAPI(t *testing.T) {
 	r.call(operator, "PUT", "/v1/networks/other", r.file("networks/fake.json"), 409)
 	r.expect("Mine", r.transfer(3))
 
-	// The folder does not know acme, and takes its network away.
 	c := client.New(r.data)
+	if err := c.SetSecret(t.Context(), api.Secret{Tenant: "default", Name: "s", Value: "never told"}); err != nil {
+		t.Fatal(err)
+	}
+	log := r.call(operator, "GET", "/v1/tenants/default/audit", "", 200)
+	for _, text := range []string{`"actor":"folder","address":"test","action":"tenant.put"`, `"actor":"socket","role":"operator","action":"secret.put","object":"s"`} {
+		if !strings.Contains(log, text) {
+			t.Errorf("%s is not in the audit log %s", text, log)
+		}
+	}
+	if strings.Contains(log, "never told") {
+		t.Errorf("audit log: %s", log)
+	}
+
+	// The folder does not know acme, and takes its network away.
 	if err := os.Remove(filepath.Join(r.config, "networks/fake.json")); err != nil {
 		t.Fatal(err)
 	}

@@ -392,3 +392,24 @@ func TestNoLeader(t *testing.T) {
 	r.do(key, "GET", "/v1/tenants/acme/triggers/hook", "").want(200)
 	r.do(key, "GET", "/v1/tenants/acme/triggers/hook?index=99999", "").want(503)
 }
+
+// A request sees what was done before on another node, if it says so.
+func TestReadYourWrites(t *testing.T) {
+	r := newRig(t)
+	operator := r.key("", fsm.RoleOperator)
+	r.behind = []fsm.Command{&fsm.SetTenantVersion{Tenant: "acme", Source: fsm.SourceAPI}}
+	r.do(operator, "GET", "/v1/tenants/acme", "").want(404)
+	next := r.View().Index() + 1
+	r.do(operator, "GET", fmt.Sprintf("/v1/tenants/acme?index=%d", next), "").want(200)
+	r.do(operator, "GET", fmt.Sprintf("/v1/tenants/acme?index=%d", next+1), "").want(503, "has not reached")
+	r.do(operator, "GET", "/v1/tenants/acme?index=x", "").want(422, "query.index")
+}
+
+func TestOnlyJSON(t *testing.T) {
+	r := newRig(t)
+	r.furnish("acme")
+	key := r.key("acme", fsm.RoleAdmin)
+	r.do(key, "PUT", "/v1/tenants/acme/triggers/x", triggerDoc("x", "https://x.example"), "Content-Type: text/yaml").want(415)
+	r.do(key, "PUT", "/v1/tenants/acme/triggers/x", triggerDoc("x", "https://x.example"), "Content-Type: application/json; charset=utf-8").want(201)
+	r.do(key, "PUT", "/v1/tenants/acme/triggers/y", `{"name":"y","trigger_type":"console","config":{}}`).want(422)
+}

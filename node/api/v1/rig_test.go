@@ -31,8 +31,9 @@ type fake struct {
 
 	mu     sync.Mutex
 	index  uint64
-	down   error  // of what is proposed
-	before func() // called once, before the next proposal
+	down   error         // of what is proposed
+	behind []fsm.Command // committed, and not applied here before CatchUp
+	before func()        // called once, before the next proposal
 }
 
 func (f *fake) View() *fsm.View { return f.state.View() }
@@ -40,6 +41,12 @@ func (f *fake) View() *fsm.View { return f.state.View() }
 func (f *fake) CatchUp(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, c := range f.behind {
+		if _, err := f.apply(c); err != nil {
+			return err
+		}
+	}
+	f.behind = nil
 	return f.down
 }
 
