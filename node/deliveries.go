@@ -305,7 +305,7 @@ func (n *Node) addContent(v *fsm.View, out *api.DeliveryDetail, l letter) {
 	a := l.content()
 	known := out.Delivery
 	out.Delivery = n.describe(v, l, a)
-	out.Bytes = len(l.Delivery)
+	out.Bytes, out.Retracted = len(l.Delivery), l.retracted(v)
 	if a.ID.IsZero() { // the journals may know what the state does not keep
 		out.Monitor, out.Network, out.State = known.Monitor, known.Network, known.State
 	} else {
@@ -357,12 +357,14 @@ func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.Delive
 	if err != nil {
 		return out, err
 	}
+	out.Found = len(chosen)
+	if change == "redeliver" {
+		chosen = slices.DeleteFunc(chosen, func(l letter) bool { return l.retracted(v) })
+		out.Retracted = out.Found - len(chosen)
+		n.countHeld(ctx, &out, chosen)
+	}
 	byTenant := map[string][]string{}
 	for _, l := range chosen {
-		if change == "redeliver" && l.retracted(v) {
-			n.log.Warn("a delivery is not made again: its alert was retracted since", "tenant", l.Tenant, "key", l.Key)
-			continue
-		}
 		byTenant[l.Tenant] = append(byTenant[l.Tenant], l.Key)
 		if l.status == api.DeliveryDead {
 			out.Dead++
@@ -370,7 +372,7 @@ func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.Delive
 			out.Pending++
 		}
 	}
-	out.Found, out.Tenants = len(chosen), len(byTenant)
+	out.Tenants = len(byTenant)
 	if o.DryRun {
 		return out, nil
 	}
@@ -389,7 +391,7 @@ func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.Delive
 		}
 	}
 	out.Left = out.Found - out.Done
-	n.log.Info("deliveries changed by the operator", "change", change, "found", out.Found, "done", out.Done)
+	n.log.Info("deliveries changed by the operator", "change", change, "found", out.Found, "done", out.Done, "retracted", out.Retracted)
 	return out, nil
 }
 

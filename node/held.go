@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -45,14 +44,11 @@ func (a *alone) attempted(l lane, failure string, at time.Time) {
 	one.Error, one.Failed = failure, at
 }
 
-// refused notes that an attempt was not made, and none will be before a time. Of
-// several times the first one counts: those who wait are not let in all at once.
-func (a *alone) refused(l lane, until, now time.Time) {
+// left notes that no attempt will be made before a time.
+func (a *alone) left(l lane, until time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if one := a.of(l); !one.Until.After(now) || until.Before(one.Until) {
-		one.Until = until
-	}
+	a.of(l).Until = until
 }
 
 func (a *alone) of(l lane) *api.DeliveryHeld {
@@ -85,7 +81,7 @@ func (a *alone) now(now time.Time, want func(tenant string) bool) (out []heldLan
 	return out
 }
 
-// noted is a Sender that notes what it does not attempt.
+// noted is a Sender that notes which destinations it leaves alone.
 type noted struct {
 	*notify.Sender
 	alone *alone
@@ -93,20 +89,22 @@ type noted struct {
 
 func (s noted) Send(ctx context.Context, m *notify.Notification) (notify.Result, error) {
 	res, err := s.Sender.Send(ctx, m)
-	s.note(m, res, err)
+	s.note(m, err)
 	return res, err
 }
 
 func (s noted) Deliver(ctx context.Context, m *notify.Notification) (notify.Result, error) {
 	res, err := s.Sender.Deliver(ctx, m)
-	s.note(m, res, err)
+	s.note(m, err)
 	return res, err
 }
 
-func (s noted) note(m *notify.Notification, res notify.Result, err error) {
-	if errors.Is(err, notify.ErrOpen) && m.TriggerID != "" {
-		now := time.Now()
-		s.alone.refused(laneOf(m), now.Add(res.RetryAfter), now)
+func (s noted) note(m *notify.Notification, err error) {
+	if err == nil {
+		return
+	}
+	if until := s.LeftAlone(m); until.After(time.Now()) {
+		s.alone.left(laneOf(m), until)
 	}
 }
 
@@ -147,15 +145,35 @@ func (n *Node) addHeld(ctx context.Context, tenant string, list []api.Delivery) 
 	if !pending {
 		return
 	}
+	lanes := n.heldLanes(ctx, tenant)
+	for i := range list {
+		if d := &list[i]; d.Status == api.DeliveryPending {
+			d.Held = lanes[lane{d.Tenant, d.Trigger}]
+		}
+	}
+}
+
+// heldLanes asks all nodes what they leave alone; of one tenant, or of all.
+func (n *Node) heldLanes(ctx context.Context, tenant string) map[lane]*api.DeliveryHeld {
 	lanes := map[lane]*api.DeliveryHeld{}
 	gather(ctx, n, "/rpc/held", heldQuery{tenant}, n.heldHere, func(answer []heldLane) {
 		for i := range answer {
 			lanes[answer[i].lane] = &answer[i].DeliveryHeld
 		}
 	})
-	for i := range list {
-		if d := &list[i]; d.Status == api.DeliveryPending {
-			d.Held = lanes[lane{d.Tenant, d.Trigger}]
+	return lanes
+}
+
+// countHeld says of what is to be made again how much waits all the same, since
+// its destination is left alone.
+func (n *Node) countHeld(ctx context.Context, out *api.DeliveriesChanged, chosen []letter) {
+	lanes := n.heldLanes(ctx, "")
+	for _, l := range chosen {
+		if held := lanes[lane{l.Tenant, l.Trigger}]; held != nil {
+			out.Held++
+			if held.Until.After(out.HeldUntil) {
+				out.HeldUntil = held.Until
+			}
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestDeliveriesThatAreHeld(t *testing.T) {
 		"url":{"type":"plain","value":%q},"payload_mode":"raw","retry_policy":{"max_retries":0}}}}`, r.receiver.URL+"/"+token))
 	r.start()
 	c := client.New(r.data)
-	r.receiver.set(http.StatusBadGateway)
+	r.receiver.set(http.StatusTooManyRequests)
 	var held api.Delivery
 	for i := range 5 { // open its breaker
 		r.transfer(uint64(i) + 1)
@@ -58,10 +58,39 @@ func TestDeliveriesThatAreHeld(t *testing.T) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	for _, h := range []*api.DeliveryHeld{held.Held, d.Held} {
-		if h == nil || !h.Until.After(time.Now().Add(-time.Second)) || !strings.Contains(h.Error, "502") || h.Failed.IsZero() || strings.Contains(h.Error, token) {
+		if h == nil || !h.Until.After(time.Now().Add(-time.Second)) || !strings.Contains(h.Error, "429") || h.Failed.IsZero() || strings.Contains(h.Error, token) {
 			t.Errorf("held: %+v", h)
 		}
 	}
+
+	// Who makes them again is told that they wait all the same; a sample that is
+	// accepted ends that.
+	r.receiver.set(http.StatusOK)
+	order := api.DeliveryOrder{Choice: &api.DeliveryChoice{Tenant: "default", Statuses: []api.DeliveryStatus{api.DeliveryPending}, Until: time.Now()}}
+	done, err := c.ChangeDeliveries(t.Context(), "redeliver", order)
+	if err != nil || done.Held != 6 || !done.HeldUntil.After(time.Now()) {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if tested, err := c.TestTrigger(t.Context(), api.TriggerTest{Tenant: "default", Trigger: "hook"}); err != nil || !tested.OK {
+		t.Errorf("%+v, %v", tested, err)
+	}
+	if done, err = c.ChangeDeliveries(t.Context(), "redeliver", order); err != nil || done.Held != 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	eventually.Nil(t, func() error {
+		if n := r.node.View().OutboxLen(); n > 0 {
+			return fmt.Errorf("%d deliveries still wait", n)
+		}
+		return nil
+	})
+	r.receiver.set(http.StatusBadGateway)
+	r.transfer(7)
+	eventually.Nil(t, func() error {
+		if r.node.View().OutboxLen() == 0 {
+			return errors.New("not in the outbox")
+		}
+		return nil
+	})
 
 	// What the folder has no more is found as long as a delivery of it is kept.
 	r.receiver.set(http.StatusOK)

@@ -57,6 +57,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refuse != 0 {
+		if r.refuse == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "3600")
+		}
 		w.WriteHeader(r.refuse)
 		return
 	}

@@ -344,8 +344,13 @@ func TestWhatWasRetractedIsNotRedelivered(t *testing.T) {
 		})
 		order.DryRun = false
 		done, err := n.ChangeDeliveries(t.Context(), "redeliver", order)
-		if err != nil || done.Found != 1 || done.Done != 0 || done.Left != 1 {
+		if err != nil || done.Found != 1 || done.Done != 0 || done.Left != 1 || done.Retracted != 1 {
 			t.Errorf("%+v, %v", done, err)
+		}
+		for d := range c.View().DeadLetters() {
+			if shown, err := n.ShowDelivery(t.Context(), d.Key); err != nil || !shown.Retracted {
+				t.Errorf("%+v, %v", shown, err)
+			}
 		}
 	})
 }

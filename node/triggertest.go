@@ -57,6 +57,12 @@ func (n *Node) TestTrigger(ctx context.Context, q api.TriggerTest) (*api.Trigger
 	out, err := TryTrigger(ctx, d.sender, trial)
 	if out != nil {
 		out.Node = n.opts.Name
+		if out.OK && !out.DryRun {
+			n.alone.attempted(lane{t.ID, q.Trigger}, "", time.Now())
+			if box := n.outbox.Load(); box != nil {
+				box.Works(t.ID, q.Trigger)
+			}
+		}
 	}
 	return out, err
 }
@@ -77,9 +83,10 @@ type TriggerTrial struct {
 	DryRun  bool
 }
 
-// TrialSender makes one attempt.
+// TrialSender makes one attempt, also where real alerts would wait since the
+// destination keeps failing.
 type TrialSender interface {
-	Send(ctx context.Context, n *notify.Notification) (notify.Result, error)
+	Probe(ctx context.Context, n *notify.Notification) (notify.Result, error)
 }
 
 // TryTrigger makes the sample, sends it unless it is a dry run, and shows both
@@ -114,7 +121,7 @@ func TryTrigger(ctx context.Context, s TrialSender, t TriggerTrial) (*api.Trigge
 	}
 	ctx, cancel := context.WithTimeout(ctx, triggerPatience)
 	defer cancel()
-	res, err := s.Send(ctx, n)
+	res, err := s.Probe(ctx, n)
 	out.OK, out.Status, out.LatencyMS, out.Excerpt = err == nil, res.Status, res.Latency.Milliseconds(), hide.text(res.Excerpt)
 	if err != nil {
 		text := err.Error()

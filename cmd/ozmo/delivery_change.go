@@ -105,9 +105,9 @@ func changing(cmd *cobra.Command, ch change) *cobra.Command {
 			}
 		}
 		if !dry {
-			if done.Found > 1 {
-				text := count(done.Found, "delivery") + foundText(&done)
-				if err := confirm.ask(cmd, fmt.Sprintf(ch.question, text, count(done.Tenants, "tenant"))); err != nil {
+			if meant := done.Found - done.Retracted; meant > 1 {
+				text := count(meant, "delivery") + foundText(&done)
+				if err := confirm.ask(cmd, strings.TrimSpace(fmt.Sprintf(ch.question, text, count(done.Tenants, "tenant"))+" "+retractedText(&done))); err != nil {
 					return err
 				}
 			}
@@ -171,22 +171,39 @@ func foundText(d *api.DeliveriesChanged) string {
 	return fmt.Sprintf(" (%d pending, %d dead)", d.Pending, d.Dead)
 }
 
+// retractedText says what is not made again; empty where all is.
+func retractedText(d *api.DeliveriesChanged) string {
+	if d.Retracted == 0 {
+		return ""
+	}
+	return count(d.Retracted, "delivery") + " retracted since: not made again."
+}
+
 func writeChanged(cmd *cobra.Command, d *api.DeliveriesChanged, ch *change) {
 	w := cmd.OutOrStdout()
-	found := count(d.Found, "delivery") + foundText(d)
+	meant := d.Found - d.Retracted
+	found := count(meant, "delivery") + foundText(d)
 	switch {
 	case d.Found == 0:
 		fmt.Fprintln(w, "no deliveries")
+	case meant == 0:
 	case d.DryRun:
 		fmt.Fprintf(w, "%s of %s %s; nothing was changed\n", found, count(d.Tenants, "tenant"), ch.would)
 	default:
 		fmt.Fprintf(w, "%s of %s: %d %s\n", found, count(d.Tenants, "tenant"), d.Done, ch.did)
 	}
-	if d.Left > 0 {
+	if d.Retracted > 0 {
+		fmt.Fprintln(w, strings.TrimSuffix(retractedText(d), "."))
+	}
+	if d.Held > 0 {
+		fmt.Fprintf(w, "%d of them wait until about %s at most, since their destination keeps failing: if it works again, `ozmo trigger test` finds out at once; then redeliver\n",
+			d.Held, d.HeldUntil.UTC().Format(time.RFC3339))
+	}
+	if left := d.Left - d.Retracted; left > 0 && !d.DryRun {
 		reasons := []string{"they were settled meanwhile"}
 		if ch.path == "redeliver" {
 			reasons = append(reasons, "the outbox has no room for them", "their content was too large to be kept")
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d are as they were: %s\n", d.Left, strings.Join(reasons, ", or "))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d are as they were: %s\n", left, strings.Join(reasons, ", or "))
 	}
 }

@@ -129,6 +129,9 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 		if d.Bytes == 0 {
 			line("", "its content was too large to be kept: it cannot be redelivered")
 		}
+		if d.Retracted {
+			line("", "its alert was retracted since: it is not made again")
+		}
 	case api.DeliverySent:
 		line("status", "sent at %s, with attempt %d", stamp(d.At), d.Attempts)
 	default:

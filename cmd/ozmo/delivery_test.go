@@ -148,6 +148,16 @@ func TestDeliveriesThatAreLeft(t *testing.T) {
 	dir := listenAs(t, o)
 	r := ozmo(t, "delivery", "redeliver", "--tenant", "acme", "--yes", "--data", dir)
 	r.want(t, exitFailure, "3 deliveries of 1 tenant: 1 due at once\n", "2 are as they were: they were settled meanwhile, or the outbox has no room for them")
+	o.changed = api.DeliveriesChanged{Found: 3, Left: 3, Retracted: 3}
+	ozmo(t, "delivery", "redeliver", "--tenant", "acme", "--dry-run", "--data", dir).want(t, exitOK, "3 deliveries retracted since: not made again\n", "")
+	r = ozmo(t, "delivery", "redeliver", "--tenant", "acme", "--yes", "--data", dir)
+	r.want(t, exitFailure, "3 deliveries retracted since: not made again\n", "")
+	if strings.Contains(r.stdout+r.stderr, "settled") || strings.Contains(r.stdout, "due at once") {
+		t.Errorf("%s%s", r.stdout, r.stderr)
+	}
+	o.changed = api.DeliveriesChanged{Found: 3, Dead: 3, Tenants: 1, Done: 3, Held: 2, HeldUntil: statusTime}
+	ozmo(t, "delivery", "redeliver", "--tenant", "acme", "--yes", "--data", dir).want(t, exitOK,
+		"3 due at once\n2 of them wait until about 2026-03-01T12:00:00Z at most, since their destination keeps failing: ", "")
 	o.changed = api.DeliveriesChanged{}
 	ozmo(t, "delivery", "purge", "--tenant", "acme", "--yes", "--data", dir).want(t, exitOK, "no deliveries\n", "")
 	o.err = fmt.Errorf("tenant %q: %w", "acme", fsm.ErrNotFound)

@@ -31,8 +31,9 @@ The sample says in its title that it is one. It is attempted once; nothing of it
 is kept in the outbox, and no retry follows.
 
 A tenant's trigger is tested by the node that sends for the tenant, under the
-same limits and the same egress rules as real alerts. With --file it is read from
-a file and sent from here.
+same rates and the same egress rules as real alerts. A receiver that is left alone
+since it keeps failing is asked all the same, and no longer left alone once it has
+accepted the sample. With --file it is read from a file and sent from here.
 
 With --monitor the sample has the names and arguments of that monitor, so that a
 misspelt placeholder of the message shows. --state sends what a receiver gets

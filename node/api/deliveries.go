@@ -164,8 +164,9 @@ type DeliveryDetail struct {
 	Destination string            `json:"destination"` // without anything secret
 	Bytes       int               `json:"bytes"`       // it takes in the outbox, or as a dead letter
 	Variables   map[string]string `json:"variables,omitempty"`
-	History     []DeliveryAttempt `json:"history"` // as far as the journals go back
-	Silent      []string          `json:"silent"`  // nodes whose journals could not be asked
+	Retracted   bool              `json:"retracted,omitempty"` // since: it is not made again
+	History     []DeliveryAttempt `json:"history"`             // as far as the journals go back
+	Silent      []string          `json:"silent"`              // nodes whose journals could not be asked
 }
 
 // DeliveryAttempt is one attempt that was made.
@@ -190,8 +191,14 @@ type DeliveriesChanged struct {
 	Tenants int  `json:"tenants"` // whose they are
 	Done    int  `json:"done"`
 	// Left were found and are as they were: they changed meanwhile, the outbox had no
-	// room, or their content is not kept.
+	// room, their content is not kept, or they are Retracted.
 	Left int `json:"left"`
+	// Retracted are not made again: their alerts were retracted since.
+	Retracted int `json:"retracted,omitempty"`
+	// Held are due at once, but wait until about HeldUntil at most: their
+	// destinations keep failing, and are left alone.
+	Held      int       `json:"held,omitempty"`
+	HeldUntil time.Time `json:"held_until,omitzero"`
 }
 
 // deliveryRoutes are the operator's commands on deliveries.

@@ -64,6 +64,7 @@ type breaker struct {
 type pass struct {
 	round int // of the breaker when the attempt began
 	probe bool
+	asked bool // an operator's, while the breaker gives none
 }
 
 // wait is for how long no attempt may begin; 0: one may.
@@ -96,7 +97,7 @@ func (b *breaker) end(now time.Time, p pass, v verdict, retryAfter time.Duration
 		b.probing = false
 	}
 	switch {
-	case p.round != b.round:
+	case p.round != b.round, p.asked && v == fails:
 		if v == fails && retryAfter > 0 {
 			b.extend(now.Add(min(retryAfter, breakerLongest)))
 		}
@@ -157,8 +158,19 @@ func (b *breakers) look(key endpoint, now time.Time) (wait time.Duration, doubt 
 	return one.refuse(now), true
 }
 
-// begin gives a pass, or tells how long to wait for one.
-func (b *breakers) begin(key endpoint, now time.Time) (pass, time.Duration) {
+// until tells when an endpoint may be asked again; zero: it is not left alone.
+func (b *breakers) until(key endpoint) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if one, ok := b.keys.find(key); ok {
+		return one.until
+	}
+	return time.Time{}
+}
+
+// begin gives a pass, or tells how long to wait for one. Who asks for one whatever
+// the breaker says need not wait.
+func (b *breakers) begin(key endpoint, now time.Time, asked bool) (pass, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.keys.tidy(func(one *breaker) bool {
@@ -167,6 +179,10 @@ func (b *breakers) begin(key endpoint, now time.Time) (pass, time.Duration) {
 	one, ok := b.keys.find(key)
 	if !ok {
 		return pass{}, 0
+	}
+	if asked && one.wait(now) > 0 {
+		one.used = now
+		return pass{round: one.round, asked: true}, 0
 	}
 	if wait := one.refuse(now); wait > 0 {
 		return pass{}, wait

@@ -58,7 +58,7 @@ func TestBreaker(t *testing.T) {
 				if one, ok := b.keys.find(key); ok {
 					one.pace = pace{}
 				}
-				p, wait := b.begin(key, now)
+				p, wait := b.begin(key, now, false)
 				if wait != step.wait {
 					t.Fatalf("step %d, %v: to wait %v, want %v", i, step.at, wait, step.wait)
 				}
@@ -77,7 +77,7 @@ func TestBreakerIgnoresWhatBeganBefore(t *testing.T) {
 	var key endpoint
 	var passes []pass
 	for range 8 {
-		p, _ := b.begin(key, now)
+		p, _ := b.begin(key, now, false)
 		passes = append(passes, p)
 	}
 	for _, p := range passes {
@@ -86,7 +86,7 @@ func TestBreakerIgnoresWhatBeganBefore(t *testing.T) {
 	if wait, doubt := b.look(key, now); wait != 10*time.Second || !doubt {
 		t.Errorf("to wait %v, doubt %t", wait, doubt)
 	}
-	late, _ := b.begin(endpoint{}, now) // no pass: it is open
+	late, _ := b.begin(endpoint{}, now, false) // no pass: it is open
 	b.end(key, now, late, works, 0)
 	if wait, _ := b.look(key, now.Add(9*time.Second)); wait == 0 {
 		t.Error("closed by an attempt that began before")
@@ -104,7 +104,7 @@ func TestBreakersAreBounded(t *testing.T) {
 	key := func(i int) endpoint { return endpoint{tenant: fmt.Sprint(i)} }
 	for i := range 5 {
 		for range breakerStreak {
-			p, _ := b.begin(key(i), now)
+			p, _ := b.begin(key(i), now, false)
 			b.end(key(i), now, p, fails, 0)
 		}
 	}
@@ -115,7 +115,7 @@ func TestBreakersAreBounded(t *testing.T) {
 		t.Error("the oldest was kept")
 	}
 	// Those that nobody asks for are forgotten.
-	_, _ = b.begin(key(9), now.Add(breakerForgets+time.Second))
+	_, _ = b.begin(key(9), now.Add(breakerForgets+time.Second), false)
 	if len(b.keys.entries) != 0 || testutil.ToFloat64(m.open) != 0 {
 		t.Errorf("%d kept, gauge %v", len(b.keys.entries), testutil.ToFloat64(m.open))
 	}
@@ -138,7 +138,7 @@ func TestBreakerProperties(t *testing.T) {
 				// One that nobody has asked for in a long time is forgotten.
 				open := ok && one.round > 0 && (one.probing || now.Sub(one.used) <= breakerForgets || !now.After(one.until))
 				early := open && now.Before(one.until)
-				p, wait := b.begin(key, now)
+				p, wait := b.begin(key, now, false)
 				switch {
 				case wait > 0 && !open, early && wait == 0:
 					t.Fatalf("open %t, before its time %t, to wait %v", open, early, wait)
@@ -281,6 +281,48 @@ func TestDeliverEndsWhereNoFurtherAttemptIsMade(t *testing.T) {
 		}
 		if res, err = s.Deliver(t.Context(), n); !errors.Is(err, ErrOpen) || res.Status != 0 || attempts != breakerStreak {
 			t.Errorf("%+v, %v after %d attempts", res, err, attempts)
+		}
+	})
+}
+
+// Who asks for it gets through while the breaker is open; that it is accepted
+// closes the breaker, and that it fails keeps it open no longer.
+func TestProbeOfADestinationThatIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answer Result
+		var failure error
+		asked := 0
+		s := sender(channelFunc(func(context.Context, *Notification) (Result, error) {
+			asked++
+			return answer, failure
+		}), nil)
+		n := notification("acme", "https://a.example")
+		answer, failure = Result{Status: 429, RetryAfter: 30 * time.Minute}, ErrRefused
+		for range breakerStreak {
+			_, _ = s.Send(t.Context(), n)
+		}
+		until := s.LeftAlone(n)
+		if left := time.Until(until); left != 30*time.Minute {
+			t.Fatalf("left alone for %v", left)
+		}
+		answer = Result{Status: 503}
+		if res, err := s.Probe(t.Context(), n); !errors.Is(err, ErrRefused) || res.Status != 503 || !s.LeftAlone(n).Equal(until) {
+			t.Errorf("%+v, %v, left alone until %v, before %v", res, err, s.LeftAlone(n), until)
+		}
+		if _, err := s.Send(t.Context(), n); !errors.Is(err, ErrOpen) || asked != breakerStreak+1 {
+			t.Errorf("%v, asked %d times", err, asked)
+		}
+		answer.RetryAfter = 50 * time.Minute
+		_, _ = s.Probe(t.Context(), n)
+		if left := time.Until(s.LeftAlone(n)); left != 50*time.Minute {
+			t.Errorf("left alone for %v, want what the destination asks for", left)
+		}
+		failure = nil
+		if _, err := s.Probe(t.Context(), n); err != nil || !s.LeftAlone(n).IsZero() {
+			t.Errorf("%v, left alone until %v", err, s.LeftAlone(n))
+		}
+		if _, err := s.Send(t.Context(), n); err != nil {
+			t.Errorf("after a probe that was accepted: %v", err)
 		}
 	})
 }

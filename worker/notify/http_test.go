@@ -348,3 +348,17 @@ func TestAnAttemptIsOneRequest(t *testing.T) {
 		t.Errorf("%d requests in one attempt", n)
 	}
 }
+
+// A receiver, or what stands before it, may quote an address within another one.
+func TestSecretsWithinAddressesAreHidden(t *testing.T) {
+	const token = "123456789:AAF-s3cret_TOKEN"
+	red := newRedactor("https://api.telegram.org/bot"+token+"/sendMessage", []string{token, "pass word/+1"})
+	for _, answer := range []string{
+		"blocked: %2Fbot123456789%3AAAF-s3cret_TOKEN%2FsendMessage", "to=%2fbot123456789%3aAAF-s3cret_TOKEN", "/bot123456789:AAF-s3cret_TOKEN",
+		"?p=pass+word%2F%2B1", "?p=pass%20word%2F%2B1", "/pass%20word%2F+1", "/pass%20word%2f+1",
+	} {
+		if got := red.excerpt([]byte(answer), true); strings.Contains(got, "s3cret") || strings.Contains(got, "word") || !strings.Contains(got, hidden) {
+			t.Errorf("%q is shown as %q", answer, got)
+		}
+	}
+}

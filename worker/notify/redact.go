@@ -3,6 +3,7 @@ package notify
 import (
 	"encoding/base64"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -56,6 +57,9 @@ func newRedactor(address string, secrets []string) redactor {
 		}
 	}
 	all = slices.DeleteFunc(all, func(s string) bool { return len(s) < shortest })
+	for _, s := range slices.Clone(all) {
+		all = append(all, escaped(s)...)
+	}
 	slices.SortFunc(all, func(a, b string) int {
 		if len(a) != len(b) {
 			return len(b) - len(a)
@@ -67,6 +71,20 @@ func newRedactor(address string, secrets []string) redactor {
 		r.longest = len(r.secrets[0])
 	}
 	return r
+}
+
+var lowerHex = regexp.MustCompile("%[0-9A-F]{2}")
+
+// escaped are the forms that a text has in an address, if they are others: a
+// receiver, or what stands before it, may tell where the request went.
+func escaped(s string) (out []string) {
+	query := url.QueryEscape(s)
+	for _, e := range []string{query, strings.ReplaceAll(query, "+", "%20"), url.PathEscape(s)} {
+		if e != s {
+			out = append(out, e, lowerHex.ReplaceAllStringFunc(e, strings.ToLower))
+		}
+	}
+	return out
 }
 
 func (r redactor) hide(s string) string {

@@ -113,7 +113,7 @@ func (s *Sender) Deliver(ctx context.Context, n *Notification) (Result, error) {
 	policy := n.Trigger.Retry
 	var last outcome
 	for retry := 0; ; retry++ {
-		this := s.attempt(ctx, &try)
+		this := s.attempt(ctx, &try, false)
 		if !this.made && last.made {
 			return last.without(ctx, this)
 		}
@@ -164,12 +164,25 @@ func wait(ctx context.Context, d time.Duration) error {
 // Send makes one attempt as soon as the limits allow. Errors name tenant and
 // trigger. A panic of the channel is an error like any other.
 func (s *Sender) Send(ctx context.Context, n *Notification) (Result, error) {
-	o := s.attempt(ctx, n)
+	o := s.attempt(ctx, n, false)
 	return o.res, o.err
 }
 
-func (s *Sender) attempt(ctx context.Context, n *Notification) outcome {
-	o := s.send(ctx, n)
+// Probe is Send for somebody who wants to know whether the destination works: it
+// is attempted also while it is left alone, and is not any more once it has
+// accepted. That a probe fails only counts for how long the destination asks to
+// wait.
+func (s *Sender) Probe(ctx context.Context, n *Notification) (Result, error) {
+	o := s.attempt(ctx, n, true)
+	return o.res, o.err
+}
+
+// LeftAlone is the time before which a notification's destination is left alone,
+// which may have passed; zero if it is not.
+func (s *Sender) LeftAlone(n *Notification) time.Time { return s.breakers.until(place(n)) }
+
+func (s *Sender) attempt(ctx context.Context, n *Notification, asked bool) outcome {
+	o := s.send(ctx, n, asked)
 	if o.err != nil {
 		o.err = fmt.Errorf("tenant %s: trigger %q: %w", n.Alert.Tenant, n.Trigger.Name, o.err)
 	}
@@ -179,13 +192,13 @@ func (s *Sender) attempt(ctx context.Context, n *Notification) outcome {
 	return o
 }
 
-func (s *Sender) send(ctx context.Context, n *Notification) outcome {
+func (s *Sender) send(ctx context.Context, n *Notification, asked bool) outcome {
 	channel := s.channels[n.Trigger.Type]
 	if channel == nil {
 		return outcome{Result{Permanent: true}, fmt.Errorf("%w: %q", ErrNoChannel, n.Trigger.Type), false}
 	}
 	to := place(n)
-	release, p, err := s.admit(ctx, n, to)
+	release, p, err := s.admit(ctx, n, to, asked)
 	if err != nil {
 		s.metrics.held.WithLabelValues(n.Trigger.Type, heldBy(err)).Inc()
 		return outcome{err: err}
@@ -206,9 +219,9 @@ func (s *Sender) send(ctx context.Context, n *Notification) outcome {
 // admit returns when an attempt may be made at once. It waits for the rates
 // without holding a slot, and gives the pass for the attempt last, since that
 // may be the only one there is.
-func (s *Sender) admit(ctx context.Context, n *Notification, to endpoint) (release func(), p pass, err error) {
+func (s *Sender) admit(ctx context.Context, n *Notification, to endpoint, asked bool) (release func(), p pass, err error) {
 	after, doubt := s.breakers.look(to, time.Now())
-	if after > 0 {
+	if after > 0 && !asked {
 		return nil, pass{}, openFor(after)
 	}
 	if err := s.rates.wait(ctx, n, to); err != nil {
@@ -218,7 +231,7 @@ func (s *Sender) admit(ctx context.Context, n *Notification, to endpoint) (relea
 		return nil, pass{}, err
 	}
 	if err = s.ready(ctx, n); err == nil {
-		if p, after = s.breakers.begin(to, time.Now()); after > 0 {
+		if p, after = s.breakers.begin(to, time.Now(), asked); after > 0 {
 			err = openFor(after)
 		}
 	}

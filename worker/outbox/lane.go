@@ -157,6 +157,19 @@ func (b *book) made(l *lane, accepted bool) {
 	}
 }
 
+// free has a trigger's lane wait no longer.
+func (b *book) free(tenant, trigger string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	one := b.boxes[tenant]
+	if one == nil || one.lanes[trigger] == nil {
+		return
+	}
+	l := one.lanes[trigger]
+	l.held, l.probe = time.Time{}, false
+	b.placeLane(l)
+}
+
 // release gives a slot back.
 func (b *book) release(l *lane) {
 	b.mu.Lock()

@@ -211,6 +211,38 @@ func TestNotMade(t *testing.T) {
 	})
 }
 
+// What waits since its receiver keeps failing goes out as soon as somebody has
+// found that it works, if it is due.
+func TestWorksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		works := false
+		r.answer = func(*notify.Notification) (notify.Result, error) {
+			if !works {
+				return notify.Result{RetryAfter: time.Hour}, notify.ErrOpen
+			}
+			return notify.Result{Status: 200}, nil
+		}
+		o, end := r.start()
+		r.handOver("hook", 1, 2, 3)
+		pass(time.Minute)
+		r.locked(func() { works = true })
+		r.redeliver(1)
+		pass(time.Minute)
+		if got := r.state.View().OutboxLen(); got != 3 {
+			t.Fatalf("%d in the outbox while the receiver is left alone", got)
+		}
+		o.Works("acme", "other")
+		o.Works("nobody", "hook")
+		o.Works("acme", "hook")
+		pass(rescan)
+		if got := r.state.View().OutboxLen(); got != 0 {
+			t.Errorf("%d in the outbox", got)
+		}
+		end()
+	})
+}
+
 // A first attempt that was not made after all is not counted.
 func TestAdoptedButNotMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

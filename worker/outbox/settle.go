@@ -129,6 +129,13 @@ func (o *Outbox) record(s fsm.Settled) {
 // notBefore rounds up to what is recorded, so that nothing is attempted early.
 func notBefore(at time.Time) int64 { return at.Add(time.Millisecond - 1).UnixMilli() }
 
+// Works says that a trigger's receiver has accepted something else: what waits
+// for it alone waits no longer.
+func (o *Outbox) Works(tenant, trigger string) {
+	o.book.free(tenant, trigger)
+	poke(o.wake)
+}
+
 // forget makes an entry due again as the log says.
 func (o *Outbox) forget(which id) {
 	o.tries.drop(which)

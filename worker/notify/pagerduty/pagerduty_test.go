@@ -146,6 +146,9 @@ func FuzzPayload(f *testing.F) {
 		if err := dec.Decode(&e); err != nil || dec.More() {
 			t.Fatalf("%s: %v", req.Body, err)
 		}
+		if strings.ContainsAny(string(req.Body), "\u202e\u2066") || strings.Contains(string(req.Body), `\u0000`) {
+			t.Fatalf("what is not meant to be seen is left: %s", req.Body)
+		}
 		if e.Action != "trigger" || e.RoutingKey != key || len(e.Incident.CustomDetails.Variables) != 1 || strings.ContainsAny(e.Incident.Summary, "\n\x00") {
 			t.Fatalf("%s", req.Body)
 		}

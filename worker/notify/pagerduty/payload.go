@@ -76,15 +76,15 @@ func incident(a *alert.Alert, p *spec.PagerDuty) *detail {
 	m := notify.Compose(a, p.Message)
 	monitor := cmp.Or(a.MonitorName, a.MonitorID)
 	d := &detail{
-		Component: monitor,
+		Component: visible(monitor),
 		Severity:  cmp.Or(p.Severity, spec.PagerDutyCritical),
 		Source:    cmp.Or(a.NetworkSlug, a.Network, "unknown"), // which must not be empty
 		Summary:   notify.Fit(m.Title, summaryLimit, line),
 		CustomDetails: details{
 			AlertID: a.ID.String(), State: a.State.String(), Tenant: a.Tenant,
-			Monitor: monitor, Network: a.Network, Transaction: a.Tx,
+			Monitor: visible(monitor), Network: a.Network, Transaction: visible(a.Tx),
 			Block: a.Block.Hash.String(), BlockNumber: a.Block.Height,
-			Message: notify.Fit(m.Body, valueLimit, notify.Text.String),
+			Message: visible(notify.Fit(m.Body, valueLimit, notify.Text.String)),
 		},
 	}
 	d.CustomDetails.Variables, d.CustomDetails.LeftOut = bounded(a.Variables)
@@ -97,6 +97,9 @@ func incident(a *alert.Alert, p *spec.PagerDuty) *detail {
 	}
 	return d
 }
+
+// visible is a text without what is not meant to be seen.
+func visible(s string) string { return strings.Map(notify.Visible, s) }
 
 // line is a text on one line, without what is not meant to be seen.
 func line(t notify.Text) string {
@@ -114,7 +117,7 @@ func bounded(vars map[string]string) (fit map[string]string, left int) {
 	fit = make(map[string]string, len(vars))
 	size := 0
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		value := notify.Words(vars[name]).Cut(valueLimit).String()
+		value := visible(notify.Words(vars[name]).Cut(valueLimit).String())
 		if size += len(name) + len(value); size > variableLimit {
 			left++
 			continue

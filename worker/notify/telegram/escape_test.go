@@ -24,6 +24,16 @@ func TestTelegramValuesTakeNoPartInMarkup(t *testing.T) {
 	}
 }
 
+// What would act on the text around it arrives as U+FFFD.
+func TestTelegramTextIsVisible(t *testing.T) {
+	const acting = "a\x00\x07\x1b[31m\u202e\u2066b\nc"
+	text := notify.Expand("${v}", map[string]string{"v": acting})
+	const want = "a\uFFFD\uFFFD\uFFFD\\[31m\uFFFD\uFFFDb\nc"
+	if got := Text(notify.Message{Title: text, Body: text}); got != "*"+want+"* \n\n"+want {
+		t.Errorf("%q", got)
+	}
+}
+
 // The number of entities does not depend on a value: what MarkdownV2 reads as
 // markup is the template's alone.
 func FuzzEscape(f *testing.F) {

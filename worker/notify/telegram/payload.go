@@ -2,6 +2,7 @@ package telegram
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/ozmo-dev/ozmo/worker/notify"
 )
@@ -14,7 +15,8 @@ const (
 	titleLimit = 256 // leaves room for the body where both are too long
 )
 
-// Text is the text of a message, escaped (spec triggers-and-notifications §5).
+// Text is the text of a message, escaped (spec triggers-and-notifications §5), and
+// without what is not meant to be seen.
 func Text(m notify.Message) string {
 	const around = 5 // "*title* \n\n" adds five characters
 	title, body := m.Title, m.Body
@@ -22,7 +24,7 @@ func Text(m notify.Message) string {
 		title = title.Cut(titleLimit)
 		body = body.Cut(limit - around - title.Units())
 	}
-	return "*" + EscapeMarkdownV2(title) + "* \n\n" + EscapeMarkdownV2(body)
+	return strings.Map(notify.Visible, "*"+EscapeMarkdownV2(title)+"* \n\n"+EscapeMarkdownV2(body))
 }
 
 // Payload is the body of the bot method sendMessage.
