@@ -13,11 +13,11 @@ shift
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-if CGO_ENABLED=1 "$bin/gotestsum" --format pkgname -- -race -shuffle=on -timeout 15m "$@" ./testcluster 2>&1 | tee "$log"; then
+if CGO_ENABLED=1 "$bin/gotestsum" --format pkgname -- -race -shuffle=on -timeout 30m "$@" ./testcluster 2>&1 | tee "$log"; then
 	exit 0
 fi
 if grep -q 'DATA RACE' "$log" || ! grep -qE '^ *SIGSEGV: segmentation violation|ThreadSanitizer: CHECK failed' "$log"; then
 	exit 1
 fi
 echo 'The race detector itself has crashed (see above): running these tests once more without it.'
-"$bin/gotestsum" --format pkgname -- -shuffle=on -timeout 15m "$@" ./testcluster
+"$bin/gotestsum" --format pkgname -- -shuffle=on -timeout 30m "$@" ./testcluster
