@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +14,10 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/alert"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
+
+// secretPatience is how long a command on secrets waits for a leader: as long as
+// any command that is proposed.
+const secretPatience = 5 * time.Second
 
 // SetSecret stores a tenant's secret, in place of one of the same name. What waits
 // in the outbox for it is due at once.
@@ -107,8 +110,10 @@ func (n *Node) tenantOfSecrets(ctx context.Context, id string) (*fsm.Tenant, err
 	if err := n.mustBeMember(); err != nil {
 		return nil, err
 	}
-	if err := n.group.Barrier(ctx); err != nil {
-		return nil, errors.Join(api.ErrUnavailable, err)
+	limited, cancel := context.WithTimeoutCause(ctx, secretPatience, fmt.Errorf("waited %v", secretPatience))
+	defer cancel()
+	if err := n.group.Barrier(limited); err != nil {
+		return nil, fmt.Errorf("%w: %w", api.ErrUnavailable, err)
 	}
 	return findTenant(n.state.View(), id)
 }

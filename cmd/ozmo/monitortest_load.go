@@ -102,12 +102,15 @@ func (d *testDocuments) loadNetwork(ctx context.Context, o *testOptions) {
 }
 
 // resolverFor looks secrets up for a document; those in files lie in its
-// configuration folder.
+// configuration folder, also those of a tenant's documents.
 func resolverFor(file string) (*secrets.Resolver, error) {
 	dir := filepath.Dir(file)
 	if name, err := filepath.Abs(dir); err == nil {
 		if slices.Contains([]string{"networks", "monitors", "triggers"}, filepath.Base(name)) {
 			dir = filepath.Dir(name)
+			if tenants := filepath.Dir(dir); filepath.Base(tenants) == "tenants" {
+				dir = filepath.Dir(tenants)
+			}
 		}
 	}
 	return secrets.NewResolver(dir, nil)

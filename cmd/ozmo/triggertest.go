@@ -33,7 +33,8 @@ is kept in the outbox, and no retry follows.
 A tenant's trigger is tested by the node that sends for the tenant, under the
 same rates and the same egress rules as real alerts. A receiver that is left alone
 since it keeps failing is asked all the same, and no longer left alone once it has
-accepted the sample. With --file it is read from a file and sent from here.
+accepted the sample. With --file it is read from a file and sent from here,
+by whoever runs the command: no egress rules guard it.
 
 With --monitor the sample has the names and arguments of that monitor, so that a
 misspelt placeholder of the message shows. --state sends what a receiver gets
@@ -68,7 +69,10 @@ Exit status 0 only if the destination has accepted the sample.`,
 	f.BoolVar(&q.DryRun, "dry-run", false, "show the request without sending it")
 	output := addOutput(cmd, "text", "json")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if (q.Tenant == "") == (file == "") {
+		if q.Tenant != "" && file != "" {
+			return usagef("--tenant %s and --file %s exclude each other: a trigger is one that a tenant has in the cluster, or one of a file", q.Tenant, file)
+		}
+		if q.Tenant == "" && file == "" {
 			return usagef("say whose trigger it is: --tenant NAME, or --file FILE for one that is not in the cluster")
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func TestTriggerTest(t *testing.T) {
 	for line, says := range map[string]string{
 		"trigger test ops":                             "say whose trigger it is",
 		"trigger test --tenant acme":                   "needs TRIGGER",
-		"trigger test --tenant acme --file x.json ops": "say whose trigger it is",
+		"trigger test --tenant acme --file x.json ops": "--tenant acme and --file x.json exclude each other",
 		"trigger test --tenant acme ops --state burnt": "want fired, confirmed, retracted or reinstated",
 		"trigger": "ozmo trigger needs a command: test",
 	} {
@@ -113,6 +114,18 @@ func TestTriggerTestFromFile(t *testing.T) {
 	ozmo(t, "trigger", "test", "--file", two).want(t, exitFailure, "", "holds several triggers, name one: a, b")
 	ozmo(t, "trigger", "test", "--file", two, "c").want(t, exitFailure, "", `has no trigger "c", only: a, b`)
 	ozmo(t, "trigger", "test", "--file", filepath.Join(dir, "none.json"), "c").want(t, exitFailure, "", "none.json")
+
+	// A tenant's secret files lie in the configuration folder, as for serve.
+	inFile := config("")
+	inFile["config"].(map[string]any)["url"] = map[string]any{"type": "file", "value": "secrets/url"}
+	conf := write(t, map[string]any{"tenants/acme/triggers/ops.json": map[string]any{"ops": inFile}})
+	if err := os.Mkdir(filepath.Join(conf, "secrets"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(conf, "secrets", "url"), []byte(server.URL+"/s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ozmo(t, "trigger", "test", "--file", filepath.Join(conf, "tenants", "acme", "triggers", "ops.json"), "--dry-run").want(t, exitOK, "> POST "+server.URL, "")
 
 	// Only the trigger named matters, also its secrets.
 	unset := config("")
