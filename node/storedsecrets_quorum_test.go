@@ -25,7 +25,9 @@ func TestSecretsWithoutALeader(t *testing.T) {
 			return nil
 		})
 		for what, ask := range map[string]func() error{
-			"set":    func() error { return alone.Node().SetSecret(t.Context(), api.Secret{Tenant: "t000", Name: "x", Value: "y"}) },
+			"set": func() error {
+				return alone.Node().SetSecret(t.Context(), api.Secret{Tenant: "t000", Name: "x", Value: "y"})
+			},
 			"delete": func() error { return alone.Node().DeleteSecret(t.Context(), "t000", "x", false) },
 			"list":   func() error { _, err := alone.Node().Secrets(t.Context(), "t000"); return err },
 		} {
