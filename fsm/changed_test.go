@@ -12,7 +12,7 @@ import (
 // nobody else. A refused command wakes nobody.
 func TestChangedTopics(t *testing.T) {
 	const eth, anvil = "ethereum_mainnet", "acme/anvil"
-	all := []Topic{TopicSecrets, TopicTenants, TopicLeases, TopicOutbox, TopicCluster, TopicNetwork(eth), TopicNetwork(anvil)}
+	all := []Topic{TopicSecrets, TopicKeys, TopicTenants, TopicLeases, TopicOutbox, TopicCluster, TopicNetwork(eth), TopicNetwork(anvil)}
 	script := goldenScript()
 	again := *script[3].(*SetTenantVersion)
 	again.Expect = 3

@@ -37,6 +37,10 @@ const (
 	TypeReplay           Type = 22
 	TypePutSecret        Type = 23
 	TypeDropSecret       Type = 24
+	TypePutKey           Type = 25
+	TypeDropKey          Type = 26
+	TypeAudited          Type = 27
+	TypeSetQuota         Type = 28
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -82,10 +86,14 @@ var registry = map[Type]func() Command{
 	TypeReplay:           func() Command { return new(Replay) },
 	TypePutSecret:        func() Command { return new(PutSecret) },
 	TypeDropSecret:       func() Command { return new(DropSecret) },
+	TypePutKey:           func() Command { return new(PutKey) },
+	TypeDropKey:          func() Command { return new(DropKey) },
+	TypeAudited:          func() Command { return new(Audited) },
+	TypeSetQuota:         func() Command { return new(SetQuota) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeDropSecret }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeSetQuota }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.
@@ -127,6 +135,11 @@ func Encode(c Command) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode command type %d: %w", c.Type(), err)
 	}
+	if a, ok := c.(*Audited); ok {
+		if _, err := a.Inner(); err != nil {
+			return nil, fmt.Errorf("encode command type %d: %w", c.Type(), err)
+		}
+	}
 	return append([]byte{byte(c.Type())}, body...), nil
 }
 
@@ -146,6 +159,11 @@ func Decode(entry []byte) (Command, error) {
 	c := empty()
 	if err := unmarshal(entry[1:], c); err != nil {
 		return nil, fmt.Errorf("command type %d: %w", entry[0], err)
+	}
+	if a, ok := c.(*Audited); ok {
+		if _, err := a.Inner(); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }

@@ -33,6 +33,9 @@ func (p *pausing) do(c Command) any {
 	if err != nil {
 		p.Fatal(err)
 	}
+	if a, ok := c.(*Audited); ok {
+		c = a.inner
+	}
 	if d, ok := c.(*DeleteTenant); ok {
 		p.gone[changeRecord{Index: p.index, Tenant: d.Tenant}] = true
 	}

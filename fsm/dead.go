@@ -195,9 +195,11 @@ func (t *tx) redeliver(tenant, key string, at int64) bool {
 }
 
 // clip bounds a text that comes from outside, and leaves whole characters.
-func clip(s string) string {
-	if len(s) <= maxText {
+func clip(s string) string { return clipTo(s, maxText) }
+
+func clipTo(s string, n int) string {
+	if len(s) <= n {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxText], "")
+	return strings.ToValidUTF8(s[:n], "")
 }

@@ -47,8 +47,8 @@ func fixturesV1() map[string]Command {
 	return map[string]Command{
 		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
 		"collect-blobs":      &CollectBlobs{Before: 1_700_000_000_000},
-		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001},
-		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002},
+		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001, Source: SourceAPI},
+		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002, Source: SourceAPI},
 		"register-node": &RegisterNode{
 			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150, After: 18,
 		},
@@ -100,8 +100,30 @@ func fixturesV1() map[string]Command {
 		},
 		"put-secret":  &PutSecret{Tenant: "acme", Name: "slack-hook", Sealed: []byte("sealed"), At: 1_700_000_000_700},
 		"drop-secret": &DropSecret{Tenant: "acme", Name: "slack-hook"},
+		"put-key": &PutKey{Key: Key{
+			ID: "abcdefghij23", Hash: HashBlob([]byte("secret")), Tenant: "acme", Born: 38, Role: RoleOwner, Name: "ci",
+			Expires: 1_700_000_900_000, By: "key:zyxwvutsrq76 (root)", At: 1_700_000_000_800, Index: 90,
+		}},
+		"drop-key":  &DropKey{ID: "abcdefghij23", Tenant: "acme"},
+		"set-quota": &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20}, Expect: 96},
+		"audited": audited(Audit{
+			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
+			Object: "slack-hook", Before: `{"type":"sealed"}`, After: `{"type":"sealed"} `, Version: 3,
+		}, 38, &PutSecret{Tenant: "acme", Name: "slack-hook", Sealed: []byte("sealed"), At: 1_700_000_000_900}),
 	}
 }
+
+// audited is NewAudited of what may be.
+func audited(entry Audit, born uint64, c Command) *Audited {
+	a, err := NewAudited(entry, born, c)
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+// inners are read from what is written beside them.
+var inners = cmpopts.IgnoreUnexported(Audited{})
 
 func TestGoldenCommands(t *testing.T) {
 	covered := map[Type]bool{}
@@ -124,7 +146,7 @@ func TestGoldenCommands(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(want, got); diff != "" {
+				if diff := cmp.Diff(want, got, inners); diff != "" {
 					t.Errorf("decoded differently (-want +got):\n%s", diff)
 				}
 			})
@@ -189,7 +211,7 @@ func TestFieldsMayBeAdded(t *testing.T) {
 			t.Errorf("%s with added fields: %v", name, err)
 			continue
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, inners); diff != "" {
 			t.Errorf("%s with added fields (-want +got):\n%s", name, diff)
 		}
 		empty, err := Decode([]byte{encoded[0], 0x80}) // a map without fields
@@ -236,7 +258,7 @@ func widen(t *testing.T, body []byte) []byte {
 func goldenScript() []Command {
 	docs := [][]byte{[]byte("monitor"), []byte("abi"), []byte("network"), []byte("trigger"), []byte("shared")}
 	first := fixturesV1()["set-tenant-version"].(*SetTenantVersion)
-	first.Expect = 0
+	first.Expect, first.Source = 0, SourceFolder
 	second := *first
 	second.Expect, second.At = 1, 1_700_000_000_005
 	second.Manifest = Manifest{Docs: slices.Clone(first.Manifest.Docs[:2]), Wanted: []string{"ethereum_mainnet"}}
@@ -294,6 +316,23 @@ func goldenScript() []Command {
 	}
 }
 
+// goldenTenancy gives the golden state a tenant of the API, keys and audit logs.
+func goldenTenancy() []Command {
+	f := fixturesV1()
+	put, quota, change := f["put-key"].(*PutKey), f["set-quota"].(*SetQuota), f["audited"].(*Audited)
+	put.Key.Tenant, quota.Tenant, quota.Expect = "corp", "corp", 0
+	entry := change.Entry
+	entry.Tenant = "corp"
+	born := &SetTenantVersion{Tenant: "corp", Manifest: Manifest{Docs: []Doc{}}, Source: SourceAPI, At: 10}
+	return []Command{
+		born, quota, put,
+		&PutKey{Key: Key{ID: "root", Role: RoleOperator, At: 11}},
+		audited(entry, 0, &PutSecret{Tenant: "corp", Name: "slack-hook", Sealed: []byte("sealed"), At: 12}),
+		audited(entry, 0, &DropSecret{Tenant: "corp", Name: "slack-hook"}),
+		audited(Audit{Actor: "socket", Action: "key.delete", Object: "none"}, 0, &PutKey{Key: Key{ID: "second", Role: RoleOperator, At: 13}}),
+	}
+}
+
 // goldenLetters gives the golden state secrets, a replay, and more dead letters
 // than are kept, of which few stay.
 func goldenLetters() []Command {
@@ -322,6 +361,7 @@ func TestGoldenSnapshot(t *testing.T) {
 		&RegisterNode{Name: "node-9", Server: "node-9@0badcafe"},
 		&RemoveNode{Name: "node-9", Server: "node-9@0badcafe"})
 	script = append(script, goldenLetters()...)
+	script = append(script, goldenTenancy()...)
 	for i, c := range script {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
 			t.Fatalf("command %d: %v", i+1, err)
@@ -368,6 +408,7 @@ func TestGoldenSnapshot(t *testing.T) {
 		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
 		"nodes": len(d.Nodes), "tokens": len(d.Tokens), "cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
 		"retractions": len(d.Retracted), "boxes": len(d.Boxes), "replays": len(d.Replays), "secrets": len(d.Secrets),
+		"keys": len(d.Keys), "audit logs": len(d.Audits),
 	} {
 		if n == 0 {
 			t.Errorf("the golden snapshot holds no %s", kind)
@@ -396,6 +437,9 @@ type contents struct {
 	Bytes     int64
 	Replays   map[string]*replayed
 	Secrets   map[string]*Secret
+	Keys      map[string]*Key
+	Audits    map[string][]*Audit // newest first
+	Audited   int64               // bytes
 }
 
 func dump(v *View) contents {
@@ -404,6 +448,7 @@ func dump(v *View) contents {
 		Networks: map[string]*Network{}, Nodes: map[string]*Node{}, Cluster: v.Cluster(), Tokens: map[string]*Token{}, Cohorts: map[string]*Cohort{}, Cursors: map[string]*Cursor{},
 		Fired: map[string]*Fired{}, Outbox: map[string]*Outgoing{}, Dead: map[string]*Dead{},
 		Retracted: map[string]*retraction{}, Boxes: map[string]*Box{}, Bytes: v.outboxBytes, Replays: map[string]*replayed{}, Secrets: map[string]*Secret{},
+		Keys: map[string]*Key{}, Audits: map[string][]*Audit{}, Audited: v.auditBytes,
 	}
 	maps.Insert(c.Tenants, walk(v.tenants, ""))
 	maps.Insert(c.Changes, walk(v.changes, ""))
@@ -420,6 +465,10 @@ func dump(v *View) contents {
 	maps.Insert(c.Boxes, v.Boxes())
 	maps.Insert(c.Replays, walk(v.replays, ""))
 	maps.Insert(c.Secrets, walk(v.secrets, ""))
+	maps.Insert(c.Keys, walk(v.keys, ""))
+	for k := range walk(v.audits, "") {
+		c.Audits[k] = slices.Collect(v.AuditOf(k))
+	}
 	return c
 }
 

@@ -42,6 +42,7 @@ func (m *machine) check(t *rapid.T) {
 	same(t, "nodes", d.Nodes, m.m.nodes)
 	same(t, "tokens", d.Tokens, m.m.tokens)
 	m.checkDelivery(t, v)
+	m.checkTenancy(t, v)
 }
 
 func same[T any](t *rapid.T, what string, got map[string]*T, want map[string]T) {

@@ -54,6 +54,9 @@ func TestModel(t *testing.T) {
 			"redeliver":   m.redeliver,
 			"replay":      m.replay,
 			"secret":      m.secret,
+			"key":         m.key,
+			"key2":        m.key,
+			"quota":       m.quota,
 			"ignorable":   m.ignorable,
 			"restoreTwin": m.restoreTwin,
 			"holdView":    m.holdView,
@@ -112,7 +115,7 @@ func (m *machine) prelude(t *rapid.T) {
 	var moves []Moved
 	for i, id := range tenantIDs[1:] {
 		watched := Doc{Kind: DocMonitor, ID: "monitor-0", Hash: HashBlob(blob(i)), Watches: []Watch{{Network: "base", Slug: "base"}}}
-		m.do(t, &SetTenantVersion{Tenant: id, Manifest: Manifest{Docs: []Doc{watched}, Wanted: []string{"base"}}})
+		m.do(t, &SetTenantVersion{Tenant: id, Manifest: Manifest{Docs: []Doc{watched}, Wanted: []string{"base"}}, Source: Source(i % 2)})
 		moves = append(moves, Moved{Tenant: id, To: nodeNames[i%2], Reason: ReasonInitial})
 	}
 	m.do(t, &GrantLease{Network: "base", Holder: "n1", Window: 6})
@@ -139,8 +142,9 @@ func (m *machine) do(t *rapid.T, c Command) {
 	m.clock += rapid.Int64Range(0, 5).Draw(t, "clock step")
 	m.before = m.s.View()
 	body := bodyOf(t, m.before)
-	entry := mustEncode(t, c)
-	want := m.m.apply(m.index, c, m.before)
+	proposed := m.perhapsAudited(t, c)
+	entry := mustEncode(t, proposed)
+	want := m.m.apply(m.index, proposed, m.before)
 	got, err := m.s.Apply(m.index, entry)
 	twinGot, twinErr := m.twin.Apply(m.index, entry)
 	if !errors.Is(err, want) || want == nil && err != nil {
@@ -181,7 +185,7 @@ func (m *machine) do(t *rapid.T, c Command) {
 				t.Fatalf("%#v answered %v; that %s is dead is %t", c, got, o.Key, dead)
 			}
 		}
-	case *RegisterNode, *Release, *SetCluster, *PutSecret:
+	case *RegisterNode, *Release, *SetCluster, *PutSecret, *SetQuota:
 		if got != m.index {
 			t.Fatalf("%#v answered %v at index %d", c, got, m.index)
 		}
@@ -209,6 +213,7 @@ func (m *machine) setTenant(t *rapid.T) {
 		Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant"),
 		At:     m.clock,
 	}
+	c.Source = m.source(t, c.Tenant)
 	if old, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = old.current().Number
 	}
@@ -240,6 +245,7 @@ func (m *machine) setTenant(t *rapid.T) {
 // pause makes a tenant want nothing, or "base" again.
 func (m *machine) pause(t *rapid.T) {
 	c := &SetTenantVersion{Tenant: rapid.SampledFrom(tenantIDs[1:]).Draw(t, "tenant"), At: m.clock}
+	c.Source = m.source(t, c.Tenant)
 	if old, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = old.current().Number
 		if len(old.current().Manifest.Wanted) == 0 {
@@ -265,6 +271,7 @@ func (m *machine) blob(t *rapid.T) int {
 
 func (m *machine) deleteTenant(t *rapid.T) {
 	c := &DeleteTenant{Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant"), At: m.clock}
+	c.Source = m.source(t, c.Tenant)
 	if old, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = old.current().Number
 	}

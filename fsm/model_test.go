@@ -23,6 +23,7 @@ type model struct {
 	outbox  map[string]Outgoing // tenant, key
 	dead    map[string]Dead     // tenant, key
 	delivery
+	tenancy
 	gone map[changeRecord]bool // deletions
 }
 
@@ -33,6 +34,9 @@ type modelTenant struct {
 	placed   SetPlacement
 	placedAt uint64
 	versions []Version // all there ever were
+	source   Source
+	quota    Quota
+	quotaAt  uint64
 }
 
 // modelCursor knows of every position how it was told, and so which were never.
@@ -98,7 +102,7 @@ func newModel() *model {
 	return &model{
 		tenants: map[string]*modelTenant{}, nets: map[string]*modelNet{}, cohorts: map[string]Cohort{}, cursors: map[[2]string]*modelCursor{},
 		nodes: map[string]Node{}, tokens: map[string]Token{}, gone: map[changeRecord]bool{},
-		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{}, delivery: newModelDelivery(),
+		blobs: map[Hash]int64{}, fired: map[string]*modelFired{}, outbox: map[string]Outgoing{}, dead: map[string]Dead{}, delivery: newModelDelivery(), tenancy: newModelTenancy(),
 	}
 }
 
@@ -314,6 +318,9 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 		if known, err := m.applyDelivery(c); known {
 			return err
 		}
+		if known, err := m.applyTenancy(c, view); known {
+			return err
+		}
 		return m.applyCluster(c)
 	}
 	return nil
@@ -336,6 +343,9 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 	} else if c.Expect != number {
 		return ErrConflict
 	}
+	if exists && t.source != c.Source {
+		return ErrConflict
+	}
 	for _, d := range c.Manifest.Docs {
 		for _, h := range append([]Hash{d.Hash}, d.Refs...) {
 			if _, ok := m.blobs[h]; !ok {
@@ -343,8 +353,11 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 			}
 		}
 	}
+	if exists && t.over(&c.Manifest) && c.Tenant != Shared {
+		return ErrQuota
+	}
 	if !exists {
-		t = &modelTenant{born: m.index, versions: []Version{{Manifest: &Manifest{}}}}
+		t = &modelTenant{born: m.index, source: c.Source, versions: []Version{{Manifest: &Manifest{}}}}
 		m.tenants[c.Tenant] = t
 	}
 	was := t.current().Manifest.Wanted
@@ -436,6 +449,9 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 	if t.current().Number != c.Expect {
 		return ErrConflict
 	}
+	if t.source != c.Source {
+		return ErrConflict
+	}
 	was := t.current().Manifest.Wanted
 	t.versions = append(t.versions, Version{Number: c.Expect + 1, Index: m.index, Manifest: &Manifest{}})
 	m.rewant(t, was, nil)
@@ -452,6 +468,7 @@ func (m *model) deleteTenant(c *DeleteTenant) error {
 		}
 	}
 	m.dropDelivery(c.Tenant, c.At)
+	m.dropTenancy(c.Tenant)
 	return nil
 }
 

@@ -12,7 +12,8 @@ import (
 //     by position moves up alike.
 //   - No lease has a holder and no cohort a node. Tenants stay in their cohorts,
 //     with the cursors: a Move takes them from there at once.
-//   - Nodes, join tokens and the cluster's record are the current ones.
+//   - Nodes, join tokens and the cluster's record are the current ones. API keys,
+//     quotas and audit logs are the backup's, as the tenants are.
 //
 // The log must go on above the greater index of both.
 func Rebase(restored, current *View) *View {

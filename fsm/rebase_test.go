@@ -107,6 +107,8 @@ func (m *machine) some(t *rapid.T) {
 		case 10:
 			m.replay(t)
 			m.secret(t)
+			m.key(t)
+			m.quota(t)
 		default:
 			m.announce(t)
 		}
@@ -163,6 +165,7 @@ func checkRebased(t checker, backup, current, got *View) {
 		"nodes": {c.Nodes, g.Nodes}, "tokens": {c.Tokens, g.Tokens}, "cluster record": {c.Cluster, g.Cluster},
 		"blobs": {b.Blobs, g.Blobs}, "outbox": {b.Outbox, g.Outbox}, "dead letters": {b.Dead, g.Dead}, "changes": {b.Changes, g.Changes},
 		"boxes": {b.Boxes, g.Boxes}, "bytes": {b.Bytes, g.Bytes}, "replays": {b.Replays, g.Replays}, "secrets": {b.Secrets, g.Secrets},
+		"keys": {b.Keys, g.Keys}, "audit logs": {b.Audits, g.Audits}, "bytes of audit logs": {b.Audited, g.Audited},
 	} {
 		if diff := cmp.Diff(pair[0], pair[1], cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("%s differ:\n%s", what, diff)

@@ -72,6 +72,7 @@ func (c *Replay) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("tenant %q, monitor %q: %w stretches of heights were replayed: replay one that closes gaps", c.Tenant, c.Monitor, ErrTooMany)
 	}
 	put(t.edit, &t.replays, replayKey(c.Tenant, c.Network, c.Monitor), &next)
+	t.touch(TopicOutbox)
 	var dead []string
 	for i := range c.Outbox {
 		o := &c.Outbox[i]

@@ -41,6 +41,8 @@ const (
 	recordForgotten  recordType = 15
 	recordReplayed   recordType = 16
 	recordSecret     recordType = 17
+	recordKey        recordType = 18
+	recordAudit      recordType = 19
 	recordTrailer    recordType = 255
 )
 
@@ -101,6 +103,12 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 	}
 	writeAll(out, recordReplayed, v.replays)
 	writeAll(out, recordSecret, v.secrets)
+	writeAll(out, recordKey, v.keys)
+	for log := range values(v.audits) {
+		for _, a := range log.entries {
+			out.record(recordAudit, a)
+		}
+	}
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
 		out.err = out.w.Flush()
@@ -215,6 +223,7 @@ func (in *recordReader) record() (recordType, []byte, error) {
 type loader struct {
 	*tx
 	forgotten []forgotten
+	audits    []*Audit
 }
 
 func newLoader() *loader { return &loader{tx: begin(&View{})} }
@@ -268,6 +277,13 @@ func (l *loader) load(kind recordType, body []byte) error {
 		return insert(l, body, &l.replays, func(r *replayed) string { return replayKey(r.Tenant, r.Network, r.Monitor) })
 	case recordSecret:
 		return insert(l, body, &l.secrets, func(s *Secret) string { return secretKey(s.Tenant, s.Name) })
+	case recordKey:
+		return l.loadKey(body)
+	case recordAudit:
+		a := new(Audit)
+		err := unmarshal(body, a)
+		l.audits = append(l.audits, a)
+		return err
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
@@ -290,6 +306,7 @@ func (l *loader) view() *View {
 	}
 	l.countBoxes(l.forgotten)
 	l.countContent()
+	l.loadAudits(l.audits)
 	l.end()
 	return l.View
 }

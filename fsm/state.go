@@ -59,6 +59,11 @@ type View struct {
 	content     int64            // derived: of all tenants
 	replays     *tree[*replayed] // tenant, network, monitor
 	secrets     *tree[*Secret]   // tenant, name
+	keys        *tree[*Key]
+	ownKeys     *tree[*Key]      // derived: tenant, id
+	audits      *tree[*auditLog] // by tenant
+	auditSizes  *tree[string]    // derived: tenants, those with the most bytes of audit log first
+	auditBytes  int64            // derived
 }
 
 // New is an empty state at index 0.
@@ -92,6 +97,9 @@ const TopicOutbox Topic = "outbox"
 
 // TopicSecrets covers the tenants' stored secrets.
 const TopicSecrets Topic = "secrets"
+
+// TopicKeys covers the API keys.
+const TopicKeys Topic = "keys"
 
 // TopicNetwork covers the announcements and cursors of one network.
 func TopicNetwork(key string) Topic { return Topic("network/" + key) }

@@ -29,9 +29,13 @@ type Tenant struct {
 	Weight   uint32                   `codec:"w,omitempty"` // its share of a node's load; 0: by strategy
 	Priority int32                    `codec:"r,omitempty"`
 	Placed   uint64                   `codec:"l,omitempty"` // log index at which an operator last said where it belongs
+	Source   Source                   `codec:"s,omitempty"` // who says what its documents are
+	Quota    Quota                    `codec:"q,omitempty"` // as an operator has set it; see Quota.OrDefault
 	Current  Version                  `codec:"v"`
 	Previous []Version                `codec:"p,omitempty"`  // older versions, oldest first, while somebody may need them
 	Coverage map[string][]CoverageRun `codec:"cv,omitempty"` // by network key
+
+	QuotaIndex uint64 `codec:"x,omitempty"` // log index at which the quota was last set
 }
 
 // InForce is the version an announcement with this log index is judged with;
@@ -102,12 +106,15 @@ func (t *tx) mark(tenant string, older ...uint64) {
 }
 
 // SetTenantVersion switches a tenant to a new manifest, all at once. A new tenant
-// is in the cohort "" until it is moved. It answers with the new Version.
+// is in the cohort "" until it is moved. It is refused with ErrConflict where the
+// version is another, or the tenant of another source, with ErrQuota where a tenant
+// of the API would have too much. It answers with the new Version.
 type SetTenantVersion struct {
 	Tenant   string   `codec:"i"`
 	Expect   uint64   `codec:"e"` // number of the version it replaces; 0 for a new tenant
 	Manifest Manifest `codec:"m"`
 	At       int64    `codec:"t"`
+	Source   Source   `codec:"s,omitempty"` // stays that of the first version
 }
 
 // Type is TypeSetTenantVersion.
@@ -116,16 +123,22 @@ func (*SetTenantVersion) Type() Type { return TypeSetTenantVersion }
 func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	old, exists := t.Tenant(c.Tenant)
 	if !exists {
-		old = &Tenant{ID: c.Tenant, Born: t.index}
+		old = &Tenant{ID: c.Tenant, Born: t.index, Source: c.Source}
 	}
 	if old.Current.Number != c.Expect {
 		return nil, fmt.Errorf("tenant %q: version %d expected, %d found: %w", c.Tenant, c.Expect, old.Current.Number, ErrConflict)
+	}
+	if err := old.from(c.Source); err != nil {
+		return nil, err
 	}
 	if err := t.count(&c.Manifest, +1); err != nil {
 		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, err)
 	}
 	next := *old
 	next.Current = Version{Number: c.Expect + 1, Index: t.index, At: c.At, Manifest: &c.Manifest}
+	if err := t.checkQuota(&next, old.Current.Manifest); err != nil {
+		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, err)
+	}
 	if exists {
 		next.Previous = append(slices.Clone(old.Previous), old.Current)
 	}
@@ -145,6 +158,14 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return next.Current, nil
+}
+
+// from refuses what comes from another source than the tenant.
+func (t *Tenant) from(s Source) error {
+	if t.Source != s {
+		return fmt.Errorf("tenant %q comes from the %s, and cannot be changed from the %s: %w", t.ID, t.Source, s, ErrConflict)
+	}
+	return nil
 }
 
 // SetPlacement says where an operator wants a tenant, and how much it counts.
@@ -184,6 +205,7 @@ type DeleteTenant struct {
 	Tenant string `codec:"i"`
 	Expect uint64 `codec:"e"`
 	At     int64  `codec:"t"`
+	Source Source `codec:"s,omitempty"` // the tenant's: what another deletes is its own
 }
 
 // Type is TypeDeleteTenant.
@@ -196,6 +218,9 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	}
 	if old.Current.Number != c.Expect {
 		return nil, fmt.Errorf("tenant %q: version %d expected, %d found: %w", c.Tenant, c.Expect, old.Current.Number, ErrConflict)
+	}
+	if err := old.from(c.Source); err != nil {
+		return nil, err
 	}
 	gone := *old
 	gone.Current.Manifest = &Manifest{}
@@ -217,6 +242,8 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	t.editBox(c.Tenant, func(*Box) {}) // of which nothing may be left, and which goes first from now on
 	t.keepReplayed(c.Tenant, &Manifest{})
 	t.dropSecrets(c.Tenant)
+	t.dropKeys(c.Tenant)
+	t.dropAudit(c.Tenant)
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return nil, nil

@@ -382,7 +382,7 @@ func (n *Node) ChangeDeliveries(ctx context.Context, change string, o api.Delive
 			if change == "redeliver" {
 				c = &fsm.Redeliver{Tenant: tenant, Keys: keys, At: time.Now().UnixMilli()}
 			}
-			done, err := n.group.Propose(ctx, c)
+			done, err := n.byOperator(ctx, c, "delivery."+change, tenant, fmt.Sprintf("%d deliveries", len(keys)))
 			if err != nil {
 				return out, fmt.Errorf("%d of %d deliveries are done: %w", out.Done, out.Found, err)
 			}

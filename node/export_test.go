@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 )
@@ -13,3 +14,6 @@ func (n *Node) Rotate(ctx context.Context) error { return n.rotate(ctx) }
 func (n *Node) Propose(ctx context.Context, c fsm.Command) (any, error) {
 	return n.group.Propose(ctx, c)
 }
+
+// TenantAPI is the API for tenants, as the HTTP port has it.
+func (n *Node) TenantAPI() http.Handler { return n.tenants }

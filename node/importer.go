@@ -80,7 +80,7 @@ func (n *Node) readFolder(ctx context.Context, dir string) (*folder, error) {
 	if f.broken[fsm.Shared] {
 		return f, fmt.Errorf("%w:\n%w", ErrSharedNetworks, problems.Err())
 	}
-	if len(tree.Tenants) == 0 && n.hasTenants() {
+	if len(tree.Tenants) == 0 && n.hasTenants(fsm.SourceFolder) {
 		return f, fmt.Errorf("%w: the folder %s holds no tenant at all: nothing was deleted (is it mounted? to end the last tenant, leave its monitors/ empty)", errRefused, dir)
 	}
 	err = f.pack(ctx, sealer{n.keeper, noted})
@@ -114,16 +114,22 @@ func (f *folder) pack(ctx context.Context, sealer store.Sealer) (err error) {
 
 // takeOver puts a folder in force.
 func (n *Node) takeOver(ctx context.Context, f *folder) error {
-	if err := n.checkNetworks(fsm.Shared, f.tree.Networks); err != nil {
+	own := n.checkSource(fsm.Shared)
+	if own != nil && len(f.tree.Networks) == 0 {
+		f.shared, own = nil, nil // there are none to put in their place
+	}
+	if err := errors.Join(own, n.checkNetworks(fsm.Shared, f.tree.Networks)); err != nil {
 		return fmt.Errorf("%w: %w", ErrSharedNetworks, err)
 	}
 	if err := n.noteFolder(f, false); err != nil {
 		return err
 	}
-	// What a refused tenant still uses must not vanish under it.
-	n.keepUsed(&f.shared.Manifest, f.refused)
-	if _, err := n.put(ctx, fsm.Shared, f.shared); err != nil {
-		return err
+	if f.shared != nil {
+		// What a refused tenant still uses must not vanish under it.
+		n.keepUsed(&f.shared.Manifest, f.refused)
+		if _, err := n.put(ctx, fsm.Shared, f.shared); err != nil {
+			return err
+		}
 	}
 	if err := n.takeOverTenants(ctx, f); err != nil {
 		return err
@@ -163,7 +169,7 @@ func (n *Node) isNews(f *folder) (bool, error) {
 		return false, err
 	}
 	if last == nil {
-		return !n.hasTenants(), nil
+		return !n.hasTenants(fsm.SourceFolder), nil
 	}
 	return last.Digest != f.digest || !last.Done, nil
 }
@@ -187,14 +193,26 @@ func (n *Node) lastFolder() (*folderNote, error) {
 
 var errRefused = errors.New("refused, what was there stays")
 
-// hasTenants reports whether the state has any.
-func (n *Node) hasTenants() bool {
+// hasTenants reports whether the state has any of one of the sources.
+func (n *Node) hasTenants(sources ...fsm.Source) bool {
 	for t := range n.state.View().Tenants() {
-		if t.ID != fsm.Shared {
+		if t.ID != fsm.Shared && slices.Contains(sources, t.Source) {
 			return true
 		}
 	}
 	return false
+}
+
+// checkSource refuses to take over what the API has: only one of them can say what
+// its documents are.
+func (n *Node) checkSource(tenant string) error {
+	if t, ok := n.state.View().Tenant(tenant); !ok || t.Source == fsm.SourceFolder {
+		return nil
+	}
+	if tenant == fsm.Shared {
+		return errors.New("the cluster has shared networks that were made over the API: delete those there, or take networks/ out of the folder")
+	}
+	return fmt.Errorf("there is a tenant %q that was made over the API: give the folder's another name, or delete that one", tenant)
 }
 
 // importParallel is how many tenants are taken over at a time: their proposals
@@ -211,7 +229,7 @@ func (n *Node) takeOverTenants(ctx context.Context, f *folder) error {
 		if f.tenants[name] == nil {
 			continue
 		}
-		if err := n.checkNetworks(name, f.tree.Tenants[name].Networks); err != nil {
+		if err := errors.Join(n.checkSource(name), n.checkNetworks(name, f.tree.Tenants[name].Networks)); err != nil {
 			f.refused[name] = fmt.Errorf("%w: %w", err, errRefused)
 			continue
 		}
@@ -253,16 +271,15 @@ func (n *Node) checkNetworks(tenant string, networks map[string]*spec.Network) e
 }
 
 // keepUsed carries over shared networks that are gone from the folder, but used
-// by tenants that keep their old configuration.
+// by tenants that keep their old configuration, or that are not the folder's.
 func (n *Node) keepUsed(m *fsm.Manifest, refused map[string]error) {
 	v := n.state.View()
 	old, ok := v.Tenant(fsm.Shared)
 	if !ok {
 		return
 	}
-	for name := range refused {
-		t, ok := v.Tenant(name)
-		if !ok {
+	for t := range v.Tenants() {
+		if refused[t.ID] == nil && t.Source == fsm.SourceFolder {
 			continue
 		}
 		for _, key := range t.Current.Manifest.Wanted {
@@ -316,7 +333,7 @@ func (n *Node) putOnce(ctx context.Context, tenant string, p, only *store.Packed
 			return false, fmt.Errorf("tenant %q: %w", tenant, err)
 		}
 	}
-	if _, err := n.group.Propose(ctx, c); err != nil {
+	if _, err := n.byFolder(ctx, c, "tenant.put", tenant); err != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	return true, nil
@@ -343,11 +360,11 @@ func chunks(blobs [][]byte, v *fsm.View) [][][]byte {
 // removeOthers deletes the tenants that are gone from the folder.
 func (n *Node) removeOthers(ctx context.Context, f *folder) error {
 	for t := range n.state.View().Tenants() {
-		if t.ID == fsm.Shared || f.tree.Tenants[t.ID] != nil || f.broken[t.ID] {
+		if t.ID == fsm.Shared || t.Source != fsm.SourceFolder || f.tree.Tenants[t.ID] != nil || f.broken[t.ID] {
 			continue
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: time.Now().UnixMilli()}
-		_, err := n.group.Propose(ctx, c)
+		_, err := n.byFolder(ctx, c, "tenant.delete", t.ID)
 		if errors.Is(err, fsm.ErrNotFound) {
 			continue // another node has read the same folder
 		}

@@ -26,7 +26,7 @@ func (n *Node) listen() error {
 			return fmt.Errorf("HTTP port: %w (another address can be given with --listen)", err)
 		}
 		n.opts.Listen = l.Addr().String()
-		n.serveHTTP(l, api.Public(n, n.opts.Registry))
+		n.serveHTTP(l, n.publicHandler())
 	}
 	if n.opts.NoSocket {
 		return nil
@@ -66,6 +66,10 @@ var atLeader = []string{"/v1/status", "/v1/nodes/", "/v1/rebalance", "/v1/keyrin
 func (n *Node) operatorHandler() http.Handler {
 	local := api.Local(n, n, n.opts.Registry)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isTenantPath(r) {
+			n.tenants.ServeHTTP(w, asOperator(r))
+			return
+		}
 		for _, prefix := range atLeader {
 			if !strings.HasPrefix(r.URL.Path, prefix) {
 				continue

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
 	"github.com/ozmo-dev/ozmo/node/journal"
@@ -94,6 +95,7 @@ type Node struct {
 	health     healthState
 	pulse      *pulse // nil: nobody wants heartbeats
 	replays    sync.Mutex
+	tenants    http.Handler               // the API for tenants
 	delivering atomic.Pointer[delivering] // once the node works
 }
 
@@ -146,6 +148,7 @@ func New(opts Options) (_ *Node, err error) {
 		node: n, metrics: watcher.NewMetrics(opts.Registry), rpc: rpc.NewMetrics(opts.Registry), running: map[string]*watching{},
 	}
 	registerProcess(opts.Registry)
+	n.tenants = v1.New(v1.Options{Backend: tenantAPI{n}, Logger: n.log, Registerer: opts.Registry})
 	return n, nil
 }
 
@@ -315,7 +318,7 @@ func (n *Node) importAtStart(ctx context.Context) error {
 	if err == nil || !errors.Is(err, errRefused) && !errors.Is(err, ErrSharedNetworks) {
 		return err
 	}
-	if !n.hasTenants() {
+	if !n.hasTenants(fsm.SourceFolder, fsm.SourceAPI) {
 		return err
 	}
 	n.log.Error("the folder was not taken over; the node goes on with the configuration it had", "error", err)

@@ -5,18 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/worker/alert"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
-
-// maxStored is the length of the longest stored secret, in bytes.
-const maxStored = 64 << 10
 
 // secretPatience is how long a command on secrets waits for a leader: as long as
 // any command that is proposed.
@@ -33,19 +30,24 @@ func (n *Node) SetSecret(ctx context.Context, s api.Secret) error {
 		return fmt.Errorf("%w: secret name %q: use 1 to 64 letters, digits, underscores, dots and hyphens", api.ErrBadRequest, s.Name)
 	case s.Value == "":
 		return fmt.Errorf("%w: secret %q has an empty value: to end it, delete it", api.ErrBadRequest, s.Name)
-	case len(s.Value) > maxStored:
-		return fmt.Errorf("%w: secret %q has %d bytes, more than %d", api.ErrBadRequest, s.Name, len(s.Value), maxStored)
+	case len(s.Value) > v1.MaxStored:
+		return fmt.Errorf("%w: secret %q has %d bytes, more than %d", api.ErrBadRequest, s.Name, len(s.Value), v1.MaxStored)
 	}
 	sealed := n.keeper.SealStored(s.Tenant, s.Name, s.Value)
 	now := time.Now().UnixMilli()
-	if _, err := n.group.Propose(ctx, &fsm.PutSecret{Tenant: s.Tenant, Name: s.Name, Sealed: []byte(sealed), At: now}); err != nil {
+	if _, err := n.byOperator(ctx, &fsm.PutSecret{Tenant: s.Tenant, Name: s.Name, Sealed: []byte(sealed), At: now}, "secret.put", s.Tenant, s.Name); err != nil {
 		return err
 	}
 	n.log.Info("a stored secret was set", "tenant", s.Tenant, "secret", s.Name)
-	if err := n.retryWith(ctx, t, s.Name, now); err != nil {
-		n.log.Warn("deliveries that may have waited for a secret could not be made due; they are retried in their time", "tenant", s.Tenant, "secret", s.Name, "error", err)
-	}
+	n.makeDue(ctx, t, s.Name, now)
 	return nil
+}
+
+// makeDue is retryWith where a failure is no failure of what was asked for.
+func (n *Node) makeDue(ctx context.Context, t *fsm.Tenant, name string, now int64) {
+	if err := n.retryWith(ctx, t, name, now); err != nil {
+		n.log.Warn("deliveries that may have waited for a secret could not be made due; they are retried in their time", "tenant", t.ID, "secret", name, "error", err)
+	}
 }
 
 // retryWith makes what waits in the outbox for triggers that use a secret due.
@@ -75,28 +77,7 @@ func (n *Node) Secrets(ctx context.Context, tenant string) ([]api.SecretStatus, 
 	if err != nil {
 		return nil, err
 	}
-	v := n.state.View()
-	uses, err := store.SecretUses(v, t)
-	if err != nil {
-		return nil, err
-	}
-	out := []api.SecretStatus{}
-	add := func(name string, set time.Time) {
-		s := api.SecretStatus{Name: name, Set: set, Triggers: []string{}, Networks: []string{}}
-		if u := uses[name]; u != nil {
-			s.Triggers, s.Networks = append(s.Triggers, u.Triggers...), append(s.Networks, u.Networks...)
-		}
-		delete(uses, name)
-		out = append(out, s)
-	}
-	for s := range v.SecretsOf(tenant) {
-		add(s.Name, time.UnixMilli(s.At).UTC())
-	}
-	for name := range uses {
-		add(name, time.Time{})
-	}
-	slices.SortFunc(out, func(a, b api.SecretStatus) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return v1.SecretsOf(n.state.View(), t)
 }
 
 // DeleteSecret forgets a stored secret, unless a document in force refers to it.
@@ -115,26 +96,13 @@ func (n *Node) DeleteSecret(ctx context.Context, tenant, name string, force bool
 	}
 	if u := uses[name]; u != nil && !force {
 		return fmt.Errorf("%w: secret %q of tenant %q is in use by %s: change the documents first, or give --force, and what needs it fails until it is set again",
-			api.ErrRefused, name, tenant, inUse(u))
+			api.ErrRefused, name, tenant, v1.InUse(u))
 	}
-	if _, err := n.group.Propose(ctx, &fsm.DropSecret{Tenant: tenant, Name: name}); err != nil {
+	if _, err := n.byOperator(ctx, &fsm.DropSecret{Tenant: tenant, Name: name}, "secret.delete", tenant, name); err != nil {
 		return err
 	}
 	n.log.Info("a stored secret was deleted", "tenant", tenant, "secret", name, "forced", force)
 	return nil
-}
-
-func inUse(u *store.SecretUse) string {
-	var parts []string
-	for _, p := range []struct {
-		what  string
-		names []string
-	}{{"trigger", u.Triggers}, {"network", u.Networks}} {
-		for _, name := range p.names {
-			parts = append(parts, fmt.Sprintf("%s %q", p.what, name))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // tenantOfSecrets is a tenant as of now, whichever node is asked.

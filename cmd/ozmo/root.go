@@ -20,10 +20,10 @@ var commands = []struct {
 }{
 	{"run", "Run:", []func(*app) *cobra.Command{newServe, newDemo}},
 	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage}},
-	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newTenant, newLease, newRebalance, newDelivery, newKeyring, newSecret, newOperator}},
+	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newTenant, newLease, newRebalance, newDelivery, newKeyring, newSecret, newKey, newOperator}},
 	{"save", "Begin, keep and mend a cluster:", []func(*app) *cobra.Command{newCluster, newBackup, newRestore, newRecover}},
 	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig, newMonitor, newTrigger}},
-	{"tool", "About this program:", []func(*app) *cobra.Command{newVersion}},
+	{"tool", "About this program:", []func(*app) *cobra.Command{newOpenAPI, newVersion}},
 }
 
 func init() { cobra.EnableCommandSorting = false } // commands stand in the order they are used in

@@ -162,21 +162,7 @@ func (r *folderReader) network(file string, data []byte, ok bool) *Network {
 func (r *folderReader) checkWatch(out *Folder, own *networkSet) {
 	for _, slug := range slices.Sorted(maps.Keys(out.Networks)) {
 		n, file := out.Networks[slug], out.Files[DocKey(KindNetwork, slug)]
-		if n.Watch == "" || r.opts.shared.broken[n.Watch] {
-			continue
-		}
-		other := r.opts.shared.bySlug[n.Watch]
-		switch {
-		case other == nil && own.bySlug[n.Watch] != nil:
-			r.add(file, "watch", SeverityError, "refers to the network %s, which is not a shared one", quote(n.Watch))
-		case other == nil:
-			r.add(file, "watch", SeverityError, "refers to the shared network %s, which is not defined%s",
-				quote(n.Watch), didYouMean(n.Watch, slices.Sorted(maps.Keys(r.opts.shared.bySlug))))
-		case other.Type != n.Type:
-			r.add(file, "watch", SeverityError, "refers to the network %s, which is of type %s, not %s", quote(n.Watch), other.Type, n.Type)
-		case other.ChainID != nil && n.ChainID != nil && *other.ChainID != *n.ChainID:
-			r.add(file, "watch", SeverityError, "refers to the network %s, which has the chain_id %d, not %d", quote(n.Watch), *other.ChainID, *n.ChainID)
-		}
+		r.problems = append(r.problems, CheckPrivate(n, References{own: own, shared: r.opts.shared}).in(file)...)
 	}
 }
 

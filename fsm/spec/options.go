@@ -32,6 +32,7 @@ type options struct {
 	shared  *networkSet                  // networks of the cluster
 	now     time.Time
 	tenant  bool // a folder inside tenants/
+	sealed  bool // sealed secrets are let through, whatever the origin
 }
 
 func newOptions(opts []Option) options {
@@ -49,6 +50,11 @@ func WithFile(name string) Option { return func(o *options) { o.file = name } }
 
 // WithOrigin sets where the documents come from; default OriginFolder.
 func WithOrigin(origin Origin) Option { return func(o *options) { o.origin = origin } }
+
+// WithSealed lets documents of any origin hold sealed secrets: a document is shown
+// with a mark in the place of each, and may come back with them. The caller looks up
+// what a mark stands for.
+func WithSealed() Option { return func(o *options) { o.sealed = true } }
 
 // WithResolver resolves every secret while reading, as the peer does, so that
 // a missing one is a problem and rules on values are applied. Without it only

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
@@ -46,15 +45,7 @@ func ReadTree(fsys fs.FS, opts ...Option) (*Tree, Problems) {
 	set := root.networks(shared, !many)
 	tree.Networks, tree.Files = shared.Networks, shared.Files
 	for slug, n := range shared.Networks {
-		if n.Watch != "" {
-			root.add(shared.Files[DocKey(KindNetwork, slug)], "watch", SeverityError, "is only for private networks of a tenant")
-		}
-		for i, u := range n.RPCURLs {
-			if u.URL.Type == SecretStored {
-				root.add(shared.Files[DocKey(KindNetwork, slug)], fmt.Sprintf("rpc_urls[%d].url", i), SeverityError,
-					"found a stored secret, which belongs to a tenant, and shared networks belong to none: use %s or %s", quote(SecretEnvironment), quote(SecretFile))
-			}
-		}
+		root.problems = append(root.problems, CheckShared(n).in(shared.Files[DocKey(KindNetwork, slug)])...)
 	}
 	root.opts.shared = set
 	if !many || exists(fsys, dirMonitors) {

@@ -33,7 +33,7 @@ func (r *Refusal) Error() string { return r.Detail }
 // Unwrap is the kind of refusal.
 func (r *Refusal) Unwrap() error {
 	switch r.Status {
-	case http.StatusBadRequest:
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		return api.ErrBadRequest
 	case http.StatusServiceUnavailable:
 		return api.ErrUnavailable
@@ -84,7 +84,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		return nil, fmt.Errorf("the path of the node's socket in %s is too long for this system: give a shorter path to the same directory with --data", c.dir)
 	case err != nil:
 		return nil, err
-	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode/100 == 2:
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -95,9 +95,15 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 func refusal(resp *http.Response) error {
 	var p struct {
 		Detail string `json:"detail"`
+		Errors []struct {
+			Message, Location string
+		} `json:"errors"`
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what came is shown
 	if json.Unmarshal(text, &p) == nil && p.Detail != "" {
+		for _, e := range p.Errors {
+			p.Detail += "\n  " + e.Location + ": " + e.Message
+		}
 		return &Refusal{resp.StatusCode, p.Detail}
 	}
 	return &Refusal{resp.StatusCode, fmt.Sprintf("the node answered %s: %s", resp.Status, text)}

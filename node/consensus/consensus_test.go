@@ -247,7 +247,7 @@ func TestEntryThatCannotBeReadIsNotAppended(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := g.raft.LastIndex()
-	for _, entry := range [][]byte{nil, {}, {0x7f}, {byte(fsm.TypePutBlobs), 0xc1}} {
+	for _, entry := range [][]byte{nil, {}, {0x7f}, {byte(fsm.TypePutBlobs), 0xc1}, {byte(fsm.TypeAudited), 0x81, 0xa1, 'c', 0xc4, 2, 0x7f, 0x80}} {
 		if _, err := g.ProposeEntry(t.Context(), entry); !errors.Is(err, ErrGated) {
 			t.Errorf("entry %x: %v", entry, err)
 		}

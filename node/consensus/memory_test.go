@@ -188,7 +188,7 @@ func TestGate(t *testing.T) {
 		errOld := errors.New("node c is of an older version")
 		shut := func(o *Options) {
 			o.Gate = func(ty fsm.Type) error {
-				if ty == fsm.TypePutBlobs {
+				if ty == fsm.TypePutBlobs || ty > fsm.TypeAudited {
 					return errOld
 				}
 				return nil
@@ -213,6 +213,13 @@ func TestGate(t *testing.T) {
 			}
 			if m == lead && !errors.Is(err, errOld) {
 				t.Errorf("the reason is lost: %v", err)
+			}
+			newer, err := fsm.NewAudited(fsm.Audit{}, 0, &fsm.SetQuota{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Propose(t.Context(), newer); !errors.Is(err, ErrGated) {
+				t.Errorf("%s: a newer command that is audited: %v", m.id, err)
 			}
 			if err := m.Barrier(t.Context()); err != nil {
 				t.Fatal(err)

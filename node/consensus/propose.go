@@ -135,7 +135,7 @@ func (g *Group) append(ctx context.Context, entry []byte) (uint64, answer, error
 	}
 	leave := g.gated.enter() // before the gate is asked: see Settle
 	if g.opts.Gate != nil {
-		if err := g.opts.Gate(fsm.Type(entry[0])); err != nil {
+		if err := g.opts.Gate(fsm.Needs(entry)); err != nil {
 			leave()
 			return 0, answer{}, fmt.Errorf("%w: %w", ErrGated, err)
 		}

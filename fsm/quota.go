@@ -1,0 +1,146 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Source tells who says what a tenant's documents are.
+type Source uint8
+
+// The sources.
+const (
+	SourceFolder Source = 0 // the operator's folder
+	SourceAPI    Source = 1 // whoever has a key
+)
+
+// String is the source's name in messages.
+func (s Source) String() string {
+	switch s {
+	case SourceFolder:
+		return "folder"
+	case SourceAPI:
+		return "API"
+	default:
+		return fmt.Sprintf("source %d", uint8(s))
+	}
+}
+
+// ErrQuota refuses what a tenant may not have so much of.
+var ErrQuota = errors.New("over the tenant's quota")
+
+// Quota bounds the documents of a tenant of the API. What is not above 0 is as in
+// DefaultQuota.
+type Quota struct {
+	Monitors           int   `codec:"m,omitempty"`
+	Networks           int   `codec:"n,omitempty"` // private ones
+	Triggers           int   `codec:"t,omitempty"`
+	TriggersPerMonitor int   `codec:"p,omitempty"` // checked by whoever reads the documents; a manifest does not tell
+	Bytes              int64 `codec:"b,omitempty"` // of the documents in force and what they point to
+}
+
+// DefaultQuota holds where an operator has said nothing else. It decides what is
+// refused, so every version has the same.
+var DefaultQuota = Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20}
+
+// OrDefault is a quota with every bound said.
+func (q Quota) OrDefault() Quota {
+	q.Monitors, q.Networks, q.Triggers = allowed(q.Monitors, DefaultQuota.Monitors), allowed(q.Networks, DefaultQuota.Networks), allowed(q.Triggers, DefaultQuota.Triggers)
+	q.TriggersPerMonitor, q.Bytes = allowed(q.TriggersPerMonitor, DefaultQuota.TriggersPerMonitor), allowed(q.Bytes, DefaultQuota.Bytes)
+	return q
+}
+
+func allowed[N int | int64](n, otherwise N) N {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// Used is what a manifest's documents take of a quota; TriggersPerMonitor is not
+// told. A blob that several point to counts once.
+func (v *View) Used(m *Manifest) Quota {
+	var q Quota
+	seen := make(map[Hash]bool, len(m.Docs))
+	count := func(hash Hash) {
+		if data, ok := v.Blob(hash); ok && !seen[hash] {
+			seen[hash] = true
+			q.Bytes += int64(len(data))
+		}
+	}
+	for _, d := range m.Docs {
+		switch d.Kind {
+		case DocMonitor:
+			q.Monitors++
+		case DocNetwork:
+			q.Networks++
+		case DocTrigger:
+			q.Triggers++
+		default:
+		}
+		count(d.Hash)
+		for _, hash := range d.Refs {
+			count(hash)
+		}
+	}
+	return q
+}
+
+// checkQuota refuses what a tenant has too much of, unless it had as much before:
+// where its quota was lowered, it may still change what it has, and have less.
+func (t *tx) checkQuota(next *Tenant, before *Manifest) error {
+	if next.Source != SourceAPI || next.ID == Shared {
+		return nil
+	}
+	quota, used := next.Quota.OrDefault(), t.Used(next.Current.Manifest)
+	had := Quota{}
+	if before != nil {
+		had = t.Used(before)
+	}
+	var over []string
+	check := func(what string, used, allowed, had int64) {
+		if used > allowed && used > had {
+			over = append(over, fmt.Sprintf("%d %s, allowed are %d", used, what, allowed))
+		}
+	}
+	check("monitors", int64(used.Monitors), int64(quota.Monitors), int64(had.Monitors))
+	check("networks", int64(used.Networks), int64(quota.Networks), int64(had.Networks))
+	check("triggers", int64(used.Triggers), int64(quota.Triggers), int64(had.Triggers))
+	check("bytes of documents", used.Bytes, quota.Bytes, had.Bytes)
+	if len(over) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s; delete what is not needed any more, or ask the operator for more", ErrQuota, strings.Join(over, "; "))
+}
+
+// SetQuota says how much a tenant of the API may have. What it has already stays.
+// It is refused with ErrNotFound where the tenant does not exist, with ErrConflict
+// where it is of the folder, or its quota was set since. It answers with its log
+// index, the new Tenant.QuotaIndex.
+type SetQuota struct {
+	Tenant string `codec:"t"`
+	Quota  Quota  `codec:"q"`
+	Expect uint64 `codec:"e"` // Tenant.QuotaIndex as it was seen; 0 where none was set
+}
+
+// Type is TypeSetQuota.
+func (*SetQuota) Type() Type { return TypeSetQuota }
+
+func (c *SetQuota) apply(t *tx) (any, error) {
+	old, ok := t.Tenant(c.Tenant)
+	if !ok || c.Tenant == Shared {
+		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
+	}
+	if old.Source != SourceAPI {
+		return nil, fmt.Errorf("tenant %q comes from the %s, quotas hold for tenants of the API: %w", c.Tenant, old.Source, ErrConflict)
+	}
+	if old.QuotaIndex != c.Expect {
+		return nil, fmt.Errorf("tenant %q: its quota was set at %d, %d expected: %w", c.Tenant, old.QuotaIndex, c.Expect, ErrConflict)
+	}
+	next := *old
+	next.Quota, next.QuotaIndex = c.Quota, t.index
+	put(t.edit, &t.tenants, c.Tenant, &next)
+	t.touch(TopicTenants)
+	return t.index, nil
+}

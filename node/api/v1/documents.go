@@ -1,0 +1,441 @@
+package v1
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/conditional"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/worker/store"
+)
+
+// document is what all kinds of documents have.
+type document interface{ Secrets() []*spec.Secret }
+
+// kind is a kind of document.
+type kind struct {
+	doc   fsm.DocKind
+	parse func(data []byte, opts ...spec.Option) (document, spec.Problems)
+	load  func(v *fsm.View, d fsm.Doc) (document, error)
+	name  func(document) string
+	// prepare checks a document against the rest of its tenant and packs it. What
+	// the change means for other documents goes into the draft too.
+	prepare func(d *draft, id string, doc document) (spec.Problems, error)
+	// release refuses to delete what others refer to.
+	release func(d *draft, id string) error
+}
+
+// parsed keeps a document that was refused from looking like one.
+func parsed[T any, D interface {
+	*T
+	document
+}](doc D, problems spec.Problems) (document, spec.Problems) {
+	if doc == nil {
+		return nil, problems
+	}
+	return doc, problems
+}
+
+func loaded[T any, D interface {
+	*T
+	document
+}](doc D, err error) (document, error) {
+	if err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// etag stands for a document's content; empty where there is none.
+func etag(d fsm.Doc, exists bool) string {
+	if !exists {
+		return ""
+	}
+	return d.Hash.String()[2:34]
+}
+
+// The parts of requests are exported for huma, which looks at no others.
+
+// ItemPath names a document.
+type ItemPath struct {
+	ID string `path:"id" maxLength:"128" doc:"Id of the document; of a network, its slug."`
+}
+
+// TenantPath names a tenant.
+type TenantPath struct {
+	Tenant string `path:"tenant" maxLength:"63" doc:"Id of the tenant."`
+}
+
+// ReadYourWrites has a request see what was done before; see awaitIndex.
+type ReadYourWrites struct {
+	Index uint64 `query:"index" doc:"Wait, for 5 seconds at most, until the node that answers has applied this log index; see X-Ozmo-Index."`
+}
+
+// Paging says which part of a list is wanted.
+type Paging struct {
+	Cursor string `query:"cursor" maxLength:"1024" doc:"Where to go on: next of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Items of the page."`
+}
+
+// Listed is a document in a list.
+type Listed struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	ETag string `json:"etag"`
+}
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Items []T    `json:"items" nullable:"false"`
+	Next  string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last one."`
+}
+
+type pageOutput[T any] struct{ Body Page[T] }
+
+// Effect says from where on a change holds on a network.
+type Effect struct {
+	Network  string `json:"network"`
+	Position uint64 `json:"position" doc:"Of the first announcement that is judged with the change."`
+	Height   uint64 `json:"height,omitempty" doc:"Of the block that it brought, or is expected to bring."`
+}
+
+// Warning is what is probably not as it was meant.
+type Warning struct {
+	Severity string `json:"severity"`
+	Location string `json:"location"`
+	Message  string `json:"message"`
+}
+
+// Written is what a change of a document has come to.
+type Written struct {
+	ID       string    `json:"id"`
+	Version  uint64    `json:"version" doc:"Of the tenant's configuration."`
+	Changed  bool      `json:"changed" doc:"False: it was like that already."`
+	Effect   []Effect  `json:"effect" nullable:"false" doc:"By network that the tenant's monitors watch."`
+	Warnings []Warning `json:"warnings" nullable:"false"`
+}
+
+type written struct {
+	Status int
+	ETag   string `header:"ETag"`
+	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Body   Written
+}
+
+type documentOutput struct {
+	ETag string `header:"ETag"`
+	Body json.RawMessage
+}
+
+// DocumentBody is a document, which fsm/spec reads.
+type DocumentBody struct {
+	Body json.RawMessage
+}
+
+// writes are the tries to change a tenant that others are changing too.
+const writes = 8
+
+// draft is a version of a tenant in the making.
+type draft struct {
+	ctx      context.Context
+	a        *API
+	view     *fsm.View
+	tenant   string // fsm.Shared for the shared networks
+	before   *fsm.Tenant
+	manifest fsm.Manifest
+	blobs    [][]byte
+}
+
+func (d *draft) add(p *store.Packed) {
+	for _, doc := range p.Manifest.Docs {
+		d.replace(doc)
+	}
+	d.blobs = append(d.blobs, p.Blobs...)
+}
+
+func (d *draft) replace(doc fsm.Doc) {
+	d.drop(doc.Kind, doc.ID)
+	d.manifest.Docs = append(d.manifest.Docs, doc)
+	d.manifest.Normalize()
+}
+
+func (d *draft) drop(k fsm.DocKind, id string) {
+	d.manifest.Docs = slices.DeleteFunc(slices.Clone(d.manifest.Docs), func(o fsm.Doc) bool { return o.Kind == k && o.ID == id })
+	d.manifest.Normalize()
+}
+
+// draft begins with what is in force.
+func (a *API) draft(ctx context.Context, id string) (*draft, error) {
+	if err := a.backend.CatchUp(ctx); err != nil {
+		return nil, err
+	}
+	d := &draft{ctx: ctx, a: a, view: a.backend.View(), tenant: id, before: new(fsm.Tenant)}
+	if t, ok := d.view.Tenant(id); ok {
+		d.before = t
+		d.manifest = fsm.Manifest{Docs: slices.Clone(t.Current.Manifest.Docs), Wanted: t.Current.Manifest.Wanted}
+	} else if id != fsm.Shared {
+		return nil, errNotThere
+	}
+	if id != fsm.Shared {
+		if _, err := tenant(ctx, d.view, id); err != nil {
+			return nil, err
+		}
+	}
+	if d.before.Current.Number != 0 && d.before.Source != fsm.SourceAPI {
+		return nil, conflictf("%s come from the operator's folder, which alone changes them", whose(id))
+	}
+	return d, nil
+}
+
+func whose(tenant string) string {
+	if tenant == fsm.Shared {
+		return "the shared networks"
+	}
+	return "the documents of this tenant"
+}
+
+// commit puts the draft in force, if it is any different.
+func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
+	if d.before.Current.Manifest != nil && reflect.DeepEqual(*d.before.Current.Manifest, d.manifest) {
+		return d.before.Current, false, nil
+	}
+	now := d.a.now().UnixMilli()
+	for _, chunk := range chunks(d.blobs, d.view) {
+		if _, err := d.a.backend.Propose(d.ctx, &fsm.PutBlobs{Blobs: chunk, At: now}); err != nil {
+			return v, false, err
+		}
+	}
+	e.Tenant = d.tenant
+	result, err := d.a.audited(d.ctx, &fsm.SetTenantVersion{
+		Tenant: d.tenant, Expect: d.before.Current.Number, Manifest: d.manifest, At: now, Source: fsm.SourceAPI,
+	}, e, d.before.Born)
+	if err != nil {
+		return v, false, err
+	}
+	v, _ = result.(fsm.Version)
+	return v, true, nil
+}
+
+// chunks groups blobs into commands of bearable size, those in use left out.
+func chunks(blobs [][]byte, v *fsm.View) (out [][][]byte) {
+	size := 0
+	for _, b := range blobs {
+		if v.BlobUsed(fsm.HashBlob(b)) {
+			continue
+		}
+		if len(out) == 0 || size+len(b) > fsm.MaxBlobChunk {
+			out, size = append(out, nil), 0
+		}
+		out[len(out)-1] = append(out[len(out)-1], b)
+		size += len(b)
+	}
+	return out
+}
+
+// change makes a draft and commits it, again while others change the tenant at the
+// same time.
+func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
+	for try := 1; ; try++ {
+		d, err := a.draft(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		out, entry, err := edit(d)
+		if err != nil {
+			return nil, err
+		}
+		v, changed, err := d.commit(entry)
+		if errors.Is(err, fsm.ErrConflict) && try < writes {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Version, out.Body.Changed, out.Index = v.Number, changed, v.Index
+		out.Body.Effect = effects(a.backend.View(), tenant, v)
+		return out, nil
+	}
+}
+
+// effects tells where a version begins to hold.
+func effects(v *fsm.View, tenant string, version fsm.Version) []Effect {
+	out := []Effect{}
+	if tenant == fsm.Shared {
+		return out
+	}
+	for _, key := range version.Manifest.Wanted {
+		n, ok := v.Network(key)
+		if !ok {
+			continue
+		}
+		e := Effect{Network: key, Position: n.Next}
+		if tip, begun := n.Branch.Tip(); begun {
+			e.Height = tip.Height + 1
+		}
+		for _, entry := range n.Entries {
+			if entry.Index > version.Index {
+				e.Position, e.Height = entry.Position, entry.Ref.Height
+				break
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// checkID refuses what cannot be a document's id.
+func checkID(id string) error {
+	if id == "" || id == "." || id == ".." || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl) {
+		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{
+			Location: "path.id", Message: "expected an id of 1 to 128 printable characters without white space around them",
+		})
+	}
+	return nil
+}
+
+func (a *API) put(ctx context.Context, k *kind, tenant, id string, body []byte, when conditional.Params) (*written, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	return a.change(ctx, tenant, func(d *draft) (*written, fsm.Audit, error) {
+		old, exists := d.manifest.Find(k.doc, id)
+		if err := condition(when, etag(old, exists)); err != nil {
+			return nil, fsm.Audit{}, err
+		}
+		doc, problems := k.parse(body, spec.WithOrigin(spec.OriginTenant), spec.WithSealed(), spec.WithTime(a.now()))
+		if err := problems.Err(); err != nil {
+			return nil, fsm.Audit{}, err
+		}
+		var before document
+		if exists {
+			var err error
+			if before, err = k.load(d.view, old); err != nil {
+				return nil, fsm.Audit{}, err
+			}
+		}
+		if err := keepSealed(doc, before).Err(); err != nil {
+			return nil, fsm.Audit{}, err
+		}
+		more, err := k.prepare(d, id, doc)
+		if err == nil {
+			err = more.Err()
+		}
+		if err != nil {
+			return nil, fsm.Audit{}, err
+		}
+		next, _ := d.manifest.Find(k.doc, id)
+		out := &written{Status: http.StatusOK, ETag: quoted(etag(next, true))}
+		if !exists {
+			out.Status = http.StatusCreated
+		}
+		out.Body.ID, out.Body.Warnings = id, warnings(append(problems, more...))
+		entry := fsm.Audit{Object: id, After: shown(doc)}
+		if exists {
+			entry.Before = shown(before)
+		}
+		return out, entry, nil
+	})
+}
+
+func (a *API) remove(ctx context.Context, k *kind, tenant, id string, when conditional.Params) (*written, error) {
+	return a.change(ctx, tenant, func(d *draft) (*written, fsm.Audit, error) {
+		old, exists := d.manifest.Find(k.doc, id)
+		if !exists {
+			return nil, fsm.Audit{}, errNotThere
+		}
+		if err := condition(when, etag(old, exists)); err != nil {
+			return nil, fsm.Audit{}, err
+		}
+		before, err := k.load(d.view, old)
+		if err != nil {
+			return nil, fsm.Audit{}, err
+		}
+		d.drop(k.doc, id)
+		if k.release != nil {
+			if err := k.release(d, id); err != nil {
+				return nil, fsm.Audit{}, err
+			}
+		}
+		out := &written{Status: http.StatusOK}
+		out.Body.ID, out.Body.Warnings = id, []Warning{}
+		return out, fsm.Audit{Object: id, Before: shown(before)}, nil
+	})
+}
+
+func (a *API) get(v *fsm.View, k *kind, t *fsm.Tenant, id string, when conditional.Params) (*documentOutput, error) {
+	d, ok := t.Current.Manifest.Find(k.doc, id)
+	if !ok {
+		return nil, errNotThere
+	}
+	if err := condition(when, etag(d, true)); err != nil {
+		return nil, huma.ErrorWithHeaders(err, http.Header{"ETag": {quoted(etag(d, true))}})
+	}
+	doc, err := k.load(v, d)
+	if err != nil {
+		return nil, err
+	}
+	conceal(doc)
+	data, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", k.doc, id, err)
+	}
+	return &documentOutput{ETag: quoted(etag(d, true)), Body: data}, nil
+}
+
+func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[Listed], error) {
+	after, err := p.after()
+	if err != nil {
+		return nil, err
+	}
+	out := &pageOutput[Listed]{Body: Page[Listed]{Items: []Listed{}}}
+	for _, d := range t.Current.Manifest.Docs {
+		if d.Kind != k.doc || after != "" && d.ID <= after {
+			continue
+		}
+		if len(out.Body.Items) == p.Limit {
+			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
+			break
+		}
+		doc, err := k.load(v, d)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: k.name(doc), ETag: quoted(etag(d, true))})
+	}
+	return out, nil
+}
+
+func quoted(tag string) string { return `"` + tag + `"` }
+
+// condition checks If-Match and If-None-Match.
+func condition(when conditional.Params, tag string) error {
+	if slices.Contains(when.IfMatch, "*") && tag != "" {
+		when.IfMatch = nil
+	}
+	if failed := when.PreconditionFailed(tag, time.Time{}); failed != nil {
+		return failed
+	}
+	return nil
+}
+
+func warnings(problems spec.Problems) []Warning {
+	out := []Warning{}
+	for _, p := range problems {
+		if p.Severity != spec.SeverityError {
+			out = append(out, Warning{Severity: string(p.Severity), Location: location(p.Path), Message: p.Message})
+		}
+	}
+	return out
+}

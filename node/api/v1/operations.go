@@ -1,0 +1,119 @@
+package v1
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+)
+
+// operation is one thing that can be asked for. Of a path with {tenant} in it, a
+// tenant's key reaches what is below its own tenant alone.
+type operation struct {
+	id      string // also the name of the action in the audit log
+	method  string
+	path    string
+	least   fsm.Role // that may; greater ones may too
+	summary string
+}
+
+// ofTenant reports whether the operation is on what belongs to a tenant.
+func (o *operation) ofTenant() bool { return strings.Contains(o.path, "{tenant}") }
+
+// changes reports whether the operation may change anything.
+func (o *operation) changes() bool { return o.method != http.MethodGet }
+
+// operations are all there are, with who may do them.
+var operations = []operation{
+	{"tenant.list", "GET", "/v1/tenants", fsm.RoleOperator, "List the tenants"},
+	{"tenant.get", "GET", "/v1/tenants/{tenant}", fsm.RoleViewer, "Show a tenant in short"},
+	{"tenant.put", "PUT", "/v1/tenants/{tenant}", fsm.RoleOperator, "Create a tenant"},
+	{"tenant.delete", "DELETE", "/v1/tenants/{tenant}", fsm.RoleOperator, "Delete a tenant with all it has"},
+	{"quota.get", "GET", "/v1/tenants/{tenant}/quota", fsm.RoleViewer, "Show what a tenant may have, and has"},
+	{"quota.put", "PUT", "/v1/tenants/{tenant}/quota", fsm.RoleOperator, "Set what a tenant may have"},
+
+	{"network.list", "GET", "/v1/tenants/{tenant}/networks", fsm.RoleViewer, "List a tenant's private networks"},
+	{"network.get", "GET", "/v1/tenants/{tenant}/networks/{id}", fsm.RoleViewer, "Show a private network"},
+	{"network.put", "PUT", "/v1/tenants/{tenant}/networks/{id}", fsm.RoleAdmin, "Create or replace a private network"},
+	{"network.delete", "DELETE", "/v1/tenants/{tenant}/networks/{id}", fsm.RoleAdmin, "Delete a private network"},
+	{"monitor.list", "GET", "/v1/tenants/{tenant}/monitors", fsm.RoleViewer, "List a tenant's monitors"},
+	{"monitor.get", "GET", "/v1/tenants/{tenant}/monitors/{id}", fsm.RoleViewer, "Show a monitor"},
+	{"monitor.put", "PUT", "/v1/tenants/{tenant}/monitors/{id}", fsm.RoleMember, "Create or replace a monitor"},
+	{"monitor.delete", "DELETE", "/v1/tenants/{tenant}/monitors/{id}", fsm.RoleMember, "Delete a monitor"},
+	{"trigger.list", "GET", "/v1/tenants/{tenant}/triggers", fsm.RoleViewer, "List a tenant's triggers"},
+	{"trigger.get", "GET", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleViewer, "Show a trigger"},
+	{"trigger.put", "PUT", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleMember, "Create or replace a trigger"},
+	{"trigger.delete", "DELETE", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleMember, "Delete a trigger"},
+
+	{"secret.list", "GET", "/v1/tenants/{tenant}/secrets", fsm.RoleViewer, "List the names of a tenant's stored secrets"},
+	{"secret.put", "PUT", "/v1/tenants/{tenant}/secrets/{name}", fsm.RoleAdmin, "Store a secret"},
+	{"secret.delete", "DELETE", "/v1/tenants/{tenant}/secrets/{name}", fsm.RoleAdmin, "Forget a stored secret"},
+
+	{"key.list", "GET", "/v1/tenants/{tenant}/keys", fsm.RoleOwner, "List a tenant's keys"},
+	{"key.create", "POST", "/v1/tenants/{tenant}/keys", fsm.RoleOwner, "Make a key, which is shown this once"},
+	{"key.delete", "DELETE", "/v1/tenants/{tenant}/keys/{id}", fsm.RoleOwner, "Delete a key"},
+	{"audit.list", "GET", "/v1/tenants/{tenant}/audit", fsm.RoleOwner, "List what was changed of a tenant, the newest first"},
+
+	{"coverage.get", "GET", "/v1/tenants/{tenant}/coverage", fsm.RoleViewer, "Show which blocks of a network were judged for a tenant"},
+	{"delivery.list", "GET", "/v1/tenants/{tenant}/deliveries", fsm.RoleViewer, "List a tenant's pending deliveries and dead letters, the newest first"},
+	{"delivery.get", "GET", "/v1/tenants/{tenant}/deliveries/{key}", fsm.RoleViewer, "Show a pending delivery or a dead letter"},
+	{"delivery.redeliver", "POST", "/v1/tenants/{tenant}/deliveries/{key}/redeliver", fsm.RoleAdmin, "Have a delivery made at once"},
+	{"delivery.purge", "DELETE", "/v1/tenants/{tenant}/deliveries/{key}", fsm.RoleAdmin, "Forget a delivery"},
+
+	{"sharednetwork.list", "GET", "/v1/networks", fsm.RoleViewer, "List the shared networks"},
+	{"sharednetwork.get", "GET", "/v1/networks/{id}", fsm.RoleViewer, "Show a shared network"},
+	{"sharednetwork.put", "PUT", "/v1/networks/{id}", fsm.RoleOperator, "Create or replace a shared network"},
+	{"sharednetwork.delete", "DELETE", "/v1/networks/{id}", fsm.RoleOperator, "Delete a shared network"},
+	{"operatorkey.list", "GET", "/v1/keys", fsm.RoleOperator, "List the operators' keys"},
+	{"operatorkey.create", "POST", "/v1/keys", fsm.RoleOperator, "Make an operator's key, which is shown this once"},
+	{"operatorkey.delete", "DELETE", "/v1/keys/{id}", fsm.RoleOperator, "Delete an operator's key"},
+	{"clusteraudit.list", "GET", "/v1/audit", fsm.RoleOperator, "List what was changed of the cluster, the newest first"},
+	{"status.get", "GET", "/v1/status", fsm.RoleOperator, "Show the cluster as the node that answers sees it"},
+	{"health.get", "GET", "/v1/health", fsm.RoleOperator, "Show whether the node that answers is ready"},
+}
+
+// describe is the operation as the OpenAPI document has it.
+func (o *operation) describe() huma.Operation {
+	tag, _, _ := strings.Cut(o.id, ".")
+	var body *huma.RequestBody
+	if o.method == http.MethodPut && strings.HasSuffix(o.path, "/{id}") {
+		body = &huma.RequestBody{Description: "A document as OpenZeppelin Monitor has it. A secret is {\"type\": \"plain\", \"value\": ...}, which is sealed, " +
+			"{\"type\": \"stored\", \"value\": NAME}, or, to keep one, what was shown in its place."}
+	}
+	status := 0 // huma's default
+	if strings.HasSuffix(o.id, ".create") {
+		status = http.StatusCreated
+	}
+	return huma.Operation{
+		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{tag},
+		Description: "Least role: " + o.least.String() + ".",
+		RequestBody: body, DefaultStatus: status, MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}},
+		RejectUnknownQueryParameters: true,
+		Metadata:                     map[string]any{"operation": o},
+		Errors:                       o.errors(),
+	}
+}
+
+// errors are the statuses of its problems.
+func (o *operation) errors() []int {
+	out := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusServiceUnavailable}
+	if strings.Contains(o.path, "{") {
+		out = append(out, http.StatusNotFound)
+	}
+	if o.changes() {
+		out = append(out, http.StatusConflict)
+	}
+	return out
+}
+
+// operationCalled finds one of the table; another name is a mistake in the program.
+func operationCalled(id string) *operation {
+	for i := range operations {
+		if operations[i].id == id {
+			return &operations[i]
+		}
+	}
+	panic("no operation " + id)
+}

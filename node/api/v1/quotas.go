@@ -1,0 +1,92 @@
+package v1
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+)
+
+// Limits are what a tenant may have at most, or has.
+type Limits struct {
+	Monitors           int   `json:"monitors" minimum:"0"`
+	Networks           int   `json:"networks" minimum:"0" doc:"Private ones."`
+	Triggers           int   `json:"triggers" minimum:"0"`
+	TriggersPerMonitor int   `json:"triggers_per_monitor" minimum:"0"`
+	Bytes              int64 `json:"bytes" minimum:"0" doc:"Of the documents in force and the contract specifications in them."`
+}
+
+// WantedLimits are what a tenant may have, as an operator says it.
+type WantedLimits struct {
+	Monitors           int   `json:"monitors,omitempty" minimum:"0" maximum:"1000000" doc:"Absent or 0: the default, as with all of these."`
+	Networks           int   `json:"networks,omitempty" minimum:"0" maximum:"1000000"`
+	Triggers           int   `json:"triggers,omitempty" minimum:"0" maximum:"1000000"`
+	TriggersPerMonitor int   `json:"triggers_per_monitor,omitempty" minimum:"0" maximum:"1000000"`
+	Bytes              int64 `json:"bytes,omitempty" minimum:"0" maximum:"1099511627776"`
+}
+
+// Usage is what a tenant has of what it may have.
+type Usage struct {
+	Monitors int   `json:"monitors"`
+	Networks int   `json:"networks"`
+	Triggers int   `json:"triggers"`
+	Bytes    int64 `json:"bytes"`
+}
+
+// Quota is what a tenant may have, and has.
+type Quota struct {
+	Limits Limits `json:"limits"`
+	Used   Usage  `json:"used"`
+}
+
+func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
+	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
+	return Quota{
+		Limits: Limits{q.Monitors, q.Networks, q.Triggers, q.TriggersPerMonitor, q.Bytes},
+		Used:   Usage{used.Monitors, used.Networks, used.Triggers, used.Bytes},
+	}
+}
+
+type quotaInput struct {
+	TenantPath
+	ReadYourWrites
+	Body WantedLimits
+}
+
+type quotaOutput struct {
+	Index uint64 `header:"X-Ozmo-Index"`
+	Body  Quota
+}
+
+// putQuota says what a tenant may have. What it has already stays.
+func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error) {
+	if err := a.backend.CatchUp(ctx); err != nil {
+		return nil, err
+	}
+	v := a.backend.View()
+	t, err := tenant(ctx, v, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if t.Source != fsm.SourceAPI {
+		return nil, conflictf("tenant %q comes from the operator's folder: quotas hold for tenants of the API", in.Tenant)
+	}
+	want := fsm.Quota{
+		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
+		TriggersPerMonitor: in.Body.TriggersPerMonitor, Bytes: in.Body.Bytes,
+	}
+	if want != t.Quota {
+		before, _ := json.Marshal(quotaOf(v, t).Limits) // plain numbers
+		after, _ := json.Marshal(in.Body)
+		_, err := a.audited(ctx, &fsm.SetQuota{Tenant: t.ID, Quota: want, Expect: t.QuotaIndex},
+			fsm.Audit{Tenant: t.ID, Object: t.ID, Before: string(before), After: string(after)}, t.Born)
+		if err != nil {
+			return nil, err
+		}
+		v = a.backend.View()
+		if t, err = tenant(ctx, v, in.Tenant); err != nil {
+			return nil, err
+		}
+	}
+	return &quotaOutput{Index: v.Index(), Body: quotaOf(v, t)}, nil
+}

@@ -1,0 +1,82 @@
+package v1
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+const requestHeader = "X-Request-Id"
+
+type requestKey struct{}
+
+var requestForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// withRequestID takes the id that a request brings, or makes one.
+func withRequestID(r *http.Request) (*http.Request, string) {
+	id := r.Header.Get(requestHeader)
+	if !requestForm.MatchString(id) {
+		id = strings.ToLower(rand.Text()[:16])
+	}
+	return r.WithContext(context.WithValue(r.Context(), requestKey{}, id)), id
+}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
+}
+
+type metrics struct {
+	seconds  *prometheus.HistogramVec
+	failures *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	return &metrics{
+		seconds: promauto.With(reg).NewHistogramVec(prometheus.HistogramOpts{
+			Name: "ozmo_api_request_seconds", Help: "How long requests took, by operation and status.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"operation", "status"}),
+		failures: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+			Name: "ozmo_api_authentication_failures_total", Help: "Requests without a valid key: refused, or throttled without looking at the key.",
+		}, []string{"reason"}),
+	}
+}
+
+// measure is the first of the middlewares.
+func (a *API) measure(ctx huma.Context, next func(huma.Context)) {
+	start := time.Now()
+	next(ctx)
+	op := operationOf(ctx)
+	a.metrics.seconds.WithLabelValues(op.id, strconv.Itoa(ctx.Status())).Observe(time.Since(start).Seconds())
+}
+
+// patience is how long a request waits for the log index it asks for.
+const patience = 5 * time.Second
+
+// awaitIndex has a request see what its sender has seen or done before: ?index=
+// names a log index, which this node may not have reached yet.
+func (a *API) awaitIndex(ctx huma.Context, next func(huma.Context)) {
+	index, err := strconv.ParseUint(ctx.Query("index"), 10, 64)
+	if err == nil && a.backend.View().Index() < index {
+		held, cancel := context.WithTimeout(ctx.Context(), patience)
+		err := a.backend.CatchUp(held)
+		cancel()
+		if err == nil && a.backend.View().Index() < index {
+			err = errAhead
+		}
+		if err != nil {
+			a.refuse(ctx, err)
+			return
+		}
+	}
+	next(ctx)
+}
