@@ -50,13 +50,15 @@ func (n *Node) observe(m *notify.Notification, res notify.Result, err error, beg
 }
 
 // attemptsQuery asks a journal: which deliveries' keys begin with Start; for the
-// attempts at the delivery of Tenant and Key; or for what Filter chooses.
+// attempts at the delivery of Tenant and Key; which of Tenant's deliveries in
+// Accepted were accepted; or for what Filter chooses.
 type attemptsQuery struct {
-	Start  string          `json:"start,omitempty"`
-	Tenant string          `json:"tenant,omitempty"`
-	Key    string          `json:"key,omitempty"`
-	Filter *journal.Filter `json:"filter,omitempty"`
-	Limit  int             `json:"limit,omitempty"` // 0: none
+	Start    string          `json:"start,omitempty"`
+	Tenant   string          `json:"tenant,omitempty"`
+	Key      string          `json:"key,omitempty"`
+	Accepted []string        `json:"accepted,omitempty"`
+	Filter   *journal.Filter `json:"filter,omitempty"`
+	Limit    int             `json:"limit,omitempty"` // 0: none
 }
 
 type attemptsAnswer struct {
@@ -73,6 +75,9 @@ func (n *Node) attempts(q attemptsQuery) (out attemptsAnswer, err error) {
 	switch {
 	case q.Start != "":
 		out.Refs, err = n.journal.Find(q.Start, limit)
+		return out, err
+	case len(q.Accepted) > 0:
+		out.Refs, err = n.journal.Accepted(q.Tenant, q.Accepted)
 		return out, err
 	case q.Filter != nil:
 		seq = n.journal.Latest(*q.Filter)

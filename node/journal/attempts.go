@@ -145,6 +145,29 @@ func (j *Journal) Attempts(tenant, key string) iter.Seq2[Attempt, error] {
 	}
 }
 
+// Accepted lists those of a tenant's deliveries that a receiver has accepted.
+func (j *Journal) Accepted(tenant string, keys []string) (out []Ref, err error) {
+	j.Flush()
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketByKey).Cursor()
+		for _, key := range keys {
+			p := prefix(key, tenant)
+			for k, _ := c.Seek(p); k != nil && bytes.HasPrefix(k, p); k, _ = c.Next() {
+				a, ok, err := load(tx, k[len(p):])
+				if err != nil {
+					return err
+				}
+				if ok && a.Outcome == OutcomeSent {
+					out = append(out, Ref{Tenant: tenant, Key: key})
+					break
+				}
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
 // load reads an attempt that an index names.
 func load(tx *bbolt.Tx, stamp []byte) (a Attempt, ok bool, err error) {
 	v := tx.Bucket(bucketAttempts).Get(stamp)
