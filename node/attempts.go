@@ -31,7 +31,7 @@ func (n *Node) observe(m *notify.Notification, res notify.Result, err error, beg
 		Tenant: a.Tenant, Key: m.Key.String(), Alert: a.ID.String(), State: a.State.String(), Position: a.Position,
 		MonitorID: a.MonitorID, Monitor: a.MonitorName, Network: a.Network, Block: a.Block, Tx: a.Tx,
 		Trigger: m.TriggerID, Destination: notify.Destination(m.Trigger), Node: n.opts.Name,
-		N: m.Attempt, Began: began, Latency: time.Since(began), Status: res.Status, Outcome: journal.OutcomeSent, Excerpt: res.Excerpt,
+		Round: m.Round, Began: began, Latency: time.Since(began), Status: res.Status, Outcome: journal.OutcomeSent, Excerpt: res.Excerpt,
 	}
 	if res.Latency > 0 {
 		attempt.Latency = res.Latency

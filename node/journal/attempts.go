@@ -29,7 +29,9 @@ type Attempt struct {
 	Destination string       `json:"destination"` // scheme and host, or what stands for them
 	Node        string       `json:"node"`        // that made it
 
-	N       int           `json:"n"` // which attempt of the delivery it was, from 1
+	// Round is the delivery's round that it was of, from 1. The first may have several
+	// attempts in quick succession; a redelivered one begins at 1 again.
+	Round   int           `json:"round"`
 	Began   time.Time     `json:"began"`
 	Latency time.Duration `json:"latency_ns"`
 	Status  int           `json:"status,omitempty"` // of the answer; 0: there was none

@@ -166,7 +166,7 @@ func (r *rig) Propose(_ context.Context, c fsm.Command) (any, error) {
 func (r *rig) Send(_ context.Context, n *notify.Notification) (notify.Result, error) {
 	key := n.Key.String()
 	r.mu.Lock()
-	r.attempts = append(r.attempts, attempt{key, n.Attempt, time.Now()})
+	r.attempts = append(r.attempts, attempt{key, n.Round, time.Now()})
 	r.busy[key]++
 	r.both = r.both || r.busy[key] > 1
 	answer := r.answer
@@ -315,7 +315,7 @@ func TestSettles(t *testing.T) {
 			switch {
 			case n.Key.String() == keyOf(2):
 				return notify.Result{Status: 410, Permanent: true, Excerpt: "bye"}, errors.New("gone for good")
-			case n.Attempt == 2:
+			case n.Round == 2:
 				return notify.Result{Status: 503, Excerpt: "later"}, errors.New("busy")
 			default:
 				return notify.Result{Status: 200}, nil
@@ -342,7 +342,7 @@ func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.answer = func(n *notify.Notification) (notify.Result, error) {
-			if n.Attempt == 2 {
+			if n.Round == 2 {
 				return notify.Result{Status: 429, RetryAfter: 3 * time.Hour}, errors.New("slow down")
 			}
 			return notify.Result{RetryAfter: time.Second}, errors.New("sooner than the schedule")
@@ -565,7 +565,7 @@ func TestNothingIsLostWithoutALeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.answer = func(n *notify.Notification) (notify.Result, error) {
-			if n.Attempt < 4 {
+			if n.Round < 4 {
 				return notify.Result{}, errors.New("busy")
 			}
 			return notify.Result{}, nil
