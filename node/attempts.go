@@ -93,13 +93,16 @@ func (n *Node) attempts(q attemptsQuery) (out attemptsAnswer, err error) {
 	return out, nil
 }
 
-func (n *Node) serveAttempts(w http.ResponseWriter, r *http.Request) {
-	var q attemptsQuery
+func (n *Node) serveAttempts(w http.ResponseWriter, r *http.Request) { serveQuery(w, r, n.attempts) }
+
+// serveQuery answers another node that gathers.
+func serveQuery[Q, A any](w http.ResponseWriter, r *http.Request, own func(Q) (A, error)) {
+	var q Q
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&q); err != nil {
 		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
 		return
 	}
-	answer, err := n.attempts(q)
+	answer, err := own(q)
 	if err != nil {
 		fail(w, err)
 		return
@@ -121,7 +124,12 @@ func (n *Node) gatherAttempts(ctx context.Context, q attemptsQuery) (attempts []
 // gather asks every node the same, this one by calling own; take is called for one
 // answer at a time. silent are the nodes that could not be asked, sorted.
 func gather[Q, A any](ctx context.Context, n *Node, path string, q Q, own func(Q) (A, error), take func(A)) (silent []string) {
-	ctx, cancel := context.WithTimeout(ctx, attemptsPatience)
+	return gatherWithin(ctx, attemptsPatience, n, path, q, own, take)
+}
+
+// gatherWithin is gather for what takes the nodes as long as patience.
+func gatherWithin[Q, A any](ctx context.Context, patience time.Duration, n *Node, path string, q Q, own func(Q) (A, error), take func(A)) (silent []string) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -142,7 +150,7 @@ func gather[Q, A any](ctx context.Context, n *Node, path string, q Q, own func(Q
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				n.log.Warn("a node could not be asked about deliveries", "name", node.Name, "path", path, "error", err)
+				n.log.Warn("a node could not be asked", "name", node.Name, "path", path, "error", err)
 				silent = append(silent, node.Name)
 				return
 			}

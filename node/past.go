@@ -173,15 +173,19 @@ func (c *past) judgedAt(r *regime, g *group, h uint64) (position uint64, only ma
 	return r.from, only, only != nil
 }
 
-// dueIn reports whether a height was due, at the network's own depth, in a
-// regime whose documents are no longer kept.
-func (c *past) dueIn(r *regime, h uint64) bool {
-	own := c.network.DepthAt(r.from)
-	if c.due[own] == nil {
-		c.due[own] = c.network.DueAt(own, c.from, c.to)
+// mayHaveJudged reports whether a height was due, at any depth that a monitor can
+// have, in a regime whose documents are no longer kept. others are depths that the
+// networks' documents and the leases do not give.
+func (c *past) mayHaveJudged(r *regime, h uint64, others ...uint64) bool {
+	for _, depth := range append(others, c.network.DepthAt(r.from), 0, c.network.FinalityAt(r.from)) {
+		if c.due[depth] == nil {
+			c.due[depth] = c.network.DueAt(depth, c.from, c.to)
+		}
+		if position, ok := c.due[depth][h]; ok && r.contains(position) {
+			return true
+		}
 	}
-	position, ok := c.due[own][h]
-	return ok && r.contains(position)
+	return false
 }
 
 // notJudged tells why what was due at a position is not judged; empty if it is.

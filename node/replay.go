@@ -190,6 +190,12 @@ func (r *replay) weigh(k *knowledge, b *chain.Block, f *worker.Found) (chunkMatc
 	return m, nil
 }
 
+// depths are those at which a monitor with the watch of this one judged in a regime.
+func (r *replay) depths(in *regime) []uint64 {
+	w, net := r.what.watch, r.past.network
+	return []uint64{w.Depth, w.DepthOn(net.DepthAt(in.from), net.FinalityAt(in.from))}
+}
+
 func (r *replay) count(before api.Before) {
 	r.out.Deliveries++
 	switch before {

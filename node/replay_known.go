@@ -94,7 +94,7 @@ func (k *knowledge) look() (*judgedBefore, error) {
 	for i := range p.list {
 		reg := &p.list[i]
 		if !reg.kept {
-			out.lost = out.lost || p.mayHaveJudged(reg, k.height, k.replay.what.watch)
+			out.lost = out.lost || p.mayHaveJudged(reg, k.height, k.replay.depths(reg)...)
 			continue
 		}
 		for j := range reg.groups {
@@ -136,21 +136,6 @@ func fires(found []worker.Found, a *alert.Alert, trigger string, occurrence int)
 		}
 		return n > occurrence
 	})
-}
-
-// mayHaveJudged reports whether a height was due, at any depth that a monitor can
-// have, in a regime whose documents are no longer kept.
-func (c *past) mayHaveJudged(r *regime, h uint64, w fsm.Watch) bool {
-	own, finality := c.network.DepthAt(r.from), c.network.FinalityAt(r.from)
-	for _, depth := range []uint64{own, 0, finality, w.DepthOn(own, finality), w.Depth} {
-		if c.due[depth] == nil {
-			c.due[depth] = c.network.DueAt(depth, c.from, c.to)
-		}
-		if position, ok := c.due[depth][h]; ok && r.contains(position) {
-			return true
-		}
-	}
-	return false
 }
 
 // wholeAt reports whether all is known of who judged a height when: neither the
