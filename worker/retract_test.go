@@ -77,16 +77,7 @@ func TestNotBegunIsNotPassed(t *testing.T) {
 		r.extend("net", 2)
 		p := r.prepare(-1)
 		pl := p.pipeline("net")
-		v := r.state.View()
-		n, _ := v.Network("net")
-		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		steps, _, err := plan(v, b, n.Base.Step(n.Entries[0], 64), n.Entries[1:], nil, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, steps := r.planned(pl, 1, 2, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		p.propose = func(fsm.Command) error {
 			cancel()
