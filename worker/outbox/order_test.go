@@ -205,7 +205,7 @@ func TestNotMade(t *testing.T) {
 		}
 		r.locked(func() { open = false })
 		pass(12 * time.Minute)
-		if got := r.state.View().OutboxLen(); got != 0 || len(r.recorded()) > 30 {
+		if got := r.state.View().OutboxLen(); got != 0 || len(r.recorded()) > 41 {
 			t.Errorf("%d left after %d commands", got, len(r.recorded()))
 		}
 		end()
