@@ -252,10 +252,10 @@ func checkAudits(t failer, v *View) {
 		t.Fatal(v.AuditBytes(), "bytes of audit logs, which are", all)
 	}
 	for key := range walk(v.auditSizes, "") {
-		if !sizes[string(key)] {
+		if !sizes[key] {
 			t.Fatal("an audit log is listed that is not there, or has another size")
 		}
-		delete(sizes, string(key))
+		delete(sizes, key)
 	}
 	if len(sizes) > 0 {
 		t.Fatal(len(sizes), "audit logs are not listed by size")
