@@ -150,7 +150,7 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("GET /rpc/index", n.serveIndex)
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
-	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)
 	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
 	nodes.HandleFunc("POST /rpc/held", n.serveHeld)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
