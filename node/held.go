@@ -122,7 +122,7 @@ func (n *Node) heldHere(q heldQuery) ([]heldLane, error) {
 	})
 	if box := n.outbox.Load(); box != nil {
 		for tenant, over := range box.OverQuota() {
-			if q.Tenant == "" || q.Tenant == tenant {
+			if t, ok := v.Tenant(tenant); ok && (q.Tenant == "" || q.Tenant == tenant) && v.Owner(t) == n.opts.Name {
 				out = append(out, heldLane{lane{Tenant: tenant}, api.DeliveryHeld{Error: over.Error(), Until: over.Again, Quota: over.PerHour}})
 			}
 		}
@@ -160,7 +160,7 @@ func (n *Node) addHeld(ctx context.Context, tenant string, list []api.Delivery) 
 			if d.Held = lanes[lane{d.Tenant, d.Trigger}]; d.Held == nil {
 				d.Held = lanes[lane{Tenant: d.Tenant}]
 			}
-			if d.Held != nil && d.Held.Quota > 0 && d.Next.After(d.Held.Until) {
+			if d.Held != nil && d.Held.Quota > 0 && d.Next.After(d.Held.Until.Add(time.Second)) {
 				d.Held = nil // it waits for its own time
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/match/evm"
 )
 
 // process judges steps side by side, delivers in order and has all of it recorded
@@ -135,6 +136,7 @@ func (p *pipeline) judgeLate(s *step, l late, tenant string) (j judged) {
 	hits := l.engine.judge(l.block.block, s.entry.Position, nil, func(t string) bool { return t == tenant }).hits
 	took := time.Since(start)
 	p.activity.late(took, tenant)
+	p.opts.Meter.Evaluated(tenant, took)
 	if took > laggardTime {
 		p.split(tenant, fmt.Sprintf("one block took %v", took))
 	}
@@ -194,9 +196,22 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 			j.late = append(j.late, late{task, blk, f.over})
 		}
 		p.activity.judged(took, f.hits)
+		p.attribute(took, f.spent)
 		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())
 		p.metrics.blocks.WithLabelValues(p.network).Inc()
 		j.add(f.hits, task, blk)
 	}
 	return j
+}
+
+// attribute tells what a judgement took of whom, by the work that it was. Tenants of
+// which nothing was evaluated are not in it, however many there are.
+func (p *pipeline) attribute(took time.Duration, spent []evm.Spent) {
+	all := 0
+	for _, s := range spent {
+		all += s.Work
+	}
+	for _, s := range spent {
+		p.opts.Meter.Evaluated(s.Tenant, time.Duration(float64(took)*float64(s.Work)/float64(all)))
+	}
 }

@@ -183,6 +183,7 @@ func (r *round) startAfter(ctx context.Context, in *intent, d *sending) {
 func (r *round) begin(ctx context.Context, d *sending, release func()) {
 	if err := r.opts.Outbox.Admit(d.Alert.Tenant); err != nil {
 		release()
+		r.opts.Meter.OverQuota(d.Alert.Tenant)
 		d.end(outbox.Attempt{Err: err})
 		return
 	}

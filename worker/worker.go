@@ -55,6 +55,23 @@ type Recorder interface {
 	Record(fired []Recorded)
 }
 
+// Meter is told what tenants have caused. It must not wait.
+type Meter interface {
+	// Evaluated tells that judging a block for a tenant took so long.
+	Evaluated(tenant string, took time.Duration)
+	// Matched tells of so many matches.
+	Matched(tenant string, n int)
+	// OverQuota tells of a notification that has to wait for the tenant's quota.
+	OverQuota(tenant string)
+}
+
+// noMeter is the meter where nobody asks.
+type noMeter struct{}
+
+func (noMeter) Evaluated(string, time.Duration) {}
+func (noMeter) Matched(string, int)             {}
+func (noMeter) OverQuota(string)                {}
+
 // Recorded is an alert in one of its states, with what the ledger says of it.
 type Recorded struct {
 	Alert *alert.Alert
@@ -71,6 +88,7 @@ type Options struct {
 	Triggers   *store.Triggers
 	Outbox     Outbox
 	Recorder   Recorder
+	Meter      Meter // nil: nobody asks
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
@@ -109,6 +127,9 @@ func New(opts Options) *Worker {
 	}
 	if opts.Grace == 0 {
 		opts.Grace = defaultGrace
+	}
+	if opts.Meter == nil {
+		opts.Meter = noMeter{}
 	}
 	if opts.Contact == nil {
 		opts.Contact = always{}

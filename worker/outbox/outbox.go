@@ -86,6 +86,9 @@ func New(opts Options) *Outbox {
 	}
 	o.quota = newAllowances(func(tenant string) int { return opts.Log.View().QuotaOf(tenant).NotificationsPerHour }, opts.Logger)
 	o.book.due, o.book.owns, o.book.busy = o.dueAt, o.owns, o.tries.busy
+	opts.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ozmo_outbox_over_quota_tenants", Help: "Tenants of this node whose deliveries wait for their quota of notifications.",
+	}, func() float64 { return float64(len(o.OverQuota())) }))
 	o.book.admit = func(tenant string, now time.Time) error { return o.quota.take(tenant, now, false, true) }
 	return o
 }

@@ -181,10 +181,13 @@ func (o *Outbox) Allowance(tenant string) (left, perHour int, again time.Time) {
 // OverQuota lists the tenants of which deliveries wait here for their quota, and until
 // when.
 func (o *Outbox) OverQuota() map[string]*QuotaError {
+	now := time.Now()
+	o.quota.mu.Lock()
+	defer o.quota.mu.Unlock()
 	out := map[string]*QuotaError{}
-	for _, tenant := range o.book.overQuota() {
-		if left, perHour, again := o.Allowance(tenant); perHour > 0 && left == 0 {
-			out[tenant] = &QuotaError{PerHour: perHour, Again: again}
+	for tenant, b := range o.quota.buckets {
+		if b.said && b.TokensAt(now) < 1 {
+			out[tenant] = &QuotaError{PerHour: b.perHour, Again: b.again(now)}
 		}
 	}
 	return out
@@ -196,18 +199,6 @@ func (b *book) waits(tenant string) bool {
 	defer b.mu.Unlock()
 	one := b.boxes[tenant]
 	return one != nil && len(one.turn) > 0
-}
-
-// overQuota lists the tenants that wait for their quota.
-func (b *book) overQuota() (out []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, one := range b.over {
-		if len(one.turn) > 0 {
-			out = append(out, one.tenant)
-		}
-	}
-	return out
 }
 
 // wait has a tenant's turn come no earlier than at a time, whatever it has that is
