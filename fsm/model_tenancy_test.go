@@ -148,7 +148,7 @@ func (m *machine) key(t *rapid.T) {
 
 func (m *machine) quota(t *rapid.T) {
 	c := &SetQuota{Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant")}
-	c.Quota = Quota{Monitors: rapid.IntRange(-1, 3).Draw(t, "monitors"), Bytes: rapid.Int64Range(-1, 40).Draw(t, "bytes")}
+	c.Quota = Quota{Monitors: rapid.IntRange(-1, 3).Draw(t, "monitors"), Bytes: rapid.Int64Range(-1, 40).Draw(t, "bytes"), NotificationsPerHour: rapid.IntRange(-1, 2).Draw(t, "notifications")}
 	if tenant, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = tenant.quotaAt
 	}

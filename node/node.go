@@ -97,6 +97,7 @@ type Node struct {
 	replays    sync.Mutex
 	tenants    http.Handler               // the API for tenants
 	delivering atomic.Pointer[delivering] // once the node works
+	meter      meter
 }
 
 // ErrTooOld ends a node whose log holds what only a newer version understands.
@@ -337,7 +338,7 @@ func (n *Node) begin(ctx context.Context) {
 	})
 	w := worker.New(worker.Options{
 		Node: n.opts.Name, Contact: n.contact, Log: replicated{n}, Blocks: blocks{n.fetcher},
-		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal},
+		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal}, Meter: &n.meter,
 		Logger: n.log, Registerer: n.opts.Registry, Patience: n.opts.Patience,
 	})
 	n.worker.Store(w)
@@ -347,6 +348,7 @@ func (n *Node) begin(ctx context.Context) {
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
 	n.loops.Go(func() { n.housekeeping(ctx) })
+	n.loops.Go(func() { n.meterUsage(ctx) })
 }
 
 // report ends the node on the error of a loop.

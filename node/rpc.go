@@ -153,6 +153,7 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)
 	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
 	nodes.HandleFunc("POST /rpc/held", n.serveHeld)
+	nodes.HandleFunc("POST /rpc/usage", n.serveUsage)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
 	// What a node asks before it is registered.
 	nodes.HandleFunc("POST /rpc/register", n.serveRegister)

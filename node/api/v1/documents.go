@@ -131,6 +131,8 @@ type written struct {
 	Status int
 	ETag   string `header:"ETag"`
 	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   string `header:"RateLimit" doc:"What is left of them."`
 	Body   Written
 }
 
@@ -264,6 +266,10 @@ func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*wri
 			return nil, err
 		}
 		out.Body.Version, out.Body.Changed, out.Index = v.Number, changed, v.Index
+		now := a.backend.View()
+		if t, ok := now.Tenant(tenant); ok {
+			out.Policy, out.Left = documentLimits(now, t)
+		}
 		out.Body.Effect = effects(a.backend.View(), tenant, v)
 		return out, nil
 	}

@@ -108,7 +108,7 @@ func expected(o *operation, role fsm.Role, target string) string {
 		"key.list": fsm.RoleOwner, "key.create": fsm.RoleOwner, "key.delete": fsm.RoleOwner, "audit.list": fsm.RoleOwner,
 		"delivery.redeliver": fsm.RoleAdmin, "delivery.purge": fsm.RoleAdmin, "sharednetwork.put": fsm.RoleOperator, "sharednetwork.delete": fsm.RoleOperator,
 		"operatorkey.list": fsm.RoleOperator, "operatorkey.create": fsm.RoleOperator, "operatorkey.delete": fsm.RoleOperator,
-		"clusteraudit.list": fsm.RoleOperator, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
+		"clusteraudit.list": fsm.RoleOperator, "clusterusage.list": fsm.RoleOperator, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
 	}[o.id]
 	if least == 0 {
 		if verb != "list" && verb != "get" {

@@ -33,6 +33,7 @@ var operations = []operation{
 	{"tenant.delete", "DELETE", "/v1/tenants/{tenant}", fsm.RoleOperator, "Delete a tenant with all it has"},
 	{"quota.get", "GET", "/v1/tenants/{tenant}/quota", fsm.RoleViewer, "Show what a tenant may have, and has"},
 	{"quota.put", "PUT", "/v1/tenants/{tenant}/quota", fsm.RoleOperator, "Set what a tenant may have"},
+	{"usage.get", "GET", "/v1/tenants/{tenant}/usage", fsm.RoleViewer, "Show what a tenant has caused, by hour or day"},
 
 	{"network.list", "GET", "/v1/tenants/{tenant}/networks", fsm.RoleViewer, "List a tenant's private networks"},
 	{"network.get", "GET", "/v1/tenants/{tenant}/networks/{id}", fsm.RoleViewer, "Show a private network"},
@@ -70,6 +71,7 @@ var operations = []operation{
 	{"operatorkey.create", "POST", "/v1/keys", fsm.RoleOperator, "Make an operator's key, which is shown this once"},
 	{"operatorkey.delete", "DELETE", "/v1/keys/{id}", fsm.RoleOperator, "Delete an operator's key"},
 	{"clusteraudit.list", "GET", "/v1/audit", fsm.RoleOperator, "List what was changed of the cluster, the newest first"},
+	{"clusterusage.list", "GET", "/v1/usage", fsm.RoleOperator, "List what tenants have caused, those with most first"},
 	{"status.get", "GET", "/v1/status", fsm.RoleOperator, "Show the cluster as the node that answers sees it"},
 	{"health.get", "GET", "/v1/health", fsm.RoleOperator, "Show whether the node that answers is ready"},
 }

@@ -40,6 +40,10 @@ func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel
 	return p
 }
 
+// typeOverQuota is the type of problems of what a tenant may not have so much of: unlike
+// other conflicts, trying again is of no use.
+const typeOverQuota = "urn:ozmo:problem:over-quota"
+
 // errConflict refuses what the present state does not allow.
 var errConflict = errors.New("conflict")
 
@@ -108,6 +112,9 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		}
 	}
 	p := newProblem(ctx, status, err.Error())
+	if errors.Is(err, fsm.ErrQuota) {
+		p.Type = typeOverQuota
+	}
 	header := http.Header{}
 	switch status {
 	case http.StatusInternalServerError:

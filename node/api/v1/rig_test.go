@@ -34,6 +34,9 @@ type fake struct {
 	down   error         // of what is proposed
 	behind []fsm.Command // committed, and not applied here before CatchUp
 	before func()        // called once, before the next proposal
+
+	used   map[string]Consumption // by tenant, in any hour
+	silent []string
 }
 
 func (f *fake) View() *fsm.View { return f.state.View() }
@@ -61,6 +64,26 @@ func (f *fake) Propose(_ context.Context, c fsm.Command) (any, error) {
 		do()
 	}
 	return f.apply(c)
+}
+
+// Usage makes up something that names its tenant's birth alone.
+func (f *fake) Usage(_ context.Context, t *fsm.Tenant, from, to time.Time) (UsageReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := UsageReport{Hours: map[time.Time]Consumption{}, Silent: f.silent}
+	for at := from; at.Before(to); at = at.Add(time.Hour) {
+		r.Hours[at] = f.used[t.ID]
+	}
+	if n := t.Quota.OrDefault().NotificationsPerHour; n > 0 {
+		r.Notifications = &RateNow{Limit: n, Window: 3600, Again: to}
+	}
+	return r, nil
+}
+
+func (f *fake) UsageOfAll(context.Context, time.Time, time.Time) (map[string]Consumption, []string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.used, f.silent, nil
 }
 
 func (f *fake) apply(c fsm.Command) (any, error) {

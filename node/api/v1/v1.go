@@ -42,6 +42,10 @@ type Backend interface {
 	Delivery(t *fsm.Tenant, key string) (api.DeliveryDetail, error)
 	// MayRedeliver refuses what nothing would take back, with api.ErrRefused.
 	MayRedeliver(t *fsm.Tenant, key string) error
+	// Usage and UsageOfAll tell what tenants have caused in whole hours, as far as the
+	// nodes answer; silent are those that do not.
+	Usage(ctx context.Context, t *fsm.Tenant, from, to time.Time) (UsageReport, error)
+	UsageOfAll(ctx context.Context, from, to time.Time) (all map[string]Consumption, silent []string, err error)
 }
 
 // Options are what an API is made of.
@@ -86,6 +90,7 @@ func New(opts Options) *API {
 	a.auditRoutes()
 	a.deliveryRoutes()
 	a.clusterRoutes()
+	a.usageRoutes()
 	document := sync.OnceValues(a.document)
 	a.mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		data, err := document()
