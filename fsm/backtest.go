@@ -45,6 +45,7 @@ type Backtest struct {
 	Watch    Watch    `codec:"w"`           // how it judges the network
 	Confirms bool     `codec:"c,omitempty"` // of mode both: each match is told again
 	Triggers []string `codec:"g,omitempty"` // of the monitor, in its order
+	Filters  int      `codec:"l,omitempty"` // its scripts, which are not run
 	From     uint64   `codec:"f"`           // first height
 	To       uint64   `codec:"e"`           // last height
 	By       string   `codec:"y,omitempty"` // who asked for it

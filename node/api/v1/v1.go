@@ -85,6 +85,7 @@ func New(opts Options) *API {
 	a.keyRoutes()
 	a.auditRoutes()
 	a.deliveryRoutes()
+	a.backtestRoutes()
 	a.clusterRoutes()
 	document := sync.OnceValues(a.document)
 	a.mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
