@@ -30,6 +30,7 @@ import (
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
 	"github.com/ozmo-dev/ozmo/worker"
+	"github.com/ozmo-dev/ozmo/worker/backtest"
 	"github.com/ozmo-dev/ozmo/worker/notify/egress"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 	"github.com/ozmo-dev/ozmo/worker/store"
@@ -347,6 +348,10 @@ func (n *Node) begin(ctx context.Context) {
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
+	past := backtest.New(backtest.Options{
+		Node: n.opts.Name, Log: replicated{n}, Blocks: pastBlocks{n}, Logger: n.log, Registerer: n.opts.Registry,
+	})
+	n.loops.Go(func() { past.Run(ctx) })
 	n.loops.Go(func() { n.housekeeping(ctx) })
 	n.loops.Go(func() { n.meterUsage(ctx) })
 }

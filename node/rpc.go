@@ -20,6 +20,7 @@ import (
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/mux"
 	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/worker/backtest"
 )
 
 // Node RPC is HTTP/2 over the cluster port. Paths below /rpc/ are for nodes;
@@ -41,6 +42,7 @@ var remoteErrors = map[string]error{
 	"token-used":    fsm.ErrTokenUsed,
 	"bad-request":   api.ErrBadRequest,
 	"refused":       api.ErrRefused,
+	"busy":          backtest.ErrBusy,
 }
 
 type remoteError struct {
@@ -151,6 +153,7 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
 	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("GET "+pathPast, n.servePast)
 	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
 	nodes.HandleFunc("POST /rpc/held", n.serveHeld)
 	nodes.HandleFunc("POST /rpc/usage", n.serveUsage)

@@ -13,6 +13,7 @@ import (
 func request(o *operation, tenant string) (path, body string) {
 	id := map[string]string{
 		"network": "net", "monitor": "mon", "trigger": "hook", "sharednetwork": "main", "key": "aaaaaaaaaaaa", "operatorkey": "aaaaaaaaaaaa",
+		"backtest": "bt",
 	}
 	kind, verb, _ := strings.Cut(o.id, ".")
 	path = strings.NewReplacer("{tenant}", tenant, "{id}", id[kind], "{name}", "sec", "{key}", deliveryKey).Replace(o.path)
@@ -26,6 +27,7 @@ func request(o *operation, tenant string) (path, body string) {
 		"network.put": networkDoc("net", "https://x.example/key", 1), "trigger.put": triggerDoc("h", "https://x.example/h"),
 		"monitor.put": monitorDoc("m", "net", "", "hook"), "sharednetwork.put": networkDoc("main", "https://x.example/main", 5),
 		"quota.put": `{"monitors":7}`, "secret.put": `{"value":"v"}`, "key.create": `{"role":"viewer"}`, "operatorkey.create": `{"name":"x"}`,
+		"backtest.create": `{"monitor":"mon","last":3}`,
 	}[o.id]
 }
 
@@ -36,6 +38,7 @@ func TestAccessMatrix(t *testing.T) {
 	r := newRig(t)
 	r.furnish("acme")
 	r.furnish("bolt")
+	r.backtest("acme", "bolt")
 	r.do(r.key("", fsm.RoleOperator), "PUT", "/v1/networks/main", networkDoc("main", "https://main.example/key", 5)).want(201)
 	keys := map[fsm.Role]string{fsm.RoleOperator: r.key("", fsm.RoleOperator)}
 	for role := fsm.RoleViewer; role <= fsm.RoleOwner; role++ {
@@ -108,7 +111,7 @@ func expected(o *operation, role fsm.Role, target string) string {
 		"key.list": fsm.RoleOwner, "key.create": fsm.RoleOwner, "key.delete": fsm.RoleOwner, "audit.list": fsm.RoleOwner,
 		"delivery.redeliver": fsm.RoleAdmin, "delivery.purge": fsm.RoleAdmin, "sharednetwork.put": fsm.RoleOperator, "sharednetwork.delete": fsm.RoleOperator,
 		"operatorkey.list": fsm.RoleOperator, "operatorkey.create": fsm.RoleOperator, "operatorkey.delete": fsm.RoleOperator,
-		"clusteraudit.list": fsm.RoleOperator, "clusterusage.list": fsm.RoleOperator, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
+		"clusteraudit.list": fsm.RoleOperator, "clusterusage.list": fsm.RoleOperator, "backtest.create": fsm.RoleMember, "backtest.delete": fsm.RoleMember, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
 	}[o.id]
 	if least == 0 {
 		if verb != "list" && verb != "get" {

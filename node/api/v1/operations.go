@@ -63,6 +63,11 @@ var operations = []operation{
 	{"delivery.redeliver", "POST", "/v1/tenants/{tenant}/deliveries/{key}/redeliver", fsm.RoleAdmin, "Have a delivery made at once"},
 	{"delivery.purge", "DELETE", "/v1/tenants/{tenant}/deliveries/{key}", fsm.RoleAdmin, "Forget a delivery"},
 
+	{"backtest.list", "GET", "/v1/tenants/{tenant}/backtests", fsm.RoleViewer, "List a tenant's backtests, the newest first"},
+	{"backtest.create", "POST", "/v1/tenants/{tenant}/backtests", fsm.RoleMember, "Have a monitor judge blocks of the past; nothing is sent"},
+	{"backtest.get", "GET", "/v1/tenants/{tenant}/backtests/{id}", fsm.RoleViewer, "Show a backtest with what it has found"},
+	{"backtest.delete", "DELETE", "/v1/tenants/{tenant}/backtests/{id}", fsm.RoleMember, "Cancel a backtest, or forget one that is over"},
+
 	{"sharednetwork.list", "GET", "/v1/networks", fsm.RoleViewer, "List the shared networks"},
 	{"sharednetwork.get", "GET", "/v1/networks/{id}", fsm.RoleViewer, "Show a shared network"},
 	{"sharednetwork.put", "PUT", "/v1/networks/{id}", fsm.RoleOperator, "Create or replace a shared network"},

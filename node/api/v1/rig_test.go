@@ -278,6 +278,32 @@ func (r *rig) furnish(tenant string) {
 	r.owe(tenant, fsm.Outgoing{Key: deliveryKey, Tenant: tenant, Born: t.Born, Trigger: "hook", At: r.now.UnixMilli()})
 }
 
+// backtest gives furnished tenants a backtest each, and blocks for others.
+func (r *rig) backtest(tenants ...string) {
+	r.t.Helper()
+	for _, tenant := range tenants {
+		r.watch(tenant+"/net", 9)
+		t, _ := r.View().Tenant(tenant)
+		doc, _ := t.Current.Manifest.Find(fsm.DocMonitor, "mon")
+		r.must(&fsm.PutBacktest{Job: fsm.Backtest{
+			ID: "bt", Tenant: tenant, Name: "monitor of " + tenant, Doc: doc, Watch: doc.Watches[0], Triggers: []string{"hook"}, From: 1, To: 2, By: "test",
+		}})
+	}
+}
+
+// watch has a network watched, and so many blocks of it announced.
+func (r *rig) watch(network string, blocks uint64) {
+	r.t.Helper()
+	n, _ := r.View().Network(network)
+	epoch := r.must(&fsm.GrantLease{Network: network, Holder: "n1", IfEpoch: n.Lease.Epoch}).(uint64)
+	list := make([]fsm.Entry, blocks)
+	for i := range list {
+		h := uint64(i) + 1
+		list[i] = fsm.Entry{Kind: fsm.Extend, Ref: fsm.BlockRef{Height: h, Hash: fsm.Hash{byte(h)}}, Parent: fsm.Hash{byte(h - 1)}}
+	}
+	r.must(&fsm.Announce{Network: network, Epoch: epoch, Entries: list})
+}
+
 // owe hands deliveries over to the outbox, as a worker does.
 func (r *rig) owe(tenant string, list ...fsm.Outgoing) {
 	r.t.Helper()

@@ -89,6 +89,7 @@ func New(opts Options) *API {
 	a.keyRoutes()
 	a.auditRoutes()
 	a.deliveryRoutes()
+	a.backtestRoutes()
 	a.clusterRoutes()
 	a.usageRoutes()
 	document := sync.OnceValues(a.document)
