@@ -54,6 +54,7 @@ var statuses = []struct {
 }{
 	{errNoKey, http.StatusUnauthorized},
 	{errThrottled, http.StatusTooManyRequests},
+	{errTooManyStreams, http.StatusTooManyRequests},
 	{errNotThere, http.StatusNotFound},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{errConflict, http.StatusConflict},

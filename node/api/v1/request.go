@@ -37,6 +37,9 @@ func requestID(ctx context.Context) string {
 type metrics struct {
 	seconds  *prometheus.HistogramVec
 	failures *prometheus.CounterVec
+	streams  prometheus.Gauge
+	events   prometheus.Counter
+	gaps     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -48,6 +51,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		failures: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_api_authentication_failures_total", Help: "Requests without a valid key: refused, or throttled without looking at the key.",
 		}, []string{"reason"}),
+		streams: promauto.With(reg).NewGauge(prometheus.GaugeOpts{Name: "ozmo_api_streams", Help: "Streams of alerts that are open."}),
+		events:  promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_events_total", Help: "Changes of alerts written to streams."}),
+		gaps:    promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_gaps_total", Help: "Gaps told on streams: a slow reader, or a node that does not answer."}),
 	}
 }
 
@@ -56,6 +62,9 @@ func (a *API) measure(ctx huma.Context, next func(huma.Context)) {
 	start := time.Now()
 	next(ctx)
 	op := operationOf(ctx)
+	if op.streams() && ctx.Status() == http.StatusOK {
+		return // how long somebody listens says nothing
+	}
 	a.metrics.seconds.WithLabelValues(op.id, strconv.Itoa(ctx.Status())).Observe(time.Since(start).Seconds())
 }
 

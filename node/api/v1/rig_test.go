@@ -34,6 +34,11 @@ type fake struct {
 	down   error         // of what is proposed
 	behind []fsm.Command // committed, and not applied here before CatchUp
 	before func()        // called once, before the next proposal
+
+	alerts func(*fsm.Tenant) []api.Alert                           // nil: one of each tenant
+	asked  api.AlertQuery                                          // by the last list
+	follow func(context.Context, *fsm.Tenant) <-chan api.AlertNews // nil: what there is
+	since  time.Time                                               // of the last stream
 }
 
 func (f *fake) View() *fsm.View { return f.state.View() }

@@ -40,6 +40,14 @@ type Backend interface {
 	// name are not among them. Delivery is refused with fsm.ErrNotFound.
 	Deliveries(t *fsm.Tenant, c api.DeliveryChoice) []api.Delivery
 	Delivery(t *fsm.Tenant, key string) (api.DeliveryDetail, error)
+	// Alerts, Alert and FollowAlerts tell what the nodes' journals have of a tenant's
+	// alerts, and what comes. Nodes that do not answer are named. Alert is refused with
+	// fsm.ErrNotFound. FollowAlerts begins at since, zero: now; it ends with ctx, and
+	// when the node does, which closes the channel.
+	Alerts(ctx context.Context, t *fsm.Tenant, q api.AlertQuery) (api.AlertList, error)
+	Alert(ctx context.Context, t *fsm.Tenant, id string) (a api.Alert, silent []string, err error)
+	FollowAlerts(ctx context.Context, t *fsm.Tenant, since time.Time) (<-chan api.AlertNews, error)
+	Operator
 	// MayRedeliver refuses what nothing would take back, with api.ErrRefused.
 	MayRedeliver(t *fsm.Tenant, key string) error
 }
@@ -59,6 +67,7 @@ type API struct {
 	now      func() time.Time
 	metrics  *metrics
 	throttle *throttle
+	streams  streams
 	mux      *http.ServeMux
 	huma     huma.API
 }
@@ -85,7 +94,9 @@ func New(opts Options) *API {
 	a.keyRoutes()
 	a.auditRoutes()
 	a.deliveryRoutes()
+	a.alertRoutes()
 	a.clusterRoutes()
+	a.operateRoutes()
 	document := sync.OnceValues(a.document)
 	a.mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		data, err := document()
@@ -165,17 +176,27 @@ func (a *API) document() ([]byte, error) {
 // audited is a change with its entry in the audit log. Born is that of the entry's
 // tenant, 0 where it is new, or of none.
 func (a *API) audited(ctx context.Context, c fsm.Command, e fsm.Audit, born uint64) (any, error) {
-	who := actorOf(ctx)
-	e.Action, _ = ctx.Value(actionKey{}).(string)
-	e.At, e.Actor, e.Role, e.Address = a.now().UnixMilli(), who.Name, who.Role.String(), who.Address
+	e = a.entry(ctx, e)
 	entry, err := fsm.NewAudited(e, born, c)
 	if err != nil {
 		return nil, err
 	}
 	result, err := a.backend.Propose(ctx, entry)
 	if err == nil {
-		a.log.Info("changed over the API", "action", e.Action, "tenant", e.Tenant, "object", e.Object, "actor", who.Name,
-			"address", who.Address, "request", requestID(ctx))
+		a.logChange(ctx, &e)
 	}
 	return result, err
+}
+
+// entry fills in who does what.
+func (a *API) entry(ctx context.Context, e fsm.Audit) fsm.Audit {
+	who := actorOf(ctx)
+	e.Action, _ = ctx.Value(actionKey{}).(string)
+	e.At, e.Actor, e.Role, e.Address = a.now().UnixMilli(), who.Name, who.Role.String(), who.Address
+	return e
+}
+
+func (a *API) logChange(ctx context.Context, e *fsm.Audit) {
+	a.log.Info("changed over the API", "action", e.Action, "tenant", e.Tenant, "object", e.Object, "actor", e.Actor,
+		"address", e.Address, "request", requestID(ctx))
 }
