@@ -149,7 +149,10 @@ func New(opts Options) (_ *Node, err error) {
 		node: n, metrics: watcher.NewMetrics(opts.Registry), rpc: rpc.NewMetrics(opts.Registry), running: map[string]*watching{},
 	}
 	registerProcess(opts.Registry)
-	n.tenants = v1.New(v1.Options{Backend: tenantAPI{n}, Logger: n.log, Registerer: opts.Registry})
+	n.tenants = v1.New(v1.Options{
+		Backend: tenantAPI{n}, Logger: n.log, Registerer: opts.Registry,
+		Rates: v1.Rates{Key: opts.HTTP.KeyRate, Address: opts.HTTP.AddressRate},
+	})
 	return n, nil
 }
 

@@ -123,7 +123,7 @@ func (n tenantAPI) MayRedeliver(t *fsm.Tenant, key string) error {
 func (n *Node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.Public(n, n.opts.Registry))
-	mux.Handle("/v1/", n.tenants)
+	mux.Handle("/v1/", api.CORS(n.opts.HTTP.CORSOrigins, n.tenants))
 	return mux
 }
 

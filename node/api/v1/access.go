@@ -59,7 +59,8 @@ func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
 	who, ok := ctx.Context().Value(actorKey{}).(Actor)
 	if !ok {
 		var err error
-		if who, err = a.authenticate(ctx); err != nil {
+		who, err = a.authenticate(ctx)
+		if err = a.limit(ctx, who, err); err != nil {
 			a.refuse(ctx, err)
 			return
 		}

@@ -105,13 +105,13 @@ func (a *API) listAlerts(ctx context.Context, in *alertsInput) (*alertsOutput, e
 
 // readEventID reads what the last event of a stream came with: up to when all was
 // told, in Unix milliseconds.
-func readEventID(text string) (time.Time, error) {
+func readEventID(location, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
 	at, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil || at <= 0 {
-		return time.Time{}, invalid("header.Last-Event-ID", "is no id of an event: leave it out, or send the id that came last")
+		return time.Time{}, invalid(location, "is no id of an event: leave it out, or send the id that came last")
 	}
 	return time.UnixMilli(at), nil
 }

@@ -97,6 +97,11 @@ func TestStream(t *testing.T) {
 		t.Errorf("it goes on from %v", r.since)
 	}
 	r.do(key, "GET", "/v1/tenants/acme/alerts/stream", "", "Last-Event-ID: yesterday").want(422, "header.Last-Event-ID")
+	r.do(key, "GET", "/v1/tenants/acme/alerts/stream?last_event_id=0", "").want(422, "query.last_event_id")
+	r.do(key, "GET", "/v1/tenants/acme/alerts/stream?last_event_id=1600000000000", "").want(200)
+	if r.since.UnixMilli() != 1_600_000_000_000 {
+		t.Errorf("it goes on from %v", r.since)
+	}
 }
 
 // readEvents is the events of a stream in short.

@@ -280,4 +280,3 @@ func (a *API) rebalance(ctx context.Context, in *rebalanceInput) (*rebalanceOutp
 	out.Body.Unplaced, out.Body.Oversized = orEmpty(out.Body.Unplaced), orEmpty(out.Body.Oversized)
 	return &out, nil
 }
-

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -54,6 +52,7 @@ var statuses = []struct {
 }{
 	{errNoKey, http.StatusUnauthorized},
 	{errThrottled, http.StatusTooManyRequests},
+	{errTooFast, http.StatusTooManyRequests},
 	{errTooManyStreams, http.StatusTooManyRequests},
 	{errNotThere, http.StatusNotFound},
 	{fsm.ErrNotFound, http.StatusNotFound},
@@ -125,7 +124,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		if w, ok := errors.AsType[*waiting](err); ok {
 			wait = w.wait
 		}
-		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+		header.Set("Retry-After", seconds(max(wait, time.Second)))
 	default:
 	}
 	if len(header) == 0 {

@@ -72,6 +72,7 @@ type streamInput struct {
 	ReadYourWrites
 	AlertFilter
 	LastEventID string `header:"Last-Event-ID" maxLength:"32" doc:"Id of the last event that was read: the stream goes on from there, as far as the journals go back."`
+	After       string `query:"last_event_id" maxLength:"32" doc:"The same, for who cannot send the header."`
 }
 
 type streamOutput struct {
@@ -85,7 +86,10 @@ type StreamEnd struct {
 
 // streamAlerts tells of a tenant's alerts as they change.
 func (a *API) streamAlerts(ctx context.Context, in *streamInput) (*streamOutput, error) {
-	since, err := readEventID(in.LastEventID)
+	since, err := readEventID("header.Last-Event-ID", in.LastEventID)
+	if err == nil && since.IsZero() {
+		since, err = readEventID("query.last_event_id", in.After)
+	}
 	if err != nil {
 		return nil, err
 	}

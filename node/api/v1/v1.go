@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -58,6 +59,7 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // nil: time.Now
+	Rates      Rates
 }
 
 // API answers under /v1.
@@ -70,6 +72,9 @@ type API struct {
 	streams  streams
 	mux      *http.ServeMux
 	huma     huma.API
+
+	byKey     *limits[string]
+	byAddress *limits[netip.Prefix]
 }
 
 // maxBody bounds the body of a request, in bytes.
@@ -85,6 +90,7 @@ func New(opts Options) *API {
 	a := &API{
 		backend: opts.Backend, log: opts.Logger, now: opts.Now, metrics: newMetrics(opts.Registerer),
 		throttle: newThrottle(opts.Now), mux: http.NewServeMux(),
+		byKey: newLimits[string](opts.Rates.Key, opts.Now), byAddress: newLimits[netip.Prefix](opts.Rates.Address, opts.Now),
 	}
 	a.huma = humago.New(a.mux, configuration())
 	a.huma.UseMiddleware(a.measure, a.guard, a.awaitIndex)
