@@ -129,10 +129,10 @@ type Written struct {
 
 type written struct {
 	Status int
-	ETag   string `header:"ETag"`
-	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
-	Policy string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
-	Left   string `header:"RateLimit" doc:"What is left of them."`
+	ETag   string   `header:"ETag"`
+	Index  uint64   `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   Written
 }
 

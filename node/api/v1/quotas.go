@@ -65,9 +65,9 @@ type quotaInput struct {
 }
 
 type quotaOutput struct {
-	Index  uint64 `header:"X-Ozmo-Index"`
-	Policy string `header:"RateLimit-Policy" doc:"How much of each there may be."`
-	Left   string `header:"RateLimit" doc:"How much of each there may be still."`
+	Index  uint64   `header:"X-Ozmo-Index"`
+	Policy []string `header:"RateLimit-Policy" doc:"How much of each there may be."`
+	Left   []string `header:"RateLimit" doc:"How much of each there may be still."`
 	Body   Quota
 }
 

@@ -37,6 +37,10 @@ type fake struct {
 
 	used   map[string]Consumption // by tenant, in any hour
 	silent []string
+	alerts func(*fsm.Tenant) []api.Alert                           // nil: one of each tenant
+	asked  api.AlertQuery                                          // by the last list
+	follow func(context.Context, *fsm.Tenant) <-chan api.AlertNews // nil: what there is
+	since  time.Time                                               // of the last stream
 }
 
 func (f *fake) View() *fsm.View { return f.state.View() }
