@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -175,6 +176,7 @@ func wholly(v *fsm.View, version fsm.Version, when conditional.Params) (*configu
 // whole is a change of all documents of a tenant.
 type whole struct {
 	tenant string
+	object string // as the audit log names it; empty: the tenant
 	create bool
 	how    How
 	when   conditional.Params
@@ -240,7 +242,7 @@ func (a *API) configureOnce(ctx context.Context, w *whole) (*configured, error) 
 	var version fsm.Version
 	if w.how.DryRun {
 		version, out.Body.Changed = d.next()
-	} else if version, out.Body.Changed, err = d.commit(fsm.Audit{Object: w.tenant, After: counted(out.Body.Changes, out.Body.Unchanged)}); err != nil {
+	} else if version, out.Body.Changed, err = d.commit(fsm.Audit{Object: cmp.Or(w.object, w.tenant), After: counted(out.Body.Changes, out.Body.Unchanged)}); err != nil {
 		return nil, err
 	}
 	view := a.backend.View()

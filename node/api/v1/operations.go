@@ -54,6 +54,9 @@ var operations = []operation{
 
 	{"configuration.get", "GET", "/v1/tenants/{tenant}/configuration", fsm.RoleViewer, "Show all documents of a tenant in one"},
 	{"configuration.put", "PUT", "/v1/tenants/{tenant}/configuration", fsm.RoleAdmin, "Replace or merge all documents of a tenant at once"},
+	{"version.list", "GET", "/v1/tenants/{tenant}/versions", fsm.RoleViewer, "List the versions of a tenant's configuration that are kept, the newest first"},
+	{"version.get", "GET", "/v1/tenants/{tenant}/versions/{number}", fsm.RoleViewer, "Show all documents of a version"},
+	{"version.restore", "POST", "/v1/tenants/{tenant}/versions/{number}/restore", fsm.RoleAdmin, "Put the documents of a version in force again, as a new version"},
 
 	{"secret.list", "GET", "/v1/tenants/{tenant}/secrets", fsm.RoleViewer, "List the names of a tenant's stored secrets"},
 	{"secret.put", "PUT", "/v1/tenants/{tenant}/secrets/{name}", fsm.RoleAdmin, "Store a secret"},

@@ -30,19 +30,7 @@ func shortTenant(t *fsm.Tenant) Tenant {
 		ID: t.ID, Source: t.Source.String(), Version: t.Current.Number, Index: t.Current.Index,
 		Changed: time.UnixMilli(t.Current.At).UTC(),
 	}
-	for _, d := range t.Current.Manifest.Docs {
-		switch d.Kind {
-		case fsm.DocNetwork:
-			out.Networks++
-		case fsm.DocMonitor:
-			out.Monitors++
-		case fsm.DocTrigger:
-			out.Triggers++
-		case fsm.DocScript:
-			out.Scripts++
-		default:
-		}
-	}
+	out.Networks, out.Monitors, out.Triggers, out.Scripts = countDocuments(t.Current.Manifest)
 	return out
 }
 

@@ -82,6 +82,7 @@ func New(opts Options) *API {
 	a.tenantRoutes()
 	a.documentRoutes()
 	a.configurationRoutes()
+	a.versionRoutes()
 	a.secretRoutes()
 	a.keyRoutes()
 	a.auditRoutes()
