@@ -49,6 +49,7 @@ func documentLimits(v *fsm.View, t *fsm.Tenant) (policy, left []string) {
 	l.documents("monitors", int64(used.Monitors), int64(q.Monitors))
 	l.documents("networks", int64(used.Networks), int64(q.Networks))
 	l.documents("triggers", int64(used.Triggers), int64(q.Triggers))
+	l.documents("scripts", int64(used.Scripts), int64(q.Scripts))
 	l.documents("bytes", used.Bytes, q.Bytes)
 	return l.lines()
 }
