@@ -56,7 +56,7 @@ func TestQuota(t *testing.T) {
 		t.Errorf("used %+v", used)
 	}
 	quota := Quota{
-		Monitors: 3, Networks: 2, Triggers: 2, TriggersPerMonitor: 1, Bytes: 3*8 + 6,
+		Monitors: 3, Networks: 2, Triggers: 2, TriggersPerMonitor: 1, Bytes: 3*8 + 6, Scripts: 9,
 		RPCPerMinute: 60, NotificationsPerHour: 10, EvaluationMillis: 5,
 	}
 	if got := p.View().QuotaOf("acme"); got != DefaultQuota || p.View().QuotaOf("none") != DefaultQuota {
