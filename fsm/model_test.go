@@ -140,7 +140,8 @@ func (n *modelNet) tip() (BlockRef, bool) {
 	return n.chain[len(n.chain)-1], true
 }
 
-// uses counts the pointers to a blob from the versions a tenant still shows.
+// uses counts the pointers to a blob from the versions a tenant still shows, and from
+// the backtests that are not over.
 func uses(v *View) map[Hash]uint64 {
 	n := map[Hash]uint64{}
 	for t := range v.Tenants() {
@@ -151,6 +152,12 @@ func uses(v *View) map[Hash]uint64 {
 					n[h]++
 				}
 			}
+		}
+	}
+	for b := range v.ActiveBacktests() {
+		n[b.Doc.Hash]++
+		for _, h := range b.Doc.Refs {
+			n[h]++
 		}
 	}
 	return n
@@ -319,6 +326,9 @@ func (m *model) apply(index uint64, c Command, view *View) error {
 			return err
 		}
 		if known, err := m.applyTenancy(c, view); known {
+			return err
+		}
+		if known, err := m.applyBacktest(c); known {
 			return err
 		}
 		return m.applyCluster(c)

@@ -198,7 +198,7 @@ func (c *SetPlacement) apply(t *tx) (any, error) {
 }
 
 // DeleteTenant ends a tenant: the shared networks are no longer wanted by it,
-// its own are forgotten, with its secrets and what it had replayed, nothing is owed
+// its own are forgotten, with its secrets, backtests and what it had replayed, nothing is owed
 // to it any more, and what its outbox held becomes dead letters, as far as KeepDead
 // and KeepDeadBytes allow. Its dead letters are the first to make room for others'.
 type DeleteTenant struct {
@@ -244,6 +244,9 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	t.dropSecrets(c.Tenant)
 	t.dropKeys(c.Tenant)
 	t.dropAudit(c.Tenant)
+	if err := t.dropBacktests(c.Tenant); err != nil {
+		return nil, err
+	}
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return nil, nil

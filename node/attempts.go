@@ -27,6 +27,9 @@ func (n *Node) observe(m *notify.Notification, res notify.Result, err error, beg
 	if m.TriggerID == "" {
 		return // a sample, which is no delivery
 	}
+	if !errors.Is(err, outbox.ErrNotBegun) {
+		n.meter.attempted(a.Tenant, res, err)
+	}
 	attempt := journal.Attempt{
 		Tenant: a.Tenant, Key: m.Key.String(), Alert: a.ID.String(), State: a.State.String(), Position: a.Position,
 		MonitorID: a.MonitorID, Monitor: a.MonitorName, Network: a.Network, Block: a.Block, Tx: a.Tx,

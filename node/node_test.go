@@ -112,6 +112,7 @@ type rig struct {
 	log      *logs.Buffer
 	node     *node.Node
 	allow    []string // for the egress guard
+	http     node.HTTP
 }
 
 func newRig(t *testing.T) *rig {
@@ -170,8 +171,8 @@ func (r *rig) begin() {
 	r.t.Helper()
 	n, err := node.New(node.Options{
 		DataDir: r.data, Name: "test", Bootstrap: true, ClusterListen: "127.0.0.1:0", Config: r.config, Listen: "127.0.0.1:0", Console: io.Discard,
-		EgressAllow: r.allow,
-		Logger:      slog.New(slog.NewTextHandler(r.log, nil)),
+		EgressAllow: r.allow, HTTP: r.http,
+		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -16,7 +16,7 @@ type panicky struct {
 	at uint64
 }
 
-func (e panicky) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e panicky) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	if position == e.at {
 		panic("engine")
 	}

@@ -81,13 +81,14 @@ type sluggish struct {
 	takes  time.Duration
 }
 
-func (e sluggish) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e sluggish) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	if only != nil && only(e.tenant) {
 		<-time.After(e.takes)
 		return e.engine.judge(b, position, budget, only)
 	}
-	hits, over := e.engine.judge(b, position, budget, func(t string) bool { return t != e.tenant })
-	return hits, append(over, e.tenant)
+	f := e.engine.judge(b, position, budget, func(t string) bool { return t != e.tenant })
+	f.over = append(f.over, e.tenant)
+	return f
 }
 
 // While a slow tenant is judged, what the others were told is recorded; one such
@@ -186,4 +187,23 @@ func TestLateness(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a tenant may cost in a block is its own quota; others' are not touched by it.
+func TestEvaluationQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", simple())
+		r.setTenant("beta", simple())
+		r.must(&fsm.SetTenantVersion{Tenant: "api", Source: fsm.SourceAPI})
+		r.must(&fsm.SetQuota{Tenant: "api", Quota: fsm.Quota{EvaluationMillis: 3}})
+		run := r.prepare(-1).pipeline("net")
+		budget := run.budget()
+		for tenant, want := range map[string]int{"acme": 2_000_000, "api": 30_000, "none": 2_000_000} {
+			if got := budget(tenant); got != want {
+				t.Errorf("%s may cost %d, want %d", tenant, got, want)
+			}
+		}
+	})
 }

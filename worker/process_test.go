@@ -33,6 +33,7 @@ type process struct {
 	// propose, when set, stands before each proposal; deliver before each send.
 	propose func(c fsm.Command) error
 	deliver func(n *notify.Notification)
+	quota   func(tenant string) error
 	viewed  func(v *fsm.View) // sees what is about to be read
 
 	contact *line
@@ -360,6 +361,16 @@ func (p *process) Adopt(a outbox.Adopted) func(bool) {
 		}
 	}
 }
+
+// Admit asks what a test has set: nothing has a quota otherwise.
+func (p *process) Admit(tenant string) error {
+	if p.quota == nil {
+		return nil
+	}
+	return p.quota(tenant)
+}
+
+func (p *process) Readmit(string) {}
 
 // Park has nothing to wait for: this outbox attempts nothing.
 func (p *process) Park(context.Context, func(string) bool, time.Duration) error { return nil }

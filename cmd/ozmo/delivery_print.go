@@ -58,8 +58,8 @@ func writeDeliveries(w io.Writer, list []api.Delivery, now time.Time) {
 	t := newTable("KEY", "TENANT", "MONITOR", "TRIGGER", "ALERT STATE", "STATUS", "ROUNDS", "NEXT", "LAST ERROR")
 	for _, d := range list {
 		failure := d.Error
-		if d.Held != nil && d.Held.Error != "" && d.Attempts == 0 {
-			failure = d.Held.Error // why it was never attempted
+		if d.Held != nil && d.Held.Error != "" && (d.Attempts == 0 || d.Held.Quota > 0) {
+			failure = d.Held.Error // why it was never attempted, or is not now
 		}
 		t.AppendRow(table.Row{
 			clean(d.Key), clean(d.Tenant), or(clean(d.Monitor)), clean(d.Trigger), or(clean(d.State)), d.Status, d.Attempts,
@@ -122,7 +122,9 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 			}
 			line("next", "%s (%s)", stamp(next), nextText(&d.Delivery, now))
 		}
-		if h := d.Held; h != nil && h.Until.After(now) {
+		if h := d.Held; h != nil && h.Quota > 0 {
+			line("quota", "over the tenant's quota of %s an hour: it waits its turn", count(h.Quota, "notification"))
+		} else if h != nil && h.Until.After(now) {
 			line("breaker", "open until about %s (in %s): the destination keeps failing, and is left alone", stamp(h.Until), ago(h.Until.Sub(now)))
 			if h.Error != "" {
 				line("", "it has failed last at %s: %s", stamp(h.Failed), clean(h.Error))

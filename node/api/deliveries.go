@@ -126,15 +126,16 @@ type Delivery struct {
 	Error    string    `json:"last_error,omitempty"`
 	Excerpt  string    `json:"last_excerpt,omitempty"` // of the last answer
 
-	Held *DeliveryHeld `json:"held,omitempty"` // the destination is left alone; of pending ones
+	Held *DeliveryHeld `json:"held,omitempty"` // why it waits beyond its schedule; of pending ones
 }
 
 // DeliveryHeld is why nothing is attempted at a destination at present: it keeps
-// failing, and its breaker is open.
+// failing, and its breaker is open; or the tenant is over its quota of notifications.
 type DeliveryHeld struct {
 	Until  time.Time `json:"until"`           // about; then one attempt finds out
 	Error  string    `json:"error,omitempty"` // of the last attempt that was made at the trigger
 	Failed time.Time `json:"failed,omitzero"` // when that began
+	Quota  int       `json:"quota,omitempty"` // notifications an hour that the tenant is over; 0: the destination fails
 }
 
 // TenantDead is a tenant with dead letters.

@@ -261,12 +261,15 @@ func TestDamagedAttempt(t *testing.T) {
 
 // The form on disk is read by other versions.
 func TestForm(t *testing.T) {
-	j := open(t, func(o *Options) { o.KeepFor, o.KeepAttemptsFor = 1<<62, 1<<62 })
+	j := open(t, func(o *Options) { o.KeepFor, o.KeepAttemptsFor, o.KeepUsageFor = 1<<62, 1<<62, 1<<60 })
 	a := sample("acme", "net", 300)
 	a.FiredAt, a.History[0].At = dawn, dawn
 	a.History = append(a.History, Change{State: "retracted", Position: 310, At: dawn.Add(time.Minute)})
 	j.Record([]Alert{a})
 	j.RecordAttempt(try("acme", "k", 1, dawn))
+	j.RecordUsage(Used{
+		Hour: dawn, Tenants: map[UsageOwner]Usage{{"acme", 5}: {time.Second, 1, 2, 3, 4, 5}}, Networks: map[string]NetworkUsage{"net": {1, 2, 3, 4}},
+	})
 	j.Flush()
 	var text strings.Builder
 	err := j.db.View(func(tx *bbolt.Tx) error {

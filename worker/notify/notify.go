@@ -57,6 +57,7 @@ type Notification struct {
 type Result struct {
 	Status     int           // HTTP status; 0 when there was no answer
 	Latency    time.Duration // until the answer's header, or the failure
+	Bytes      int           // of what was sent, or would have been: the body, or the mail with its protocol
 	Excerpt    string        // beginning of the answer, at most 1 KiB, without the trigger's secrets
 	RetryAfter time.Duration // how long the destination asked to wait; 0 = it did not
 	Permanent  bool          // the same attempt can only fail again

@@ -48,6 +48,9 @@ func (o *Outbox) ended(which id, one *try, a Attempt) {
 	default:
 		o.book.made(one.lane, a.Err == nil)
 	}
+	if one.lane != nil && (open || limited || cutOff) {
+		o.Readmit(which.tenant)
+	}
 	if a.Err != nil && (parked || cutOff || notMade && !one.adopted) {
 		if notMade {
 			o.metrics.attempts.WithLabelValues("not made").Inc()
