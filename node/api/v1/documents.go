@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
@@ -145,8 +147,32 @@ type DocumentBody struct {
 	Body json.RawMessage
 }
 
-// writes are the tries to change a tenant that others are changing too.
-const writes = 8
+// writes are the tries to change a tenant that others are changing too, between
+// which it waits a little, longer each time: whoever is nearest to the leader would win
+// every time.
+const (
+	writes    = 24
+	writePace = 4 * time.Millisecond
+)
+
+var errCrowded = fmt.Errorf("%w: others are changing this tenant all the time: try again", api.ErrUnavailable)
+
+// again reports whether to try a change once more that came too late, and waits
+// before that. Err is what the change has come to then.
+func again(ctx context.Context, try int, result error) (yes bool, err error) {
+	if !errors.Is(result, fsm.ErrConflict) {
+		return false, result
+	}
+	if try >= writes {
+		return false, errCrowded
+	}
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case <-time.After(rand.N(time.Duration(try) * writePace)):
+		return true, nil
+	}
+}
 
 // draft is a version of a tenant in the making.
 type draft struct {
@@ -258,7 +284,8 @@ func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*wri
 			return nil, err
 		}
 		v, changed, err := d.commit(entry)
-		if errors.Is(err, fsm.ErrConflict) && try < writes {
+		once, err := again(ctx, try, err)
+		if once {
 			continue
 		}
 		if err != nil {
