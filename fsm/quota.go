@@ -38,16 +38,18 @@ type Quota struct {
 	Triggers           int   `codec:"t,omitempty"`
 	TriggersPerMonitor int   `codec:"p,omitempty"` // checked by whoever reads the documents; a manifest does not tell
 	Bytes              int64 `codec:"b,omitempty"` // of the documents in force and what they point to
+	BacktestBlocks     int   `codec:"k,omitempty"` // heights of one backtest; this one holds for tenants of the folder as well
 }
 
 // DefaultQuota holds where an operator has said nothing else. It decides what is
 // refused, so every version has the same.
-var DefaultQuota = Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20}
+var DefaultQuota = Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, BacktestBlocks: MaxBacktestBlocks}
 
 // OrDefault is a quota with every bound said.
 func (q Quota) OrDefault() Quota {
 	q.Monitors, q.Networks, q.Triggers = allowed(q.Monitors, DefaultQuota.Monitors), allowed(q.Networks, DefaultQuota.Networks), allowed(q.Triggers, DefaultQuota.Triggers)
 	q.TriggersPerMonitor, q.Bytes = allowed(q.TriggersPerMonitor, DefaultQuota.TriggersPerMonitor), allowed(q.Bytes, DefaultQuota.Bytes)
+	q.BacktestBlocks = allowed(q.BacktestBlocks, DefaultQuota.BacktestBlocks)
 	return q
 }
 
@@ -58,8 +60,8 @@ func allowed[N int | int64](n, otherwise N) N {
 	return otherwise
 }
 
-// Used is what a manifest's documents take of a quota; TriggersPerMonitor is not
-// told. A blob that several point to counts once.
+// Used is what a manifest's documents take of a quota; TriggersPerMonitor and
+// BacktestBlocks are not told. A blob that several point to counts once.
 func (v *View) Used(m *Manifest) Quota {
 	var q Quota
 	seen := make(map[Hash]bool, len(m.Docs))

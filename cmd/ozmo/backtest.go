@@ -85,7 +85,8 @@ func newBacktestCreate() *cobra.Command {
 		Short: "Begin a backtest",
 		Long: `Begin a backtest of a stored monitor, or of one in a file, which is checked as if it
 were to be stored. The range ends at the last block that the monitor judges by now,
-and has at most 100 000 blocks. A tenant may have two at a time; the last 20 are kept.
+and has at most 100 000 blocks, unless the tenant's quota says otherwise. A tenant may
+have two at a time; the last 20 are kept.
 
 With --watch it is watched until it is over; see ozmo backtest watch.`,
 		Example: `  # what would yesterday have given?

@@ -14,6 +14,7 @@ type Limits struct {
 	Triggers           int   `json:"triggers" minimum:"0"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor" minimum:"0"`
 	Bytes              int64 `json:"bytes" minimum:"0" doc:"Of the documents in force and the contract specifications in them."`
+	BacktestBlocks     int   `json:"backtest_blocks" minimum:"0" doc:"Of one backtest."`
 }
 
 // WantedLimits are what a tenant may have, as an operator says it.
@@ -23,6 +24,7 @@ type WantedLimits struct {
 	Triggers           int   `json:"triggers,omitempty" minimum:"0" maximum:"1000000"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor,omitempty" minimum:"0" maximum:"1000000"`
 	Bytes              int64 `json:"bytes,omitempty" minimum:"0" maximum:"1099511627776"`
+	BacktestBlocks     int   `json:"backtest_blocks,omitempty" minimum:"0" maximum:"10000000"`
 }
 
 // Usage is what a tenant has of what it may have.
@@ -42,7 +44,7 @@ type Quota struct {
 func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
-		Limits: Limits{q.Monitors, q.Networks, q.Triggers, q.TriggersPerMonitor, q.Bytes},
+		Limits: Limits{q.Monitors, q.Networks, q.Triggers, q.TriggersPerMonitor, q.Bytes, q.BacktestBlocks},
 		Used:   Usage{used.Monitors, used.Networks, used.Triggers, used.Bytes},
 	}
 }
@@ -74,6 +76,7 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
 		TriggersPerMonitor: in.Body.TriggersPerMonitor, Bytes: in.Body.Bytes,
+		BacktestBlocks: in.Body.BacktestBlocks,
 	}
 	if want != t.Quota {
 		before, _ := json.Marshal(quotaOf(v, t).Limits) // plain numbers
