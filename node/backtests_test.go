@@ -14,7 +14,7 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/backtest"
 )
 
-// testing jobs: a state with tenants that have backtests.
+// jobs is a state with tenants that have backtests.
 type jobs struct {
 	*fsm.State
 	t     failing
@@ -177,7 +177,6 @@ func TestPlanBacktestsIsFair(t *testing.T) {
 func TestThePastWaitsForTheHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAside()
-		began := time.Now()
 		took := func(fetch time.Duration, err error) (time.Duration, error) {
 			began := time.Now()
 			got := a.do(t.Context(), func() error { <-time.After(fetch); return err })
@@ -194,7 +193,7 @@ func TestThePastWaitsForTheHead(t *testing.T) {
 		}
 		a.end()
 		// Each takes as long to rest: two at a time are one after another in effect.
-		began = time.Now()
+		began := time.Now()
 		for range 20 {
 			if _, err := took(100*time.Millisecond, nil); err != nil {
 				t.Fatal(err)

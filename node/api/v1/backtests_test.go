@@ -14,7 +14,8 @@ func backtesting(t *testing.T) (r *rig, key string) {
 	r = newRig(t)
 	r.furnish("acme")
 	r.watch("acme/net", 9)
-	return r, r.key("acme", fsm.RoleMember)
+	key = r.key("acme", fsm.RoleMember)
+	return r, key
 }
 
 const backtests = "/v1/tenants/acme/backtests"
