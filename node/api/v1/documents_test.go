@@ -3,10 +3,12 @@ package v1
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -412,4 +414,16 @@ func TestOnlyJSON(t *testing.T) {
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/x", triggerDoc("x", "https://x.example"), "Content-Type: text/yaml").want(415)
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/x", triggerDoc("x", "https://x.example"), "Content-Type: application/json; charset=utf-8").want(201)
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/y", `{"name":"y","trigger_type":"console","config":{}}`).want(422)
+}
+
+// A body that breaks off, or is not encoded as it says, is the sender's fault.
+func TestBrokenBody(t *testing.T) {
+	r := newRig(t)
+	r.tenant("acme")
+	key := r.key("acme", fsm.RoleOwner)
+	req, w := newRequest("PUT", "/v1/tenants/acme/secrets/s", "x")
+	req.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+	req.Header.Set("Authorization", "Bearer "+key)
+	r.api.ServeHTTP(w, req)
+	answer{t: t, status: w.Code, body: w.Body.String()}.want(400, "cannot read request body")
 }

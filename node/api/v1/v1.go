@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,6 +146,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, id := withRequestID(r)
 	w.Header().Set(requestHeader, id)
 	w.Header().Set("Cache-Control", "no-store")
+	// A path with "..", "." or "//" in it is none of the API's: nobody is sent elsewhere.
+	if p := r.URL.EscapedPath(); strings.TrimSuffix(p, "/") != path.Clean(p) {
+		a.refuse(humago.NewContext(&huma.Operation{}, r, w), errNotThere)
+		return
+	}
 	a.mux.ServeHTTP(w, r)
 }
 
