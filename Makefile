@@ -111,6 +111,10 @@ soak-delivery: ## deliver ALERTS (100000) with all receivers healthy, then with 
 bench-delivery: ## measure delivery for LASTS (60) seconds each: latency by stage on three nodes, and the rate of one
 	OZMO_DELIVERY_BENCH=$(LASTS) go test -count=1 -run '^TestBenchDelivery$$' -v -timeout 1h ./testcluster/proc
 
+.PHONY: bench-api
+bench-api: ## measure the API of three nodes at 200 requests/s for LASTS (60) seconds each: reads, writes, and how soon a change is in force
+	OZMO_API_BENCH=$(LASTS) go test -count=1 -run '^TestBenchAPI$$' -v -timeout 1h ./testcluster/proc
+
 .PHONY: fuzz-api
 fuzz-api: ## send odd requests to every route of docs/openapi.json for FUZZTIME (60s); SEED=N repeats a run
 	OZMO_FUZZ_API=$(FUZZTIME) $(if $(SEED),OZMO_FUZZ_API_SEED=$(SEED)) go test -count=1 -run '^TestFuzzAPI$$' -v -timeout 8h ./testcluster/proc

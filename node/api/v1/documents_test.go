@@ -169,7 +169,7 @@ func TestConcurrentChanges(t *testing.T) {
 	r.before = func() {
 		r.mu.Unlock() // the proposal is still to come
 		defer r.mu.Lock()
-		r.do(key, "PUT", "/v1/tenants/acme/triggers/quick", triggerDoc("quick", "https://x.example/q")).want(201)
+		r.elsewhere().do(key, "PUT", "/v1/tenants/acme/triggers/quick", triggerDoc("quick", "https://x.example/q")).want(201)
 	}
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("slow", "https://x.example/s")).want(201)
 	r.do(key, "GET", "/v1/tenants/acme/triggers", "").want(200, `"quick"`, `"slow"`, `"hook"`)
@@ -178,7 +178,7 @@ func TestConcurrentChanges(t *testing.T) {
 	r.before = func() {
 		r.mu.Unlock()
 		defer r.mu.Lock()
-		r.do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("theirs", "https://x.example/s")).want(200)
+		r.elsewhere().do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("theirs", "https://x.example/s")).want(200)
 	}
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("mine", "https://x.example/s"), "If-Match: "+tag).want(412)
 }

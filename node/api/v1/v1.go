@@ -72,6 +72,8 @@ type API struct {
 	metrics  *metrics
 	throttle *throttle
 	streams  streams
+	turns    turns
+	names    names
 	mux      *http.ServeMux
 	huma     huma.API
 
