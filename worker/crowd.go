@@ -1,0 +1,160 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+)
+
+// A block may bring one tenant more alerts than memory, log and outbox are to hold at
+// once. They go out in parts, each recorded before much of the next begins; a tenant
+// with many gets a cohort of its own, so that nobody else waits for that, and there it
+// waits until its outbox has room.
+const (
+	// maxPart bounds the alerts that are built and recorded together.
+	maxPart = 512
+	// maxAmong is how many alerts of one tenant in one block are too many to be delivered
+	// among others.
+	maxAmong = 1000
+	// A tenant with a quota of notifications whose outbox is as full as crowdedBox is
+	// judged apart as well: what comes waits, rather than become dead letters. It goes on
+	// when there is no more in it than roomyBox.
+	crowdedBox = fsm.MaxOutboxTenant * 3 / 4
+	roomyBox   = fsm.MaxOutboxTenant / 2
+	// maxBehind is how many announcements a tenant may wait that way: the log keeps
+	// them for it, and a network waits for whoever is too far behind. After that what
+	// does not fit becomes dead letters.
+	maxBehind = 1024
+)
+
+// crowded takes out the hits of tenants that are to be judged apart, and names these.
+// In a cohort of one there are none.
+func (p *pipeline) crowded(hits []hit) (rest []hit, tenants []string) {
+	v := p.opts.Log.View()
+	if len(hits) == 0 || v.TenantCount(p.cohort) == 1 {
+		return hits, nil
+	}
+	count := map[string]int{}
+	for _, h := range hits {
+		count[h.Tenant]++
+	}
+	for tenant, n := range count {
+		if n > maxAmong || held(v, tenant, crowdedBox) {
+			tenants = append(tenants, tenant)
+		}
+	}
+	if len(tenants) == 0 {
+		return hits, nil
+	}
+	slices.Sort(tenants)
+	rest = slices.DeleteFunc(hits, func(h hit) bool {
+		_, found := slices.BinarySearch(tenants, h.Tenant)
+		return found
+	})
+	return rest, tenants
+}
+
+// held reports whether a tenant's quota keeps more in its outbox than so many bytes.
+func held(v *fsm.View, tenant string, size int64) bool {
+	return v.Box(tenant).Bytes > size && v.QuotaOf(tenant).NotificationsPerHour > 0
+}
+
+// parting is how long a pipeline waits for a tenant to leave its cohort: as long as
+// the log takes. Where it cannot leave, it is judged here after all.
+const parting = 5 * time.Second
+
+// part has a tenant get a cohort of its own and waits until it has gone there.
+func (p *pipeline) part(ctx context.Context, tenant string) {
+	limit := time.After(parting)
+	for {
+		changed := p.opts.Log.Changed(fsm.TopicLeases)
+		v := p.opts.Log.View()
+		if t, ok := v.Tenant(tenant); !ok || t.Cohort != p.cohort || p.fenced(v) {
+			return
+		}
+		p.split(tenant, fmt.Sprintf("more than %d alerts in a block, or its outbox is full", maxAmong))
+		select {
+		case <-changed:
+		case <-time.After(parting / 10): // it may have to be asked for again
+		case <-limit:
+			return
+		case <-p.rounds.failed.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// parts are the alerts of a step as they are delivered together. What is to be
+// confirmed comes first.
+func (j judged) parts() []judged {
+	if len(j.hits) <= maxPart {
+		return []judged{j}
+	}
+	slices.SortStableFunc(j.hits, func(a, b hitAt) int {
+		switch x, y := a.about.confirms(), b.about.confirms(); {
+		case x == y:
+			return 0
+		case y:
+			return -1
+		default:
+			return 1
+		}
+	})
+	var out []judged
+	for hits := range slices.Chunk(j.hits, maxPart) {
+		out = append(out, judged{hits: hits, apart: j.apart || len(out) > 0}) // what is retracted goes with the first
+	}
+	return out
+}
+
+// breathe waits until a part may be built: what came before it is recorded, most of
+// it, and its tenant's outbox has room. The error says that the epoch is over.
+func (p *pipeline) breathe(ctx context.Context, part judged, first bool) error {
+	if !first {
+		p.rounds.room(ctx)
+	}
+	if len(part.hits) > 0 {
+		p.roomFor(ctx, part.hits[0].Tenant, !first)
+	}
+	for _, over := range []context.Context{ctx, p.ctx, p.rounds.failed} {
+		if !first && over.Err() != nil {
+			return context.Cause(over)
+		}
+	}
+	return nil
+}
+
+// roomFor has a tenant in a cohort of its own wait while its outbox is full: of one
+// with a quota, always; of another only with further parts of a block, since one dead
+// receiver does not make its others wait.
+func (p *pipeline) roomFor(ctx context.Context, tenant string, further bool) {
+	for {
+		changed := p.opts.Log.Changed(fsm.TopicOutbox)
+		v := p.opts.Log.View()
+		if v.TenantCount(p.cohort) != 1 || p.fenced(v) || p.behindTooFar(v) {
+			return
+		}
+		if full := further && v.Box(tenant).Bytes > roomyBox; !full && !held(v, tenant, roomyBox) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-p.ctx.Done():
+			return
+		case <-p.rounds.failed.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *pipeline) behindTooFar(v *fsm.View) bool {
+	n, c, err := p.cursor(v)
+	return err != nil || n.Next-1-c.Position > maxBehind
+}
