@@ -14,8 +14,10 @@ import (
 // with many gets a cohort of its own, so that nobody else waits for that, and there it
 // waits until its outbox has room.
 const (
-	// maxPart bounds the alerts that are built and recorded together.
-	maxPart = 512
+	// maxPart and maxPartBytes bound the alerts that are built and recorded together: by
+	// their number, and by the size of the match objects for all their deliveries.
+	maxPart      = 512
+	maxPartBytes = 1 << 20
 	// maxAmong is how many alerts of one tenant in one block are too many to be delivered
 	// among others.
 	maxAmong = 1000
@@ -28,6 +30,8 @@ const (
 	// them for it, and a network waits for whoever is too far behind. After that what
 	// does not fit becomes dead letters.
 	maxBehind = 1024
+	// leastRest is what is not worth a rest.
+	leastRest = time.Millisecond
 )
 
 // crowded takes out the hits of tenants that are to be judged apart, and names these.
@@ -89,12 +93,8 @@ func (p *pipeline) part(ctx context.Context, tenant string) {
 	}
 }
 
-// parts are the alerts of a step as they are delivered together. What is to be
-// confirmed comes first.
-func (j judged) parts() []judged {
-	if len(j.hits) <= maxPart {
-		return []judged{j}
-	}
+// order puts what is to be confirmed after what fires: of an alert, that comes first.
+func (j *judged) order() {
 	slices.SortStableFunc(j.hits, func(a, b hitAt) int {
 		switch x, y := a.about.confirms(), b.about.confirms(); {
 		case x == y:
@@ -105,28 +105,48 @@ func (j judged) parts() []judged {
 			return 1
 		}
 	})
-	var out []judged
-	for hits := range slices.Chunk(j.hits, maxPart) {
-		out = append(out, judged{hits: hits, apart: j.apart || len(out) > 0}) // what is retracted goes with the first
-	}
-	return out
 }
 
-// breathe waits until a part may be built: what came before it is recorded, most of
-// it, and its tenant's outbox has room. The error says that the epoch is over.
-func (p *pipeline) breathe(ctx context.Context, part judged, first bool) error {
-	if !first {
+// breathe waits until a part of a step may be built: what came before it is recorded,
+// most of it, and its tenant's outbox has room. The error says that nothing more is to
+// begin.
+func (p *pipeline) breathe(ctx context.Context, part judged, further bool) error {
+	if len(part.hits) == 0 {
+		return nil
+	}
+	if further {
+		if p.alone() {
+			p.rounds.settle(ctx) // or the outbox would not be known to have room
+		}
 		p.rounds.room(ctx)
 	}
-	if len(part.hits) > 0 {
-		p.roomFor(ctx, part.hits[0].Tenant, !first)
-	}
+	p.roomFor(ctx, part.hits[0].Tenant, further)
 	for _, over := range []context.Context{ctx, p.ctx, p.rounds.failed} {
-		if !first && over.Err() != nil {
+		if further && over.Err() != nil {
 			return context.Cause(over)
 		}
 	}
 	return nil
+}
+
+// alone reports whether the cohort is a laggard's. Nobody waits for it, and it is to
+// leave time for the others.
+func (p *pipeline) alone() bool {
+	v := p.opts.Log.View()
+	c, ok := v.Cohort(p.cohort)
+	return ok && c.Reason == fsm.ReasonLaggard && v.TenantCount(p.cohort) == 1
+}
+
+// rest has a laggard pause for as long as it has worked.
+func (p *pipeline) rest(ctx context.Context, worked time.Duration) {
+	if !p.alone() || worked < leastRest {
+		return
+	}
+	select {
+	case <-time.After(worked):
+	case <-p.ctx.Done():
+	case <-ctx.Done():
+	}
 }
 
 // roomFor has a tenant in a cohort of its own wait while its outbox is full: of one

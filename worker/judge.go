@@ -26,9 +26,13 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	for i := range steps {
 		results[i] = make(chan judged, 1)
 	}
-	ahead := make(chan struct{}, parallelBlocks) // steps that are begun and not delivered
+	parallel := parallelBlocks
+	if p.alone() {
+		parallel = 1
+	}
+	ahead := make(chan struct{}, parallel) // steps that are begun and not delivered
 	var judges errgroup.Group
-	judges.SetLimit(parallelBlocks)
+	judges.SetLimit(parallel)
 	begun := make(chan struct{})
 	go func() {
 		defer close(begun)
@@ -72,17 +76,20 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 		j := <-result
 		return j, j.err
 	}
-	fire := func(i int, j judged) error {
-		for k, part := range j.parts() {
-			if k > 0 {
+	fire := func(i int, j judged) (err error) {
+		j.order()
+		for further := false; !further || len(j.hits) > 0; further = true {
+			if further {
 				record(i)
 			}
-			if err := p.breathe(ctx, part, k == 0); err != nil {
+			if err := p.breathe(ctx, j, further); err != nil {
 				return err
 			}
-			if err := r.fire(ctx, &steps[i], part); err != nil {
+			began := time.Now()
+			if j, err = r.fire(ctx, &steps[i], j); err != nil {
 				return err
 			}
+			p.rest(ctx, time.Since(began))
 		}
 		return nil
 	}
@@ -226,6 +233,7 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 			p.metrics.crowded.WithLabelValues(p.network).Add(float64(len(crowded)))
 			j.late = append(j.late, late{task, blk, crowded, true})
 		}
+		p.rest(ctx, took)
 		p.activity.judged(took, f.hits)
 		p.attribute(took, f.spent)
 		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())
