@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -26,6 +27,8 @@ const (
 	// when there is no more in it than roomyBox.
 	crowdedBox = fsm.MaxOutboxTenant * 3 / 4
 	roomyBox   = fsm.MaxOutboxTenant / 2
+	// launchEach is how many alerts are built before their deliveries begin.
+	launchEach = 32
 	// maxBehind is how many announcements a tenant may wait that way: the log keeps
 	// them for it, and a network waits for whoever is too far behind. After that what
 	// does not fit becomes dead letters.
@@ -93,17 +96,22 @@ func (p *pipeline) part(ctx context.Context, tenant string) {
 	}
 }
 
-// order puts what is to be confirmed after what fires: of an alert, that comes first.
+// order puts what is to be confirmed after what fires, since of an alert that comes
+// first, and otherwise tenants with few alerts before those with many: these are sent
+// while those are built.
 func (j *judged) order() {
+	count := map[string]int{}
+	for _, h := range j.hits {
+		count[h.Tenant]++
+	}
 	slices.SortStableFunc(j.hits, func(a, b hitAt) int {
-		switch x, y := a.about.confirms(), b.about.confirms(); {
-		case x == y:
-			return 0
-		case y:
-			return -1
-		default:
+		if x, y := a.about.confirms(), b.about.confirms(); x != y {
+			if y {
+				return -1
+			}
 			return 1
 		}
+		return cmp.Compare(count[a.Tenant], count[b.Tenant])
 	})
 }
 

@@ -79,7 +79,7 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	fire := func(i int, j judged) (err error) {
 		j.order()
 		for further := false; !further || len(j.hits) > 0; further = true {
-			if further {
+			if further || len(r.fired) >= maxPart {
 				record(i)
 			}
 			if err := p.breathe(ctx, j, further); err != nil {
@@ -110,6 +110,10 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 				apart.Go(func() { result <- p.judgeLate(&steps[i], l, tenant) })
 				var late judged
 				if late, err = wait(result, i); err == nil {
+					if len(late.hits) > maxAmong && p.opts.Log.View().TenantCount(p.cohort) > 1 {
+						p.metrics.crowded.WithLabelValues(p.network).Inc()
+						p.part(ctx, tenant)
+					}
 					err = fire(i, late)
 				}
 			}

@@ -54,8 +54,8 @@ type firing struct {
 	deliveries []*sending
 }
 
-// fire builds a step's alerts and begins their deliveries: of all of them or,
-// with an error, of none. Tenants that are not this cohort's any more are left
+// fire builds a step's alerts and begins their deliveries. With an error, what has
+// begun is for the caller to record. Tenants that are not this cohort's any more are left
 // out: what they are owed, the cohort has to which they went.
 //
 // What is too much to be delivered at once is left for another round: see crowd.go.
@@ -95,7 +95,10 @@ func (r *round) fire(ctx context.Context, s *step, j judged) (rest judged, err e
 		}
 		f := r.build(v, s, h, t.Born, version)
 		size += len(f.alert.Match) * max(1, len(f.deliveries))
-		fired = append(fired, f)
+		if fired = append(fired, f); len(fired) >= launchEach {
+			r.launch(ctx, fired)
+			fired = nil
+		}
 		matches[h.Tenant]++
 	}
 	for tenant, n := range matches {

@@ -39,10 +39,10 @@ func TestNoisyNeighbours(t *testing.T) {
 const (
 	noisyTenant   = "noisy"
 	quietTenants  = 20
-	noisyInterval = time.Second // between blocks
-	noisyTargets  = 2.0         // the greatest ratio of latencies with and without
-	quietValue    = 1 << 20     // below: for the quiet ones
-	noisyValue    = 1 << 40     // above: for the noisy one
+	noisyInterval = 500 * time.Millisecond // between blocks
+	noisyTargets  = 2.0                    // the greatest ratio of latencies with and without
+	quietValue    = 1 << 20                // below: for the quiet ones
+	noisyValue    = 1 << 40                // above: for the noisy one
 )
 
 // noise is what a tenant does to the others.
@@ -182,14 +182,15 @@ func (n *noise) bench(t *testing.T, seconds int) {
 		return from, d.mint.Head(), rss
 	}
 	produce(int(warmUp/noisyInterval), false)
-	qf, qt, quietRSS := produce(seconds, false)
+	blocks := int(time.Duration(seconds) * time.Second / noisyInterval)
+	qf, qt, quietRSS := produce(blocks, false)
 	before := d.metrics(t)
-	lf, lt, loudRSS := produce(seconds, true)
+	lf, lt, loudRSS := produce(blocks, true)
 	produce(2, false)
 	after := d.metrics(t)
 	quiet, missing := d.latencies(qf, qt)
 	loud, missed := d.latencies(lf, lt)
-	fmt.Printf("\nnoisy neighbours, one node, %d quiet tenants, a block a second for %d s without and with: %s\n", quietTenants, seconds, n.name)
+	fmt.Printf("\nnoisy neighbours, one node, %d quiet tenants, a block every %v for %d s without and with: %s\n", quietTenants, noisyInterval, seconds, n.name)
 	for _, row := range []struct {
 		name string
 		list []time.Duration
