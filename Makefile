@@ -111,6 +111,10 @@ soak-delivery: ## deliver ALERTS (100000) with all receivers healthy, then with 
 bench-delivery: ## measure delivery for LASTS (60) seconds each: latency by stage on three nodes, and the rate of one
 	OZMO_DELIVERY_BENCH=$(LASTS) go test -count=1 -run '^TestBenchDelivery$$' -v -timeout 1h ./testcluster/proc
 
+.PHONY: bench-noisy
+bench-noisy: ## measure for LASTS (60) seconds each what one noisy tenant does to the latency of twenty others
+	OZMO_NOISY_BENCH=$(LASTS) go test -count=1 -run '^TestNoisyNeighbours$$' -v -timeout 1h ./testcluster/proc
+
 .PHONY: upgrade-test
 upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back
 	OZMO_UPGRADE_FROM='$(FROM)' go test -count=1 -run '^TestUpgrade$$' -v -timeout 20m ./testcluster/proc/...

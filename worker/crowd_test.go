@@ -116,6 +116,51 @@ func TestCrowd(t *testing.T) {
 	})
 }
 
+// A process that ends between the parts of a crowd leaves the rest to the next one.
+func TestCrowdIsTakenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", simple())
+		r.noisy("noisy", 30)
+		gate := make(chan struct{})
+		r.silent["loud"] = gate
+		p := r.start(-1, withOutbox)
+		for range 3 {
+			r.crowdedBlock(60)
+		}
+		r.extend("net", 1)
+		pass(10 * time.Second)
+		v := r.state.View()
+		if own, _ := v.Cursor("net", mustTenant(t, v, "noisy").Cohort); own.Position >= 4 {
+			t.Errorf("its cursor is at %d: nothing is left to be taken up", own.Position)
+		}
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+		close(gate)
+		p = r.start(-1, withOutbox)
+		pass(20 * time.Minute)
+		told := map[string]bool{}
+		for _, s := range r.deliveries() {
+			told[s.Key] = s.Tenant == "noisy"
+		}
+		n := 0
+		for _, noisy := range told {
+			if noisy {
+				n++
+			}
+		}
+		if v = r.state.View(); n != 30*3*60 || v.OutboxLen() != 0 || v.DeadLen() != 0 || r.cursor("net") != 4 {
+			t.Errorf("%d alerts, %d in the outbox, %d dead letters, the cursor at %d", n, v.OutboxLen(), v.DeadLen(), r.cursor("net"))
+		}
+		r.wantHeights("acme", "m", 100, 101, 102)
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Where a tenant cannot leave its cohort, its alerts go out all the same.
 func TestCrowdThatCannotLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

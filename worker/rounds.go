@@ -65,7 +65,10 @@ func (rs *rounds) room(ctx context.Context) {
 
 // settle waits until all rounds are recorded, or one could not be.
 func (rs *rounds) settle(ctx context.Context) {
-	for rs.reap(); len(rs.open) > 0 && rs.wait(ctx, rs.open[0]); rs.reap() {
+	for rs.reap(); len(rs.open) > 0; rs.reap() {
+		if !rs.wait(ctx, rs.open[0]) {
+			return
+		}
 	}
 }
 
