@@ -205,7 +205,7 @@ func (n *Node) sentDeliveries(ctx context.Context, c *api.DeliveryChoice) (out [
 func sentDelivery(a *journal.Attempt) api.Delivery {
 	return api.Delivery{
 		Key: a.Key, Tenant: a.Tenant, Monitor: a.Monitor, Network: a.Network, Trigger: a.Trigger, State: a.State, Status: api.DeliverySent,
-		Attempts: uint32(max(a.N, 0)), At: a.Began, Answered: a.Status, Excerpt: a.Excerpt,
+		Attempts: uint32(max(a.Round, 0)), At: a.Began, Answered: a.Status, Excerpt: a.Excerpt,
 	}
 }
 
@@ -291,9 +291,9 @@ func detailOf(attempts []journal.Attempt) api.DeliveryDetail {
 			out.Status = "" // neither accepted nor there: it was purged, or its tenant is gone
 		}
 	}
-	for _, a := range attempts {
+	for i, a := range attempts {
 		out.History = append(out.History, api.DeliveryAttempt{
-			N: a.N, Began: a.Began, Node: a.Node, Destination: a.Destination, Latency: a.Latency, Status: a.Status,
+			N: i + 1, Round: a.Round, Began: a.Began, Node: a.Node, Destination: a.Destination, Latency: a.Latency, Status: a.Status,
 			Outcome: a.Outcome, Error: a.Error, Excerpt: a.Excerpt,
 		})
 	}

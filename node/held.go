@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -130,19 +128,7 @@ func (n *Node) heldHere(q heldQuery) ([]heldLane, error) {
 	return out, nil
 }
 
-func (n *Node) serveHeld(w http.ResponseWriter, r *http.Request) {
-	var q heldQuery
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&q); err != nil {
-		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
-		return
-	}
-	answer, err := n.heldHere(q)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	reply(w, answer)
-}
+func (n *Node) serveHeld(w http.ResponseWriter, r *http.Request) { serveQuery(w, r, n.heldHere) }
 
 // addHeld adds to deliveries that are still to be made that their destinations are
 // left alone. Nodes that do not answer leave nothing alone, either.

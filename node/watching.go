@@ -36,6 +36,7 @@ type watching struct {
 	doc    fsm.Hash     // of the network's document it was started with
 	stored store.Stored // secrets it was started with, once it has begun
 	client chain.Client
+	aside  *aside // beside which the past is fetched
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -85,7 +86,7 @@ func (w *watchers) align(ctx context.Context, all *sync.WaitGroup) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), cancel: cancel, done: make(chan struct{})}
+		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), aside: newAside(), cancel: cancel, done: make(chan struct{})}
 		w.running[n.Key] = r
 		all.Go(func() {
 			defer close(r.done)
@@ -165,7 +166,7 @@ func (w *watchers) watch(ctx context.Context, key string, r *watching) error {
 		return err
 	}
 	follower, err := watcher.New(watcher.Options{
-		Network: key, Spec: doc, Client: client, Cache: w.node.cache, Journal: log, Epoch: r.epoch,
+		Network: key, Spec: doc, Client: headFirst{client, r.aside}, Cache: w.node.cache, Journal: log, Epoch: r.epoch,
 		Start: start, Window: int(n.Lease.Window), Room: func() int { return w.room(key) },
 		Held: w.held(key), Logger: w.node.log, Metrics: w.metrics,
 	})

@@ -102,17 +102,7 @@ func TestSlowTenant(t *testing.T) {
 		r.extend("net", 2)
 		p := r.prepare(-1)
 		pl := p.pipeline("net")
-		v := r.state.View()
-		n, _ := v.Network("net")
-		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.engines[1] = sluggish{b.engines[1], "greedy", time.Minute}
-		steps, _, err := plan(v, b, n.Base.Step(n.Entries[0], 64), n.Entries[1:], nil, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, steps := r.planned(pl, 1, 2, func(b *book) { b.engines[1] = sluggish{b.engines[1], "greedy", time.Minute} })
 		done := make(chan error)
 		go func() { done <- pl.judgeAll(t.Context(), b, steps) }()
 		pass(10 * time.Second)
@@ -123,7 +113,7 @@ func TestSlowTenant(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		v = r.state.View()
+		v := r.state.View()
 		c, _ := v.Cohort(mustTenant(t, v, "greedy").Cohort)
 		if c.ID == cohort || c.Reason != fsm.ReasonLaggard || c.From != cohort {
 			t.Errorf("the slow tenant is in %+v", c)

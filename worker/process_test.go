@@ -412,3 +412,29 @@ func (f failing) Deliver(context.Context, *notify.Notification) (notify.Result, 
 func captureLog(w io.Writer) func(*process, *Options) {
 	return func(_ *process, o *Options) { o.Logger = slog.New(slog.NewTextHandler(w, nil)) }
 }
+
+// planned plans the announcements of "net" after as many as are judged, up to the
+// one of a number, in a book that change may alter before; those that follow are
+// known to the plan.
+func (r *rig) planned(pl *pipeline, judged, until int, change func(*book)) (*book, []step) {
+	r.t.Helper()
+	v := r.state.View()
+	n, _ := v.Network("net")
+	last := n.Entries[max(judged, 1)-1]
+	b, err := openBook(v, "net", cohort, last.Index, last.Position, pl.onPanic)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if change != nil {
+		change(b)
+	}
+	branch := n.Base
+	for _, e := range n.Entries[:judged] {
+		branch = branch.Step(e, 64)
+	}
+	steps, _, err := plan(v, b, branch, n.Entries[judged:until], n.Entries[until:], 64)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b, steps
+}

@@ -201,7 +201,7 @@ func (r *round) begin(ctx context.Context, d *sending, release func()) {
 			return
 		}
 		a := r.deliver(ctx, d.deadline(), d.Alert.Seen, &notify.Notification{
-			Alert: d.Alert, Key: d.Key, Trigger: d.trigger, TriggerID: d.Trigger, Attempt: 1, Time: time.Now(),
+			Alert: d.Alert, Key: d.Key, Trigger: d.trigger, TriggerID: d.Trigger, Round: 1, Attempt: 1, Time: time.Now(),
 		})
 		if notAttempted(a.Err) || errors.Is(a.Err, outbox.ErrNotBegun) {
 			r.opts.Outbox.Readmit(d.Alert.Tenant)

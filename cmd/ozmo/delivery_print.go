@@ -55,7 +55,7 @@ func writeDeliveries(w io.Writer, list []api.Delivery, now time.Time) {
 		fmt.Fprintln(w, "no deliveries")
 		return
 	}
-	t := newTable("KEY", "TENANT", "MONITOR", "TRIGGER", "ALERT STATE", "STATUS", "ATTEMPTS", "NEXT", "LAST ERROR")
+	t := newTable("KEY", "TENANT", "MONITOR", "TRIGGER", "ALERT STATE", "STATUS", "ROUNDS", "NEXT", "LAST ERROR")
 	for _, d := range list {
 		failure := d.Error
 		if d.Held != nil && d.Held.Error != "" && (d.Attempts == 0 || d.Held.Quota > 0) {
@@ -108,7 +108,11 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 	line("destination", "%s", clean(d.Destination))
 	switch d.Status {
 	case api.DeliveryPending:
-		line("status", "pending since %s, %s so far, %d bytes", stamp(d.At), count(int(d.Attempts), "attempt"), d.Bytes)
+		made := "not attempted yet"
+		if d.Attempts > 0 {
+			made = count(int(d.Attempts), "round") + " of attempts so far"
+		}
+		line("status", "pending since %s, %s, %d bytes", stamp(d.At), made, d.Bytes)
 		if d.After != "" {
 			line("next", "when delivery %s is settled", clean(d.After))
 		} else if !d.Next.IsZero() {
@@ -127,7 +131,7 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 			}
 		}
 	case api.DeliveryDead:
-		line("status", "dead since %s, after %s, %d bytes", stamp(d.At), count(int(d.Attempts), "attempt"), d.Bytes)
+		line("status", "dead since %s, after %s of attempts, %d bytes", stamp(d.At), count(int(d.Attempts), "round"), d.Bytes)
 		if d.Bytes == 0 {
 			line("", "its content was too large to be kept: it cannot be redelivered")
 		}
@@ -135,7 +139,7 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 			line("", "its alert was retracted since: it is not made again")
 		}
 	case api.DeliverySent:
-		line("status", "sent at %s, with attempt %d", stamp(d.At), d.Attempts)
+		line("status", "sent at %s, in round %d", stamp(d.At), d.Attempts)
 	default:
 		line("status", "neither in the outbox nor a dead letter any more; last attempted at %s", stamp(d.At))
 	}
@@ -145,14 +149,14 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 	}
 	if len(d.History) > 0 {
 		fmt.Fprintln(w)
-		t := newTable("ATTEMPT", "BEGAN", "NODE", "STATUS", "LATENCY", "OUTCOME", "ERROR", "ANSWER")
+		t := newTable("ATTEMPT", "ROUND", "BEGAN", "NODE", "STATUS", "LATENCY", "OUTCOME", "ERROR", "ANSWER")
 		for _, a := range d.History {
 			status := none
 			if a.Status != 0 {
 				status = fmt.Sprint(a.Status)
 			}
 			t.AppendRow(table.Row{
-				a.N, stamp(a.Began), clean(a.Node), status, ago(a.Latency), clean(a.Outcome),
+				a.N, a.Round, stamp(a.Began), clean(a.Node), status, ago(a.Latency), clean(a.Outcome),
 				or(reason(a.Error, errorWidth)), or(shorten(a.Excerpt, errorWidth)),
 			})
 		}

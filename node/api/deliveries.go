@@ -117,7 +117,7 @@ type Delivery struct {
 	Trigger  string         `json:"trigger"`
 	State    string         `json:"alert_state"`
 	Status   DeliveryStatus `json:"status"`
-	Attempts uint32         `json:"attempts"`
+	Attempts uint32         `json:"attempts"` // in rounds: the first attempt with its quick repetitions, and each later one, are a round
 	// At is when it was handed over to the outbox, died, or was accepted.
 	At       time.Time `json:"at"`
 	Next     time.Time `json:"next,omitzero"`         // the next attempt; zero: not known, or none
@@ -172,7 +172,8 @@ type DeliveryDetail struct {
 
 // DeliveryAttempt is one attempt that was made.
 type DeliveryAttempt struct {
-	N           int           `json:"n"`
+	N           int           `json:"n"`     // of all that the journals have, from 1
+	Round       int           `json:"round"` // see Delivery.Attempts; once redelivered, it begins at 1 again
 	Began       time.Time     `json:"began"`
 	Node        string        `json:"node"`
 	Destination string        `json:"destination"`

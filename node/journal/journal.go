@@ -55,7 +55,7 @@ var (
 	bucketByKey    = []byte("attempt-keys")  // delivery key, tenant, time, number -> nothing
 	bucketByTime   = []byte("attempt-times") // tenant, time, number -> nothing
 
-	buckets = [][]byte{bucketAlerts, bucketOrder, bucketGone, bucketAttempts, bucketByKey, bucketByTime, bucketServers, bucketLost, bucketUsage, bucketNetworkUsage}
+	buckets = [][]byte{bucketAlerts, bucketOrder, bucketGone, bucketAttempts, bucketByKey, bucketByTime, bucketServers, bucketLost, bucketUsage, bucketNetworkUsage, bucketChanges, bucketByID}
 )
 
 const (

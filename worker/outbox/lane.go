@@ -171,17 +171,21 @@ func (b *book) made(l *lane, accepted bool) {
 	}
 }
 
-// free has a trigger's lane wait no longer.
-func (b *book) free(tenant, trigger string) {
+// free has a tenant's lanes wait no longer. Several may go to one receiver, and each
+// finds out with one attempt whether it is to be asked.
+func (b *book) free(tenant string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	one := b.boxes[tenant]
-	if one == nil || one.lanes[trigger] == nil {
+	if one == nil {
 		return
 	}
-	l := one.lanes[trigger]
-	l.held, l.probe = time.Time{}, false
-	b.placeLane(l)
+	for _, l := range one.lanes {
+		if !l.held.IsZero() {
+			l.held = time.Time{}
+			b.placeLane(l)
+		}
+	}
 }
 
 // release gives a slot back.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -129,10 +128,10 @@ type Written struct {
 
 type written struct {
 	Status int
-	ETag   string `header:"ETag"`
-	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
-	Policy string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
-	Left   string `header:"RateLimit" doc:"What is left of them."`
+	ETag   string   `header:"ETag"`
+	Index  uint64   `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   Written
 }
 
@@ -210,7 +209,7 @@ func whose(tenant string) string {
 
 // commit puts the draft in force, if it is any different.
 func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
-	if d.before.Current.Manifest != nil && reflect.DeepEqual(*d.before.Current.Manifest, d.manifest) {
+	if d.isInForce() {
 		return d.before.Current, false, nil
 	}
 	now := d.a.now().UnixMilli()
@@ -301,12 +300,16 @@ func effects(v *fsm.View, tenant string, version fsm.Version) []Effect {
 	return out
 }
 
+const idForm = "expected an id of 1 to 128 printable characters without white space around them"
+
+func badID(id string) bool {
+	return id == "" || id == "." || id == ".." || len(id) > 128 || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl)
+}
+
 // checkID refuses what cannot be a document's id.
 func checkID(id string) error {
-	if id == "" || id == "." || id == ".." || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl) {
-		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{
-			Location: "path.id", Message: "expected an id of 1 to 128 printable characters without white space around them",
-		})
+	if badID(id) {
+		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{Location: "path.id", Message: idForm})
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -58,6 +57,8 @@ var statuses = []struct {
 }{
 	{errNoKey, http.StatusUnauthorized},
 	{errThrottled, http.StatusTooManyRequests},
+	{errTooFast, http.StatusTooManyRequests},
+	{errTooManyStreams, http.StatusTooManyRequests},
 	{errNotThere, http.StatusNotFound},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{errConflict, http.StatusConflict},
@@ -131,7 +132,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		if w, ok := errors.AsType[*waiting](err); ok {
 			wait = w.wait
 		}
-		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+		header.Set("Retry-After", strconv.Itoa(seconds(max(wait, time.Second))))
 	default:
 	}
 	if len(header) == 0 {

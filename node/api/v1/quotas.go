@@ -13,6 +13,7 @@ type Limits struct {
 	Networks           int   `json:"networks" minimum:"0" doc:"Private ones."`
 	Triggers           int   `json:"triggers" minimum:"0"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor" minimum:"0"`
+	Scripts            int   `json:"scripts" minimum:"0" doc:"Stored ones."`
 	Bytes              int64 `json:"bytes" minimum:"0" doc:"Of the documents in force and the contract specifications in them."`
 
 	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" doc:"Calls to the endpoints of private networks; absent: no bound. What is over waits: heads are seen later."`
@@ -26,6 +27,7 @@ type WantedLimits struct {
 	Networks           int   `json:"networks,omitempty" minimum:"0" maximum:"1000000"`
 	Triggers           int   `json:"triggers,omitempty" minimum:"0" maximum:"1000000"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor,omitempty" minimum:"0" maximum:"1000000"`
+	Scripts            int   `json:"scripts,omitempty" minimum:"0" maximum:"1000000"`
 	Bytes              int64 `json:"bytes,omitempty" minimum:"0" maximum:"1099511627776"`
 
 	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" maximum:"10000000" doc:"Calls to the endpoints of private networks; by default, no bound."`
@@ -38,6 +40,7 @@ type Usage struct {
 	Monitors int   `json:"monitors"`
 	Networks int   `json:"networks"`
 	Triggers int   `json:"triggers"`
+	Scripts  int   `json:"scripts"`
 	Bytes    int64 `json:"bytes"`
 }
 
@@ -51,10 +54,10 @@ func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
 		Limits: Limits{
-			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Bytes: q.Bytes,
+			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes,
 			RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
 		},
-		Used: Usage{used.Monitors, used.Networks, used.Triggers, used.Bytes},
+		Used: Usage{used.Monitors, used.Networks, used.Triggers, used.Scripts, used.Bytes},
 	}
 }
 
@@ -65,9 +68,9 @@ type quotaInput struct {
 }
 
 type quotaOutput struct {
-	Index  uint64 `header:"X-Ozmo-Index"`
-	Policy string `header:"RateLimit-Policy" doc:"How much of each there may be."`
-	Left   string `header:"RateLimit" doc:"How much of each there may be still."`
+	Index  uint64   `header:"X-Ozmo-Index"`
+	Policy []string `header:"RateLimit-Policy" doc:"How much of each there may be."`
+	Left   []string `header:"RateLimit" doc:"How much of each there may be still."`
 	Body   Quota
 }
 
@@ -92,7 +95,7 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	}
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
-		TriggersPerMonitor: in.Body.TriggersPerMonitor, Bytes: in.Body.Bytes,
+		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes,
 		RPCPerMinute: in.Body.RPCPerMinute, NotificationsPerHour: in.Body.NotificationsPerHour, EvaluationMillis: in.Body.EvaluationMillis,
 	}
 	if want != t.Quota {

@@ -145,8 +145,8 @@ type usageInput struct {
 }
 
 type usageOutput struct {
-	Policy string `header:"RateLimit-Policy" doc:"The tenant's quotas over time."`
-	Left   string `header:"RateLimit" doc:"What is left of them."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas over time."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   TenantUsage
 }
 
@@ -193,7 +193,7 @@ func (a *API) usage(ctx context.Context, in *usageInput) (*usageOutput, error) {
 	var limits limitHeaders
 	limits.rate("notifications", r.Notifications, a.now())
 	limits.rate("rpc", r.RPC, a.now())
-	out.Policy, out.Left = limits.text()
+	out.Policy, out.Left = limits.lines()
 	return out, nil
 }
 

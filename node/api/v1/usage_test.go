@@ -114,7 +114,7 @@ func TestLimitHeaders(t *testing.T) {
 		}
 	}
 	headers(r.do(admin, "GET", "/v1/tenants/acme/quota", "").want(200, `"notifications_per_hour":7`),
-		`"monitors";q=2, "networks";q=100, "triggers";q=1000, "bytes";q=1`, `"monitors";r=1, "networks";r=99, "triggers";r=999, "bytes";r=0`)
+		`"monitors";q=2, "networks";q=100, "triggers";q=1000, "scripts";q=100, "bytes";q=1`, `"monitors";r=1, "networks";r=99, "triggers";r=999, "scripts";r=99, "bytes";r=0`)
 	headers(r.do(admin, "PUT", "/v1/tenants/acme/triggers/two", triggerDoc("two", "https://x.example")).want(409, "urn:ozmo:problem:over-quota", "bytes of documents"), "", "")
 	r.do(operator, "PUT", "/v1/tenants/acme/quota", `{"monitors":2,"notifications_per_hour":7}`).want(200)
 	headers(r.do(admin, "PUT", "/v1/tenants/acme/monitors/two", monitorDoc("two", "net", "", "hook")).want(201), `"monitors";q=2`, `"monitors";r=0`)
