@@ -32,7 +32,7 @@ const (
 	// maxBehind is how many announcements a tenant may wait that way: the log keeps
 	// them for it, and a network waits for whoever is too far behind. After that what
 	// does not fit becomes dead letters.
-	maxBehind = 1024
+	maxBehind = 4096
 	// leastRest is what is not worth a rest.
 	leastRest = time.Millisecond
 )
@@ -147,7 +147,7 @@ func (p *pipeline) alone() bool {
 
 // rest has a laggard pause for as long as it has worked.
 func (p *pipeline) rest(ctx context.Context, worked time.Duration) {
-	if !p.alone() || worked < leastRest {
+	if worked < leastRest || !p.alone() || p.behindTooFar(p.opts.Log.View()) {
 		return
 	}
 	select {
