@@ -56,7 +56,7 @@ const EvaluationsPerMilli = 10_000
 // refused, so every version has the same.
 var DefaultQuota = Quota{
 	Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: MaxBacktestBlocks,
-	EvaluationMillis: 200, // no bound for the other rates
+	EvaluationMillis: 20, // no bound for the other rates
 }
 
 // OrDefault is a quota with every bound said.

@@ -108,7 +108,7 @@ func TestQuotaOrDefault(t *testing.T) {
 	if all := (Quota{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}); all.OrDefault() != all {
 		t.Errorf("%+v is %+v", all, all.OrDefault())
 	}
-	if DefaultQuota != (Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: 100_000, EvaluationMillis: 200}) {
+	if DefaultQuota != (Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: 100_000, EvaluationMillis: 20}) {
 		t.Errorf("the default is %+v: nodes of other versions refuse other things", DefaultQuota)
 	}
 }

@@ -34,7 +34,7 @@ type WantedLimits struct {
 
 	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" maximum:"10000000" doc:"Calls to the endpoints of private networks; by default, no bound."`
 	NotificationsPerHour int `json:"notifications_per_hour,omitempty" minimum:"0" maximum:"100000000" doc:"By default, no bound."`
-	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 200."`
+	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 20."`
 }
 
 // Usage is what a tenant has of what it may have.
