@@ -105,7 +105,7 @@ func fixturesV1() map[string]Command {
 			Expires: 1_700_000_900_000, By: "key:zyxwvutsrq76 (root)", At: 1_700_000_000_800, Index: 90,
 		}},
 		"drop-key":  &DropKey{ID: "abcdefghij23", Tenant: "acme"},
-		"set-quota": &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20}, Expect: 96},
+		"set-quota": &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20, Scripts: 9}, Expect: 96},
 		"audited": audited(Audit{
 			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
 			Object: "slack-hook", Before: `{"type":"sealed"}`, After: `{"type":"sealed"} `, Version: 3,

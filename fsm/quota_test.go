@@ -94,15 +94,15 @@ func TestQuota(t *testing.T) {
 }
 
 func TestQuotaOrDefault(t *testing.T) {
-	for _, none := range []Quota{{}, {Monitors: -1, Networks: -1, Triggers: -1, TriggersPerMonitor: -1, Bytes: -1}} {
+	for _, none := range []Quota{{}, {Monitors: -1, Networks: -1, Triggers: -1, TriggersPerMonitor: -1, Bytes: -1, Scripts: -1}} {
 		if got := none.OrDefault(); got != DefaultQuota {
 			t.Errorf("%+v is %+v", none, got)
 		}
 	}
-	if all := (Quota{1, 2, 3, 4, 5}); all.OrDefault() != all {
+	if all := (Quota{1, 2, 3, 4, 5, 6}); all.OrDefault() != all {
 		t.Errorf("%+v is %+v", all, all.OrDefault())
 	}
-	if DefaultQuota != (Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20}) {
+	if DefaultQuota != (Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100}) {
 		t.Errorf("the default is %+v: nodes of other versions refuse other things", DefaultQuota)
 	}
 }

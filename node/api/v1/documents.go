@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -208,7 +207,7 @@ func whose(tenant string) string {
 
 // commit puts the draft in force, if it is any different.
 func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
-	if d.before.Current.Manifest != nil && reflect.DeepEqual(*d.before.Current.Manifest, d.manifest) {
+	if d.isInForce() {
 		return d.before.Current, false, nil
 	}
 	now := d.a.now().UnixMilli()
@@ -295,12 +294,16 @@ func effects(v *fsm.View, tenant string, version fsm.Version) []Effect {
 	return out
 }
 
+const idForm = "expected an id of 1 to 128 printable characters without white space around them"
+
+func badID(id string) bool {
+	return id == "" || id == "." || id == ".." || len(id) > 128 || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl)
+}
+
 // checkID refuses what cannot be a document's id.
 func checkID(id string) error {
-	if id == "" || id == "." || id == ".." || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl) {
-		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{
-			Location: "path.id", Message: "expected an id of 1 to 128 printable characters without white space around them",
-		})
+	if badID(id) {
+		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{Location: "path.id", Message: idForm})
 	}
 	return nil
 }

@@ -12,20 +12,21 @@ import (
 // request fills in an operation's path and body, so that it would work for who may.
 func request(o *operation, tenant string) (path, body string) {
 	id := map[string]string{
-		"network": "net", "monitor": "mon", "trigger": "hook", "sharednetwork": "main", "key": "aaaaaaaaaaaa", "operatorkey": "aaaaaaaaaaaa",
+		"network": "net", "monitor": "mon", "trigger": "hook", "sharednetwork": "main", "script": "run.py", "key": "aaaaaaaaaaaa", "operatorkey": "aaaaaaaaaaaa",
 	}
 	kind, verb, _ := strings.Cut(o.id, ".")
-	path = strings.NewReplacer("{tenant}", tenant, "{id}", id[kind], "{name}", "sec", "{key}", deliveryKey).Replace(o.path)
+	path = strings.NewReplacer("{tenant}", tenant, "{id}", id[kind], "{name}", "sec", "{key}", deliveryKey, "{number}", "2").Replace(o.path)
 	if o.id == "coverage.get" {
 		path += "?network=net"
 	}
-	if o.method == http.MethodGet || verb == "delete" || verb == "redeliver" || verb == "purge" || o.id == "tenant.put" {
+	if o.method == http.MethodGet || verb == "delete" || verb == "redeliver" || verb == "restore" || verb == "purge" || o.id == "tenant.put" {
 		return path, ""
 	}
 	return path, map[string]string{
 		"network.put": networkDoc("net", "https://x.example/key", 1), "trigger.put": triggerDoc("h", "https://x.example/h"),
 		"monitor.put": monitorDoc("m", "net", "", "hook"), "sharednetwork.put": networkDoc("main", "https://x.example/main", 5),
 		"quota.put": `{"monitors":7}`, "secret.put": `{"value":"v"}`, "key.create": `{"role":"viewer"}`, "operatorkey.create": `{"name":"x"}`,
+		"script.put": scriptDoc("Python", "print('true')"), "configuration.put": `{"networks":{},"monitors":{},"triggers":{},"scripts":{}}`, "sharedconfiguration.put": `{"networks":{}}`,
 	}[o.id]
 }
 
@@ -109,6 +110,8 @@ func expected(o *operation, role fsm.Role, target string) string {
 		"delivery.redeliver": fsm.RoleAdmin, "delivery.purge": fsm.RoleAdmin, "sharednetwork.put": fsm.RoleOperator, "sharednetwork.delete": fsm.RoleOperator,
 		"operatorkey.list": fsm.RoleOperator, "operatorkey.create": fsm.RoleOperator, "operatorkey.delete": fsm.RoleOperator,
 		"clusteraudit.list": fsm.RoleOperator, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
+		"script.put": fsm.RoleAdmin, "script.delete": fsm.RoleAdmin, "configuration.put": fsm.RoleAdmin, "version.restore": fsm.RoleAdmin,
+		"sharedconfiguration.get": fsm.RoleOperator, "sharedconfiguration.put": fsm.RoleOperator,
 	}[o.id]
 	if least == 0 {
 		if verb != "list" && verb != "get" {

@@ -3,6 +3,7 @@ package v1
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -46,6 +47,16 @@ var operations = []operation{
 	{"trigger.get", "GET", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleViewer, "Show a trigger"},
 	{"trigger.put", "PUT", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleMember, "Create or replace a trigger"},
 	{"trigger.delete", "DELETE", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleMember, "Delete a trigger"},
+	{"script.list", "GET", "/v1/tenants/{tenant}/scripts", fsm.RoleViewer, "List a tenant's stored scripts"},
+	{"script.get", "GET", "/v1/tenants/{tenant}/scripts/{id}", fsm.RoleViewer, "Show a stored script"},
+	{"script.put", "PUT", "/v1/tenants/{tenant}/scripts/{id}", fsm.RoleAdmin, "Create or replace a stored script"},
+	{"script.delete", "DELETE", "/v1/tenants/{tenant}/scripts/{id}", fsm.RoleAdmin, "Delete a stored script"},
+
+	{"configuration.get", "GET", "/v1/tenants/{tenant}/configuration", fsm.RoleViewer, "Show all documents of a tenant in one"},
+	{"configuration.put", "PUT", "/v1/tenants/{tenant}/configuration", fsm.RoleAdmin, "Replace or merge all documents of a tenant at once"},
+	{"version.list", "GET", "/v1/tenants/{tenant}/versions", fsm.RoleViewer, "List the versions of a tenant's configuration that are kept, the newest first"},
+	{"version.get", "GET", "/v1/tenants/{tenant}/versions/{number}", fsm.RoleViewer, "Show all documents of a version"},
+	{"version.restore", "POST", "/v1/tenants/{tenant}/versions/{number}/restore", fsm.RoleAdmin, "Put the documents of a version in force again, as a new version"},
 
 	{"secret.list", "GET", "/v1/tenants/{tenant}/secrets", fsm.RoleViewer, "List the names of a tenant's stored secrets"},
 	{"secret.put", "PUT", "/v1/tenants/{tenant}/secrets/{name}", fsm.RoleAdmin, "Store a secret"},
@@ -66,6 +77,8 @@ var operations = []operation{
 	{"sharednetwork.get", "GET", "/v1/networks/{id}", fsm.RoleViewer, "Show a shared network"},
 	{"sharednetwork.put", "PUT", "/v1/networks/{id}", fsm.RoleOperator, "Create or replace a shared network"},
 	{"sharednetwork.delete", "DELETE", "/v1/networks/{id}", fsm.RoleOperator, "Delete a shared network"},
+	{"sharedconfiguration.get", "GET", "/v1/configuration", fsm.RoleOperator, "Show all shared networks in one"},
+	{"sharedconfiguration.put", "PUT", "/v1/configuration", fsm.RoleOperator, "Replace or merge all shared networks at once"},
 	{"operatorkey.list", "GET", "/v1/keys", fsm.RoleOperator, "List the operators' keys"},
 	{"operatorkey.create", "POST", "/v1/keys", fsm.RoleOperator, "Make an operator's key, which is shown this once"},
 	{"operatorkey.delete", "DELETE", "/v1/keys/{id}", fsm.RoleOperator, "Delete an operator's key"},
@@ -82,6 +95,13 @@ func (o *operation) describe() huma.Operation {
 		body = &huma.RequestBody{Description: "A document as OpenZeppelin Monitor has it. A secret is {\"type\": \"plain\", \"value\": ...}, which is sealed, " +
 			"{\"type\": \"stored\", \"value\": NAME}, or, to keep one, what was shown in its place."}
 	}
+	limit := int64(maxBody)
+	wait := time.Duration(0) // huma's default
+	if o.method == http.MethodPut && strings.HasSuffix(o.path, "/configuration") {
+		limit, wait = maxConfiguration, configurationPatience
+		body = &huma.RequestBody{Description: "Documents by kind, then by id: {\"networks\": {...}, \"monitors\": {...}, \"triggers\": {...}, \"scripts\": {...}}, " +
+			"each as it is put alone. What is left out is empty. A version is passed over."}
+	}
 	status := 0 // huma's default
 	if strings.HasSuffix(o.id, ".create") {
 		status = http.StatusCreated
@@ -89,7 +109,7 @@ func (o *operation) describe() huma.Operation {
 	return huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{tag},
 		Description: "Least role: " + o.least.String() + ".",
-		RequestBody: body, DefaultStatus: status, MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}},
+		RequestBody: body, DefaultStatus: status, MaxBodyBytes: limit, BodyReadTimeout: wait, Security: []map[string][]string{{"key": {}}},
 		RejectUnknownQueryParameters: true,
 		Metadata:                     map[string]any{"operation": o},
 		Errors:                       o.errors(),

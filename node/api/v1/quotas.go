@@ -13,6 +13,7 @@ type Limits struct {
 	Networks           int   `json:"networks" minimum:"0" doc:"Private ones."`
 	Triggers           int   `json:"triggers" minimum:"0"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor" minimum:"0"`
+	Scripts            int   `json:"scripts" minimum:"0" doc:"Stored ones."`
 	Bytes              int64 `json:"bytes" minimum:"0" doc:"Of the documents in force and the contract specifications in them."`
 }
 
@@ -22,6 +23,7 @@ type WantedLimits struct {
 	Networks           int   `json:"networks,omitempty" minimum:"0" maximum:"1000000"`
 	Triggers           int   `json:"triggers,omitempty" minimum:"0" maximum:"1000000"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor,omitempty" minimum:"0" maximum:"1000000"`
+	Scripts            int   `json:"scripts,omitempty" minimum:"0" maximum:"1000000"`
 	Bytes              int64 `json:"bytes,omitempty" minimum:"0" maximum:"1099511627776"`
 }
 
@@ -30,6 +32,7 @@ type Usage struct {
 	Monitors int   `json:"monitors"`
 	Networks int   `json:"networks"`
 	Triggers int   `json:"triggers"`
+	Scripts  int   `json:"scripts"`
 	Bytes    int64 `json:"bytes"`
 }
 
@@ -42,8 +45,8 @@ type Quota struct {
 func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
-		Limits: Limits{q.Monitors, q.Networks, q.Triggers, q.TriggersPerMonitor, q.Bytes},
-		Used:   Usage{used.Monitors, used.Networks, used.Triggers, used.Bytes},
+		Limits: Limits{q.Monitors, q.Networks, q.Triggers, q.TriggersPerMonitor, q.Scripts, q.Bytes},
+		Used:   Usage{used.Monitors, used.Networks, used.Triggers, used.Scripts, used.Bytes},
 	}
 }
 
@@ -73,7 +76,7 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	}
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
-		TriggersPerMonitor: in.Body.TriggersPerMonitor, Bytes: in.Body.Bytes,
+		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes,
 	}
 	if want != t.Quota {
 		before, _ := json.Marshal(quotaOf(v, t).Limits) // plain numbers

@@ -240,6 +240,10 @@ func monitorDoc(name, network, expression string, triggers ...string) string {
 		"trigger_conditions":[],"triggers":%s}`, name, network, transferABI, quoted, list)
 }
 
+func scriptDoc(language, content string) string {
+	return fmt.Sprintf(`{"language":%q,"content":%q}`, language, content)
+}
+
 // furnish gives a tenant one of everything, all with the same names; what is said
 // of them is the tenant's own.
 func (r *rig) furnish(tenant string) {
@@ -250,6 +254,7 @@ func (r *rig) furnish(tenant string) {
 	r.do(owner, "PUT", base+"/networks/net", networkDoc("net", "https://"+tenant+".example/rpc-key", 1)).want(201)
 	r.do(owner, "PUT", base+"/triggers/hook", triggerDoc("hook of "+tenant, "https://"+tenant+".example/hook-key")).want(201)
 	r.do(owner, "PUT", base+"/monitors/mon", monitorDoc("monitor of "+tenant, "net", "value > 1", "hook")).want(201)
+	r.do(owner, "PUT", base+"/scripts/run.py", scriptDoc("Python", "# of "+tenant)).want(201)
 	r.do(owner, "PUT", base+"/secrets/sec", `{"value":"stored of `+tenant+`"}`).want(204)
 	t, _ := r.View().Tenant(tenant)
 	r.owe(tenant, fsm.Outgoing{Key: deliveryKey, Tenant: tenant, Born: t.Born, Trigger: "hook", At: r.now.UnixMilli()})

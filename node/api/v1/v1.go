@@ -81,6 +81,8 @@ func New(opts Options) *API {
 	a.huma.UseMiddleware(a.measure, a.guard, a.awaitIndex)
 	a.tenantRoutes()
 	a.documentRoutes()
+	a.configurationRoutes()
+	a.versionRoutes()
 	a.secretRoutes()
 	a.keyRoutes()
 	a.auditRoutes()
