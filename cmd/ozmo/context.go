@@ -246,7 +246,7 @@ Keys are as good as passwords: plain http:// is refused but to this machine, unl
 			}
 		}
 		if given("key-file") {
-			key, err := readKey(cmd.InOrStdin(), keyFile)
+			key, err := readKeyFile(cmd.InOrStdin(), keyFile)
 			if err != nil {
 				return err
 			}
@@ -268,8 +268,8 @@ Keys are as good as passwords: plain http:// is refused but to this machine, unl
 	})
 }
 
-// readKey reads a key from a file, or "-".
-func readKey(stdin io.Reader, file string) (string, error) {
+// readKeyFile reads a key from a file, or "-".
+func readKeyFile(stdin io.Reader, file string) (string, error) {
 	var data []byte
 	var err error
 	if file == "-" {

@@ -116,8 +116,9 @@ func (f *Folder) Shared(ctx context.Context) (*Documents, spec.Problems, error) 
 }
 
 // Tenant reads the documents of one tenant; where the folder is one tenant's, of
-// that, whatever its name. Problems are as `ozmo config check` has them; documents
-// are nil where one is an error. It may be called from several goroutines at once.
+// that, whatever its name. Problems are as `ozmo config check` has them; where one is
+// an error, the documents are not all there are. It may be called from several
+// goroutines at once.
 func (f *Folder) Tenant(ctx context.Context, name string) (*Documents, spec.Problems, error) {
 	var folder *spec.Folder
 	var problems spec.Problems
@@ -134,9 +135,6 @@ func (f *Folder) Tenant(ctx context.Context, name string) (*Documents, spec.Prob
 		folder, problems = spec.ReadFolder(f.fsys, options...)
 	}
 	problems = append(problems, match.CheckFolder(folder, shared)...)
-	if problems.Err() != nil {
-		return nil, problems, nil
-	}
 	d := newDocuments()
 	d.Networks, d.Monitors, d.Triggers, d.files = folder.Networks, folder.Monitors, folder.Triggers, folder.Files
 	fsys := f.fsys
