@@ -33,7 +33,7 @@ func (w *keyOwner) register(cmd *cobra.Command) {
 
 // args takes the tenant off the arguments, unless it is about operators.
 func (w *keyOwner) args(r *apiReach, cmd *cobra.Command, args []string, others ...string) (tenant string, rest []string, err error) {
-	if !w.operator && (len(args) == len(others)+1 || len(args) == len(others) && r.knownTenant() != "") {
+	if !w.operator && (r.broken != nil || len(args) == len(others)+1 || len(args) == len(others) && r.knownTenant() != "") {
 		return r.takeTenant(cmd, args, others...)
 	}
 	names := others

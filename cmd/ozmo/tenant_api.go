@@ -24,8 +24,8 @@ func tenantArgument(cmd *cobra.Command, r *apiReach) {
 }
 
 func (r *apiReach) named(cmd *cobra.Command, args []string) (string, error) {
-	if len(args) > 0 {
-		return args[0], nil
+	if len(args) > 0 || r.broken != nil {
+		return strings.Join(args, ""), r.broken
 	}
 	if t := r.knownTenant(); t != "" {
 		return t, nil

@@ -26,6 +26,7 @@ type apiReach struct {
 	asTenant string // of --tenant
 
 	chosen *chosenWay     // once it is known
+	broken error          // why it is not
 	remote *client.Client // where there is a server; made once
 }
 
@@ -71,7 +72,12 @@ func (r *apiReach) registerWay(cmd *cobra.Command) {
 		if err := before(cmd, args); err != nil { // of reach
 			return err
 		}
-		return r.choose()
+		if r.broken = r.choose(); r.broken != nil {
+			if _, ok := errors.AsType[usageError](r.broken); ok {
+				return r.broken
+			}
+		}
+		return nil // a file that is no good is no mistake of usage: the command itself will say so
 	}
 }
 
@@ -230,6 +236,9 @@ func (r *apiReach) client() (*client.Client, error) {
 
 // tenant is whom a command is about: as --tenant, or the context, says.
 func (r *apiReach) tenant(cmd *cobra.Command) (string, error) {
+	if r.broken != nil {
+		return "", r.broken
+	}
 	if t := r.knownTenant(); t != "" {
 		return t, nil
 	}
@@ -250,6 +259,9 @@ func (r *apiReach) knownTenant() string {
 // takeTenant takes the tenant off the arguments, where it stands first and one more
 // is given than there are others; else it is the known one.
 func (r *apiReach) takeTenant(cmd *cobra.Command, args []string, others ...string) (tenant string, rest []string, err error) {
+	if r.broken != nil {
+		return "", nil, r.broken
+	}
 	if len(args) == len(others)+1 {
 		if r.flags.Changed("tenant") && r.strength("tenant") == 2 && r.asTenant != args[0] {
 			return "", nil, usagef("%s: tenant %q or %q? Name one of them", cmd.CommandPath(), args[0], r.asTenant)
