@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,9 +134,7 @@ func (e *exporting) add(ctx context.Context, tenant, folder, prefix string) erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", whoseText(tenant), err)
 	}
-	for name, data := range r.In(folder).Files {
-		e.files[name] = data
-	}
+	maps.Copy(e.files, r.In(folder).Files)
 	e.variables = append(e.variables, r.Variables...)
 	for _, w := range r.Warnings {
 		e.warnings = append(e.warnings, whoseText(tenant)+": "+w)

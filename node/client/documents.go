@@ -237,7 +237,8 @@ func (c *Client) CreateTenant(ctx context.Context, id string) (t v1.Tenant, crea
 		return t, false, err
 	}
 	defer resp.Body.Close()
-	return t, resp.StatusCode == http.StatusCreated, json.NewDecoder(resp.Body).Decode(&t)
+	err = json.NewDecoder(resp.Body).Decode(&t)
+	return t, resp.StatusCode == http.StatusCreated, err
 }
 
 // DeleteTenant deletes a tenant with all it has.

@@ -3,6 +3,7 @@ package files
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 
@@ -88,9 +89,7 @@ func Parse(c client.Configuration) (*Documents, error) {
 	if err := decoded(c.Triggers, d.Triggers); err != nil {
 		return nil, fmt.Errorf("trigger %w", err)
 	}
-	for id, s := range c.Scripts {
-		d.Scripts[id] = s
-	}
+	maps.Copy(d.Scripts, c.Scripts)
 	return d, nil
 }
 
@@ -140,10 +139,7 @@ func (d *Documents) Align(there *Documents) {
 		}
 	}
 	aligned := make(map[string]*spec.Monitor, len(d.Monitors))
-	names := make(map[string]string, len(d.files))
-	for key, file := range d.files {
-		names[key] = file
-	}
+	names := maps.Clone(d.files)
 	for _, id := range here {
 		to, ok := ids[id]
 		if !ok {
