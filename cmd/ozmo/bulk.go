@@ -164,6 +164,7 @@ type planned struct {
 	tag   string // of what is in force
 	isNew bool   // there is no such tenant yet, or none for the key
 	there uint64 // version in force
+	same  bool   // nothing is to be done
 }
 
 // plan compares what is wanted with what is in force.
@@ -194,6 +195,7 @@ func (b *bulk) plan(ctx context.Context, j *job) (*planned, []files.Difference, 
 	}
 	docs.Align(there)
 	differences, err := files.Compare(docs, there, b.prune)
+	p.same = p.tag != "" && len(differences) == 0 && files.SameSecrets(docs, there)
 	return p, differences, err
 }
 
@@ -270,6 +272,10 @@ func (b *bulk) once(ctx context.Context, j *job, r *appliedTenant) error {
 		if r.Changed {
 			r.Version++
 		}
+		return nil
+	}
+	if p.same {
+		r.Version, r.Unchanged = p.there, p.docs.Count()
 		return nil
 	}
 	given, err := p.docs.Configuration()

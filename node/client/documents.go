@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
@@ -45,8 +46,8 @@ const (
 	longestWait = 10 * time.Second
 )
 
-// call asks, and asks again what was refused for the moment: all that goes through
-// it may be done twice.
+// call asks, and asks again what was refused for the moment, or whose connection has
+// ended: all that goes through it may be done twice, but for what has to be new.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, header http.Header, body []byte) (*http.Response, error) {
 	for try := 1; ; try++ {
 		var content io.Reader
@@ -54,11 +55,10 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 			content = bytes.NewReader(body)
 		}
 		resp, err := c.sendWith(ctx, method, path, query, header, content)
-		r, refused := errors.AsType[*Refusal](err)
-		if !refused || r.Status != http.StatusServiceUnavailable && r.Status != http.StatusTooManyRequests || try == tries {
+		wait, again := later(err)
+		if !again || try == tries || header.Get("If-None-Match") != "" || ctx.Err() != nil {
 			return resp, err
 		}
-		wait := min(max(r.wait, time.Second), longestWait)
 		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		select {
 		case <-timer.C:
@@ -67,6 +67,20 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 			return nil, err
 		}
 	}
+}
+
+// later reports whether an error may go away by itself, and when it is time to see.
+func later(err error) (time.Duration, bool) {
+	if r, refused := errors.AsType[*Refusal](err); refused {
+		return min(max(r.wait, time.Second), longestWait), r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests
+	}
+	// A server ends connections that nobody has used for a while, or when it stops.
+	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, broken) {
+			return 100 * time.Millisecond, true
+		}
+	}
+	return 0, false
 }
 
 // read asks and decodes the answer.

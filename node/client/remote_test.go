@@ -155,6 +155,31 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 	return out, nil
 }
 
+// broken ends the connection before there is an answer.
+type broken struct{ left int }
+
+func (b *broken) RoundTrip(*http.Request) (*http.Response, error) {
+	if b.left--; b.left >= 0 {
+		return nil, io.EOF
+	}
+	return answer(200, "", `{"id":"acme"}`), nil
+}
+
+// A connection that ends is no end, unless what was asked for has to be new.
+func TestAsksAgainOverAnotherConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{http: &http.Client{Transport: &broken{left: 2}}}
+		if got, err := c.Tenant(t.Context(), "acme"); err != nil || got.ID != "acme" {
+			t.Errorf("%+v, %v", got, err)
+		}
+		b := &broken{left: 2}
+		c = &Client{http: &http.Client{Transport: b}}
+		if _, err := c.PutDocument(t.Context(), "acme", "monitors", "m", json.RawMessage(`{}`), true); !errors.Is(err, io.EOF) || b.left != 1 {
+			t.Errorf("%v, %d left", err, b.left)
+		}
+	})
+}
+
 func answer(status int, wait, body string) *http.Response {
 	h := http.Header{}
 	if wait != "" {

@@ -108,6 +108,29 @@ func compare[T any, D secretive[T]](kind string, here, there map[string]D, prune
 	return out, nil
 }
 
+// SameSecrets reports whether documents that do not differ have the same secrets too,
+// as far as that can be known here: a plain one may be another than the sealed one
+// that is in force.
+func SameSecrets(here, there *Documents) bool {
+	return sameSecrets(here.Networks, there.Networks) && sameSecrets(here.Monitors, there.Monitors) && sameSecrets(here.Triggers, there.Triggers)
+}
+
+func sameSecrets[T any, D secretive[T]](here, there map[string]D) bool {
+	for id, doc := range here {
+		known := there[id]
+		if known == nil {
+			return false
+		}
+		before := known.Secrets()
+		for i, s := range doc.Secrets() {
+			if i >= len(before) || s.Type == spec.SecretPlain || *s != *before[i] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // hidden is a document as plain values, without what is secret in it.
 func hidden[T any, D secretive[T]](doc D) (any, error) {
 	data, err := json.Marshal(doc)
