@@ -16,6 +16,8 @@ type engine interface {
 	// add puts a monitor in force from a position on; the returned function
 	// ends it before another position.
 	add(key match.Key, m *spec.Monitor, about *monitor, from uint64) (end func(until uint64))
+	// put is add for what chainEngines compiled, for this once.
+	put(key match.Key, c compiled, about *monitor, from uint64) (end func(until uint64))
 	// prune forgets what ended at or before a position and tells how many
 	// monitors are left.
 	prune(before uint64) (left int)
@@ -26,6 +28,9 @@ type engine interface {
 
 // block is a decoded block of some chain.
 type block any
+
+// compiled is a monitor of some chain.
+type compiled any
 
 // hit is one match.
 type hit struct {
@@ -38,6 +43,8 @@ type hit struct {
 // chainEngines makes engines and decodes blocks of one kind of chain.
 type chainEngines interface {
 	engine() engine
+	// compile prepares a monitor for an engine.
+	compile(m *spec.Monitor) compiled
 	// decode also tells the block's own time.
 	decode(payload []byte) (block, time.Time, error)
 }
@@ -66,6 +73,11 @@ func (e *evmEngines) decode(payload []byte) (block, time.Time, error) {
 	return b, time.Unix(int64(b.Timestamp), 0), nil
 }
 
+func (e *evmEngines) compile(m *spec.Monitor) compiled {
+	c, _ := evm.Compile(m, &e.specs) // its problems were reported when it was saved
+	return c
+}
+
 func (e *evmEngines) engine() engine {
 	return &evmEngine{
 		shared: e,
@@ -85,15 +97,19 @@ type evmEngine struct {
 }
 
 func (e *evmEngine) add(key match.Key, m *spec.Monitor, about *monitor, from uint64) func(until uint64) {
-	compiled, _ := evm.Compile(m, &e.shared.specs) // its problems were reported when it was saved
+	return e.put(key, e.shared.compile(m), about, from)
+}
+
+func (e *evmEngine) put(key match.Key, c compiled, about *monitor, from uint64) func(until uint64) {
+	m := c.(*evm.Monitor) //nolint:forcetypeassert // engines and what they are given have the same chain
 	e.mu.Lock()
-	e.about[compiled] = about
+	e.about[m] = about
 	e.mu.Unlock()
-	handle := e.index.Add(key, compiled, from)
+	handle := e.index.Add(key, m, from)
 	return func(until uint64) {
 		e.index.Remove(handle, until)
 		e.mu.Lock()
-		e.ended[compiled] = until
+		e.ended[m] = until
 		e.mu.Unlock()
 	}
 }
