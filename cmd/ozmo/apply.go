@@ -44,7 +44,7 @@ again: what is like that already stays.
          one. Tenants are made where there are none, which takes an operator; none
          is deleted.
   FILE   monitors, networks or triggers by id, in JSON or YAML, which are added to
-         what the tenant has; or a whole configuration, as ` + "`ozmo export` -" + ` prints it.
+         what the tenant has; or a whole configuration, as ` + "`ozmo export -`" + ` prints it.
 
 What is not in the folder, or whole configuration, is deleted, after a question;
 --prune=false leaves it. A monitor keeps its id as long as its name or its file's
