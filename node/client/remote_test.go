@@ -142,7 +142,12 @@ func TestNoRedirects(t *testing.T) {
 }
 
 // answers is a transport with prepared answers.
-type answers []*http.Response
+type answers []prepared
+
+type prepared struct {
+	status     int
+	wait, body string
+}
 
 func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
@@ -150,9 +155,9 @@ func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	out := (*a)[0]
+	next := (*a)[0]
 	*a = (*a)[1:]
-	return out, nil
+	return answer(next), nil
 }
 
 // broken ends the connection before there is an answer.
@@ -162,7 +167,7 @@ func (b *broken) RoundTrip(*http.Request) (*http.Response, error) {
 	if b.left--; b.left >= 0 {
 		return nil, io.EOF
 	}
-	return answer(200, "", `{"id":"acme"}`), nil
+	return answer(prepared{200, "", `{"id":"acme"}`}), nil
 }
 
 // A connection that ends is no end, unless what was asked for has to be new.
@@ -180,19 +185,19 @@ func TestAsksAgainOverAnotherConnection(t *testing.T) {
 	})
 }
 
-func answer(status int, wait, body string) *http.Response {
+func answer(p prepared) *http.Response {
 	h := http.Header{}
-	if wait != "" {
-		h.Set("Retry-After", wait)
+	if p.wait != "" {
+		h.Set("Retry-After", p.wait)
 	}
-	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body))}
+	return &http.Response{StatusCode: p.status, Header: h, Body: io.NopCloser(strings.NewReader(p.body))}
 }
 
 // What is refused for the moment is asked again, with its body, after the time that
 // the answer names.
 func TestAsksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		list := answers{answer(503, "2", `{"detail":"no leader"}`), answer(429, "4", `{"detail":"slower"}`), answer(200, "", `{"version":3}`)}
+		list := answers{{503, "2", `{"detail":"no leader"}`}, {429, "4", `{"detail":"slower"}`}, {200, "", `{"version":3}`}}
 		c := &Client{http: &http.Client{Transport: &list}}
 		start := time.Now()
 		done, err := c.Apply(t.Context(), "acme", Configuration{}, Terms{})
@@ -204,7 +209,7 @@ func TestAsksAgain(t *testing.T) {
 		}
 		list = answers{}
 		for range tries {
-			list = append(list, answer(503, "1", `{"detail":"no leader"}`))
+			list = append(list, prepared{503, "1", `{"detail":"no leader"}`})
 		}
 		if _, err := c.Tenant(t.Context(), "acme"); !errors.Is(err, api.ErrUnavailable) || len(list) != 0 {
 			t.Errorf("%v, %d answers left", err, len(list))
