@@ -123,7 +123,7 @@ func (n *Node) publicHandler() http.Handler {
 
 // tenantPaths are what the API for tenants has, that operators have too, without a
 // key.
-var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit", "/v1/usage"}
+var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/configuration", "/v1/keys", "/v1/audit", "/v1/usage"}
 
 // isTenantPath reports whether the API for tenants answers an operator.
 func isTenantPath(r *http.Request) bool {

@@ -219,20 +219,24 @@ func firstKey(path string) string {
 	return path
 }
 
-// writeText writes the problems under their files, and a summary.
-func (c *configCheck) writeText(w io.Writer) error {
-	var b strings.Builder
-	for i, p := range c.Problems {
-		if i == 0 || p.File != c.Problems[i-1].File {
-			fmt.Fprintln(&b, cmp.Or(clean(p.File), "(folder)"))
+// writeProblems writes problems under their files, in whose order they are.
+func writeProblems(b *strings.Builder, problems spec.Problems) {
+	for i, p := range problems {
+		if i == 0 || p.File != problems[i-1].File {
+			fmt.Fprintln(b, cmp.Or(clean(p.File), "(folder)"))
 		}
 		place := clean(p.Path)
 		if place != "" {
 			place += ": "
 		}
-		fmt.Fprintf(&b, "  %-8s %s%s\n", p.Severity, place, clean(p.Message))
+		fmt.Fprintf(b, "  %-8s %s%s\n", p.Severity, place, clean(p.Message))
 	}
-	if b.Len() > 0 {
+}
+
+// writeText writes the problems under their files, and a summary.
+func (c *configCheck) writeText(w io.Writer) error {
+	var b strings.Builder
+	if writeProblems(&b, c.Problems); b.Len() > 0 {
 		b.WriteByte('\n')
 	}
 	if c.Tenants > 1 {

@@ -8,6 +8,7 @@
 //	0   it worked
 //	1   it did not, or findings were made that must not be passed over
 //	2   the command was not understood: flags, environment or settings file
+//	3   something would change, where --exit-code asks for that
 //	78  the cluster uses what only a newer version knows
 //
 // Results go to standard output, all else to standard error. The package never

@@ -16,12 +16,16 @@ const (
 	exitOK       = 0
 	exitFailure  = 1
 	exitUsage    = 2
+	exitChanges  = 3
 	exitOutdated = 78 // EX_CONFIG: trying again cannot help
 	exitTooOld   = 78 // what sysexits.h calls a configuration error: starting again does not help
 )
 
 // errFindings ends a command with exit code 1 when it has already printed why.
 var errFindings = errors.New("there are findings")
+
+// errChanges ends a dry run with exit code 3 when something would change.
+var errChanges = errors.New("something would change")
 
 // usageError is a command line, variable or settings file that is not
 // understood.
@@ -76,6 +80,9 @@ func (a *app) report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	}
 	if errors.Is(err, errFindings) {
 		return exitFailure
+	}
+	if errors.Is(err, errChanges) {
+		return exitChanges
 	}
 	fmt.Fprintf(stderr, "ozmo: %s\n", strings.TrimSpace(err.Error()))
 	if _, ok := errors.AsType[usageError](err); ok || !a.running {

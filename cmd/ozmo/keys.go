@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -16,7 +17,7 @@ import (
 func newKey(*app) *cobra.Command {
 	cmd := group("key", "Make and delete keys of the API",
 		"  ozmo key create --operator --name ci\n  ozmo key create acme --role owner\n  ozmo key list acme\n  ozmo key delete acme 4ksj2pq7xw3a",
-		newKeyCreate(), newKeyList(), newKeyDelete())
+		newKeyCreate(), newKeyList(), newKeyGet(), newKeyDelete())
 	cmd.Long = `Who asks the API of a node's HTTP port sends a key: 'Authorization: Bearer KEY'.
 A key is of one tenant, with a role, or of an operator, who may everything. The
 first one is made here; owners of a tenant and operators make others over the API.`
@@ -31,7 +32,10 @@ func (w *keyOwner) register(cmd *cobra.Command) {
 }
 
 // args takes the tenant off the arguments, unless it is about operators.
-func (w *keyOwner) args(cmd *cobra.Command, args []string, others ...string) (tenant string, rest []string, err error) {
+func (w *keyOwner) args(r *apiReach, cmd *cobra.Command, args []string, others ...string) (tenant string, rest []string, err error) {
+	if !w.operator && (r.broken != nil || len(args) == len(others)+1 || len(args) == len(others) && r.knownTenant() != "") {
+		return r.takeTenant(cmd, args, others...)
+	}
 	names := others
 	if !w.operator {
 		names = append([]string{"TENANT"}, others...)
@@ -49,13 +53,13 @@ func (w *keyOwner) args(cmd *cobra.Command, args []string, others ...string) (te
 }
 
 func newKeyCreate() *cobra.Command {
-	var node reach
+	var node apiReach
 	var of keyOwner
 	var name string
 	var valid time.Duration
 	role := newChoice("viewer", "viewer", "member", "admin", "owner")
 	cmd := &cobra.Command{
-		Use:   "create {TENANT | --operator}",
+		Use:   "create [TENANT | --operator]",
 		Short: "Make a key, and show it this once",
 		Long: `Make a key, and show it this once: the cluster keeps only what is needed to know
 it again. A viewer reads; a member also writes monitors and triggers; an admin also
@@ -73,9 +77,9 @@ networks and secrets; an owner also keys.`,
 	f.DurationVar(&valid, "valid", 0, "how long it serves (default: until it is deleted)")
 	completeChoice(cmd, "role", role)
 	output := addOutput(cmd, "text", "json")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		tenant, _, err := of.args(cmd, args)
+		tenant, _, err := of.args(&node, cmd, args)
 		switch {
 		case err != nil:
 			return err
@@ -88,7 +92,7 @@ networks and secrets; an owner also keys.`,
 		if valid > 0 {
 			request.Expires = time.Now().Add(valid)
 		}
-		k, err := ask(cmd.Context(), &node, func(ctx context.Context, c *client.Client) (v1.NewKey, error) {
+		k, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) (v1.NewKey, error) {
 			return c.CreateKey(ctx, tenant, request)
 		})
 		if err != nil {
@@ -112,10 +116,10 @@ func keysOf(tenant string) string {
 }
 
 func newKeyList() *cobra.Command {
-	var node reach
+	var node apiReach
 	var of keyOwner
 	cmd := &cobra.Command{
-		Use:     "list {TENANT | --operator}",
+		Use:     "list [TENANT | --operator]",
 		Short:   "Show which keys there are",
 		Long:    "Show which keys there are, with their roles. What their bearers send is not kept.",
 		Example: "  ozmo key list acme\n  ozmo key list --operator --output json",
@@ -124,13 +128,13 @@ func newKeyList() *cobra.Command {
 	node.register(cmd)
 	of.register(cmd)
 	output := addOutput(cmd, "table", "json")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		tenant, _, err := of.args(cmd, args)
+		tenant, _, err := of.args(&node, cmd, args)
 		if err != nil {
 			return err
 		}
-		list, err := ask(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]v1.Key, error) { return c.Keys(ctx, tenant) })
+		list, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]v1.Key, error) { return c.Keys(ctx, tenant) })
 		if err != nil {
 			return err
 		}
@@ -141,6 +145,52 @@ func newKeyList() *cobra.Command {
 		return showKeys(cmd.OutOrStdout(), tenant, list)
 	}
 	return cmd
+}
+
+func newKeyGet() *cobra.Command {
+	var node apiReach
+	var of keyOwner
+	cmd := &cobra.Command{
+		Use:     "get [TENANT | --operator] ID",
+		Short:   "Show one key",
+		Long:    "Show one key, by its id. What its bearer sends is not kept.",
+		Example: "  ozmo key get acme 4ksj2pq7xw3a",
+		Args:    cobra.ArbitraryArgs,
+	}
+	node.register(cmd)
+	of.register(cmd)
+	output := addOutput(cmd, "table", "json")
+	completeAPI(cmd, &node, tenantNames, keyNames)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		tenant, rest, err := of.args(&node, cmd, args, "ID")
+		if err != nil {
+			return err
+		}
+		list, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]v1.Key, error) { return c.Keys(ctx, tenant) })
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(k v1.Key) bool { return k.ID == rest[0] })
+		if i < 0 {
+			return fmt.Errorf("key %q of %s: not found", rest[0], keysOf(tenant))
+		}
+		if output.value == "json" {
+			return writeJSON(cmd.OutOrStdout(), list[i])
+		}
+		return showKeys(cmd.OutOrStdout(), tenant, list[i:i+1])
+	}
+	return cmd
+}
+
+func keyNames(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
+	if tenant == "" {
+		return nil, nil
+	}
+	list, err := c.Keys(ctx, tenant)
+	for _, k := range list {
+		out = append(out, k.ID)
+	}
+	return out, err
 }
 
 func showKeys(w io.Writer, tenant string, list []v1.Key) error {
@@ -164,10 +214,10 @@ func showKeys(w io.Writer, tenant string, list []v1.Key) error {
 }
 
 func newKeyDelete() *cobra.Command {
-	var node reach
+	var node apiReach
 	var of keyOwner
 	cmd := &cobra.Command{
-		Use:     "delete {TENANT | --operator} ID",
+		Use:     "delete [TENANT | --operator] ID",
 		Short:   "Delete a key: who has it is refused from now on",
 		Long:    "Delete a key by its id, which is the part of its text between the underscores: who\nhas it is refused from now on.",
 		Example: "  ozmo key delete acme 4ksj2pq7xw3a\n  ozmo key delete --operator 4ksj2pq7xw3a",
@@ -175,13 +225,13 @@ func newKeyDelete() *cobra.Command {
 	}
 	node.register(cmd)
 	of.register(cmd)
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames, keyNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		tenant, rest, err := of.args(cmd, args, "ID")
+		tenant, rest, err := of.args(&node, cmd, args, "ID")
 		if err != nil {
 			return err
 		}
-		err = tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error { return c.DeleteKey(ctx, tenant, rest[0]) })
+		err = tellAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error { return c.DeleteKey(ctx, tenant, rest[0]) })
 		if err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func TestKeyCommands(t *testing.T) {
 
 func TestKeyMistakes(t *testing.T) {
 	for line, says := range map[string]string{
-		"key":                                   "ozmo key needs a command: create, list, delete",
+		"key":                                   "ozmo key needs a command: create, list, get, delete",
 		"key create":                            "whose keys? Name the TENANT first, or give --operator",
 		"key list":                              "whose keys?",
 		"key delete abc":                        "whose keys?",

@@ -42,6 +42,9 @@ func (c *choice) Type() string { return "word" }
 
 func (c *choice) list() string {
 	last := len(c.allowed) - 1
+	if last == 0 {
+		return c.allowed[0]
+	}
 	return strings.Join(c.allowed[:last], ", ") + " or " + c.allowed[last]
 }
 

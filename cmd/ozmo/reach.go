@@ -82,15 +82,19 @@ func (r *reach) client() *client.Client {
 
 // ask puts a short question to the node.
 func ask[T any](ctx context.Context, r *reach, question func(context.Context, *client.Client) (T, error)) (T, error) {
+	return askClient(ctx, r.client(), question)
+}
+
+func askClient[T any](ctx context.Context, c *client.Client, question func(context.Context, *client.Client) (T, error)) (T, error) {
 	limited, cancel := context.WithTimeout(ctx, answerPatience)
 	defer cancel()
-	v, err := question(limited, r.client())
+	v, err := question(limited, c)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		err = errInterrupted
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("the %s has not answered within %v: its log may tell why", r.client().Where(), answerPatience)
+		err = fmt.Errorf("the %s has not answered within %v: its log may tell why", c.Where(), answerPatience)
 	}
 	return v, err
 }

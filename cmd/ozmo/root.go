@@ -19,10 +19,11 @@ var commands = []struct {
 	make      []func(*app) *cobra.Command
 }{
 	{"run", "Run:", []func(*app) *cobra.Command{newServe, newDemo}},
-	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage, newAlert}},
-	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newTenant, newUsage, newLease, newRebalance, newDelivery, newKeyring, newSecret, newKey, newOperator}},
+	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage, newAlert, newUsage}},
+	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newLease, newRebalance, newDelivery, newKeyring, newOperator}},
+	{"tenants", "Work with tenants and their documents:", []func(*app) *cobra.Command{newApply, newExport, newTenant, newNetwork, newMonitor, newTrigger, newScript, newSecret, newKey, newBacktest, newContext}},
 	{"save", "Begin, keep and mend a cluster:", []func(*app) *cobra.Command{newCluster, newBackup, newRestore, newRecover}},
-	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig, newMonitor, newTrigger, newBacktest}},
+	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig}},
 	{"tool", "About this program:", []func(*app) *cobra.Command{newOpenAPI, newVersion}},
 }
 
@@ -63,7 +64,8 @@ command line wins over the environment, the environment over the file:
   log-level: debug         in the YAML file named by --config-file
 
 Exit codes: 0 it worked; 1 it did not, or there are findings; 2 the command was
-not understood; 78 this version is too old for its cluster.`,
+not understood; 3 there is something to change, where --exit-code asks; 78 this
+version is too old for its cluster.`,
 		Example: `  ozmo serve --bootstrap --config ./config
   ozmo status
   ozmo config check ./config

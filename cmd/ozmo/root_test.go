@@ -98,7 +98,7 @@ func TestUsage(t *testing.T) {
 		{"extra argument", []string{"version", "now"}, exitUsage, "", "ozmo: unknown command \"now\" for \"ozmo version\""},
 		{"group alone", []string{"config"}, exitUsage, "", "ozmo: ozmo config needs a command: check\n"},
 		{"group, misspelt", []string{"config", "chek"}, exitUsage, "", "there is no command \"chek\" in ozmo config; did you mean check?"},
-		{"group, nonsense", []string{"monitor", "frobnicate"}, exitUsage, "", "there is no command \"frobnicate\" in ozmo monitor, only: test"},
+		{"group, nonsense", []string{"monitor", "frobnicate"}, exitUsage, "", "there is no command \"frobnicate\" in ozmo monitor, only: list, get, create, apply, delete, test, replay"},
 		{"missing argument", []string{"config", "check"}, exitUsage, "", "ozmo config check needs DIR, got 0 arguments"},
 		{"completion", []string{"completion", "bash"}, exitOK, "__start_ozmo", ""},
 		{"completion of words", []string{"__complete", "version", "--output", ""}, exitOK, "text\njson\n:4\n", ""},

@@ -22,7 +22,7 @@ import (
 func newSecret(*app) *cobra.Command {
 	cmd := group("secret", "Keep tenants' secrets in the cluster",
 		"  ozmo secret set acme slack-hook < hook.txt\n  ozmo secret list acme\n  ozmo secret delete acme slack-hook",
-		newSecretSet(), newSecretList(), newSecretDelete())
+		newSecretSet("create"), newSecretList(), newSecretGet(), newSecretSet("set"), newSecretDelete())
 	cmd.Long = `Documents may name a secret that the cluster keeps for their tenant, wherever they
 may hold one:
 
@@ -33,46 +33,67 @@ no restart. Values are sealed before they enter the log, and never come out.`
 	return cmd
 }
 
-func newSecretSet() *cobra.Command {
-	var node reach
+func newSecretSet(verb string) *cobra.Command {
+	var node apiReach
 	var file string
+	short := "Store a secret, in place of one of the same name"
+	if verb == "create" {
+		short = "Store a secret, if there is none of the name"
+	}
 	cmd := &cobra.Command{
-		Use:   "set TENANT NAME",
-		Short: "Store a secret, in place of one of the same name",
-		Long: `Store a secret, in place of one of the same name. Its value is asked for on a
+		Use:   verb + " [TENANT] NAME",
+		Short: short,
+		Long: short + `. Its value is asked for on a
 terminal, where it is not shown, and read from standard input elsewhere, or from
 the file given; the line end after it does not count. There is no argument for it,
 since other users of the machine would see it.
 
 The next delivery that needs it uses the new value, and what has been waiting in
 the outbox of the triggers that use it is tried at once.`,
-		Example: `  ozmo secret set acme slack-hook
-  ozmo secret set acme slack-hook < hook.txt
-  vault kv get -field=token secret/telegram | ozmo secret set acme telegram-token
-  ozmo secret set acme smtp-password --file /run/secrets/smtp`,
-		Args: exactArgs("TENANT", "NAME"),
+		Example: strings.ReplaceAll(`  ozmo secret VERB acme slack-hook
+  ozmo secret VERB acme slack-hook < hook.txt
+  vault kv get -field=token secret/telegram | ozmo secret VERB acme telegram-token
+  ozmo secret VERB acme smtp-password --file /run/secrets/smtp`, "VERB", verb),
+		Args: cobra.ArbitraryArgs,
+	}
+	if verb == "set" {
+		cmd.Aliases = []string{"apply"} // as other documents have it
 	}
 	node.register(cmd)
 	cmd.Flags().StringVar(&file, "file", "", "`FILE` that holds the value")
 	if err := cmd.MarkFlagFilename("file"); err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
 	}
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkSecretName(args[1]); err != nil { // nobody types a secret for nothing
+		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
+		if err != nil {
 			return err
+		}
+		name := rest[0]
+		if err := checkSecretName(name); err != nil { // nobody types a secret for nothing
+			return err
+		}
+		if verb == "create" {
+			known, err := findSecret(cmd.Context(), &node, tenant, name)
+			if err != nil {
+				return err
+			}
+			if known != nil && !known.Set.IsZero() {
+				return fmt.Errorf("secret %s of tenant %s is there already: `ozmo secret set` replaces it", name, tenant)
+			}
 		}
 		value, err := readSecretValue(cmd, file)
 		if err != nil {
 			return err
 		}
-		err = tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
-			return c.SetSecret(ctx, api.Secret{Tenant: args[0], Name: args[1], Value: value})
+		err = tellAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
+			return c.SetSecret(ctx, api.Secret{Tenant: tenant, Name: name, Value: value})
 		})
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is set\n", args[1], args[0])
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is set\n", name, tenant)
 		return err
 	}
 	return cmd
@@ -157,23 +178,27 @@ func typedSecret(ctx context.Context, screen *os.File, ask io.Writer) (string, e
 }
 
 func newSecretList() *cobra.Command {
-	var node reach
+	var node apiReach
 	cmd := &cobra.Command{
-		Use:   "list TENANT",
+		Use:   "list [TENANT]",
 		Short: "Show which secrets a tenant has stored, and what uses them",
 		Long: `Show which secrets a tenant has stored, when each was set, and the triggers and
 private networks of the configuration in force that use it. A name that is used
 and not set is shown too: what needs it waits. Values are never shown.`,
 		Example: `  ozmo secret list acme
   ozmo secret list acme --output json | jq -r '.[] | select(.triggers == []) | .name'`,
-		Args: exactArgs("TENANT"),
+		Args: cobra.ArbitraryArgs,
 	}
 	node.register(cmd)
 	output := addOutput(cmd, "table", "json")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		list, err := ask(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]api.SecretStatus, error) {
-			return c.Secrets(ctx, args[0])
+		tenant, _, err := node.takeTenant(cmd, args)
+		if err != nil {
+			return err
+		}
+		list, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]api.SecretStatus, error) {
+			return c.Secrets(ctx, tenant)
 		})
 		if err != nil {
 			return err
@@ -182,7 +207,7 @@ and not set is shown too: what needs it waits. Values are never shown.`,
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), list)
 		}
-		return showSecrets(cmd.OutOrStdout(), args[0], list)
+		return showSecrets(cmd.OutOrStdout(), tenant, list)
 	}
 	return cmd
 }
@@ -204,32 +229,91 @@ func showSecrets(w io.Writer, tenant string, list []api.SecretStatus) error {
 	return nil
 }
 
+// findSecret is what is known of a secret; nil: nothing.
+func findSecret(ctx context.Context, r *apiReach, tenant, name string) (*api.SecretStatus, error) {
+	list, err := askAPI(ctx, r, func(ctx context.Context, c *client.Client) ([]api.SecretStatus, error) { return c.Secrets(ctx, tenant) })
+	for i := range list {
+		if list[i].Name == name {
+			return &list[i], err
+		}
+	}
+	return nil, err
+}
+
+func secretNames(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
+	if tenant == "" {
+		return nil, nil
+	}
+	list, err := c.Secrets(ctx, tenant)
+	for _, s := range list {
+		out = append(out, s.Name)
+	}
+	return out, err
+}
+
+func newSecretGet() *cobra.Command {
+	var node apiReach
+	cmd := &cobra.Command{
+		Use:     "get [TENANT] NAME",
+		Short:   "Show when a secret was set, and what uses it",
+		Long:    "Show when a secret was set, and what uses it. Its value never comes out.",
+		Example: "  ozmo secret get acme slack-hook",
+		Args:    cobra.ArbitraryArgs,
+	}
+	node.register(cmd)
+	output := addOutput(cmd, "table", "json")
+	completeAPI(cmd, &node, tenantNames, secretNames)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
+		if err != nil {
+			return err
+		}
+		s, err := findSecret(cmd.Context(), &node, tenant, rest[0])
+		if err == nil && s == nil {
+			err = fmt.Errorf("secret %q of tenant %s: not found", rest[0], tenant)
+		}
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return writeJSON(cmd.OutOrStdout(), s)
+		}
+		return showSecrets(cmd.OutOrStdout(), tenant, []api.SecretStatus{*s})
+	}
+	return cmd
+}
+
 func newSecretDelete() *cobra.Command {
-	var node reach
+	var node apiReach
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "delete TENANT NAME",
+		Use:   "delete [TENANT] NAME",
 		Short: "Forget a secret",
 		Long: `Forget a secret. It is refused while a document in force names it, unless it is
 forced: deliveries that need it then wait in the outbox until it is set again.`,
 		Example: `  ozmo secret delete acme slack-hook
   ozmo secret delete acme slack-hook --force`,
-		Args: exactArgs("TENANT", "NAME"),
+		Args: cobra.ArbitraryArgs,
 	}
 	node.register(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "also one that is in use")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkSecretName(args[1]); err != nil {
+		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
+		if err != nil {
 			return err
 		}
-		err := tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
-			return c.DeleteSecret(ctx, args[0], args[1], force)
+		name := rest[0]
+		if err := checkSecretName(name); err != nil {
+			return err
+		}
+		err = tellAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
+			return c.DeleteSecret(ctx, tenant, name, force)
 		})
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is forgotten\n", args[1], args[0])
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is forgotten\n", name, tenant)
 		return err
 	}
 	return cmd

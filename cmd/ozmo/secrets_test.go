@@ -70,7 +70,7 @@ func TestSecretMistakes(t *testing.T) {
 	o := &operator{}
 	t.Setenv("OZMO_DATA", listenAs(t, o))
 	for line, says := range map[string]string{
-		"secret":                            "ozmo secret needs a command: set, list, delete",
+		"secret":                            "ozmo secret needs a command: create, list, get, set, delete",
 		"secret set acme":                   "needs TENANT NAME",
 		"secret set acme hook hunter2":      "needs TENANT NAME",
 		"secret set acme hook":              "the secret that was read is empty",

@@ -40,7 +40,9 @@ func applySettings(cmd *cobra.Command, lookupEnv func(string) (string, bool)) er
 		}
 		if err := flags.Set(f.Name, value); err != nil {
 			wrong.addf("variable %s: %s", name, plainSetError(err))
+			return
 		}
+		noteSetting(f)
 	}
 	flags.VisitAll(fromEnv)
 	if file := flags.Lookup(configFileFlag).Value.String(); file != "" {
@@ -59,10 +61,27 @@ func applySettings(cmd *cobra.Command, lookupEnv func(string) (string, bool)) er
 			}
 			if err := s.apply(flags, f); err != nil {
 				wrong.addf("%s:%d: %s: %s", file, s.line, s.flag, plainSetError(err))
+				continue
 			}
+			noteSetting(f)
 		}
 	}
 	return wrong.err()
+}
+
+const settingNote = "ozmo_setting" // annotation of flags that the command line does not have
+
+func noteSetting(f *pflag.Flag) {
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
+	}
+	f.Annotations[settingNote] = nil
+}
+
+// onCommandLine reports whether the command line itself has a flag.
+func onCommandLine(f *pflag.Flag) bool {
+	_, setting := f.Annotations[settingNote]
+	return f.Changed && !setting
 }
 
 // plainSetError leaves out what pflag says around the reason.

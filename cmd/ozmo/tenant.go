@@ -14,16 +14,18 @@ import (
 )
 
 func newTenant(*app) *cobra.Command {
-	cmd := group("tenant", "See tenants and say where they are judged",
-		"  ozmo tenant list\n  ozmo tenant assign acme b",
-		newTenantList(), newTenantAssign(), newTenantUnpin(), newTenantWeight(), newTenantPriority())
-	cmd.Long = `Each tenant is judged by one node at a time. The leader spreads tenants over the
-nodes; these commands tell it what it cannot know.`
+	cmd := group("tenant", "Make, import and see tenants, and say where they are judged",
+		"  ozmo tenant create acme\n  ozmo tenant import ./config --tenant acme\n  ozmo tenant list\n  ozmo tenant assign acme b",
+		newTenantCreate("create"), newTenantList(), newTenantGet(), newTenantCreate("apply"), newTenantDelete(), newTenantImport(),
+		newTenantAssign(), newTenantUnpin(), newTenantWeight(), newTenantPriority())
+	cmd.Long = `Tenants are made here or over the API, or by the folder of ` + "`ozmo serve`" + `. Each is judged by
+one node at a time. The leader spreads tenants over the nodes; assign, unpin, weight
+and priority tell it what it cannot know.`
 	return cmd
 }
 
 func newTenantList() *cobra.Command {
-	var node reach
+	var node apiReach
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show the tenants and where they are",
@@ -41,10 +43,10 @@ func newTenantList() *cobra.Command {
   ozmo tenant list --output json | jq 'group_by(.node)[] | {node: .[0].node, tenants: length}'`,
 		Args: cobra.NoArgs,
 	}
-	node.register(cmd)
+	node.registerWay(cmd)
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := node.status(cmd.Context())
+		s, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) (api.Status, error) { return c.Status(ctx) })
 		if err != nil {
 			return err
 		}

@@ -38,12 +38,12 @@ func checkSecretType(n node, t string) bool {
 	switch n.w.origin {
 	case OriginTenant:
 		allowed = []string{SecretPlain, SecretStored}
-		if n.w.sealed {
-			allowed = append(allowed, SecretSealed)
-		}
 	case OriginState:
 		allowed = append(allowed, SecretSealed)
 	case OriginFolder:
+	}
+	if n.w.sealed {
+		allowed = append(allowed, SecretSealed)
 	}
 	if slices.Contains(allowed, t) {
 		return true

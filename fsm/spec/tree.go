@@ -1,9 +1,7 @@
 package spec
 
 import (
-	"errors"
 	"io/fs"
-	"path"
 	"regexp"
 )
 
@@ -32,74 +30,17 @@ func IsTenantName(s string) bool { return tenantName.MatchString(s) }
 // the same inside, sharing networks/; or both. Problems name files relative to
 // the root.
 func ReadTree(fsys fs.FS, opts ...Option) (*Tree, Problems) {
-	tree := &Tree{Tenants: make(map[string]*Folder)}
-	tenants, err := fs.ReadDir(fsys, dirTenants)
-	many := err == nil
-	root := folderReader{fsys: fsys, opts: newOptions(opts)}
-	root.opts.scripts = fsys
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		root.add(dirTenants, "", SeverityError, "cannot be read: %v", err)
+	r, problems := OpenTree(fsys, opts...)
+	tree := &Tree{Networks: r.Networks, Tenants: make(map[string]*Folder), Files: r.Files}
+	for _, name := range r.Tenants() {
+		folder, more := r.Tenant(name)
+		tree.Tenants[name] = folder
+		problems = append(problems, more...)
 	}
-
-	shared := newFolder()
-	set := root.networks(shared, !many)
-	tree.Networks, tree.Files = shared.Networks, shared.Files
-	for slug, n := range shared.Networks {
-		root.problems = append(root.problems, CheckShared(n).in(shared.Files[DocKey(KindNetwork, slug)])...)
-	}
-	root.opts.shared = set
-	if !many || exists(fsys, dirMonitors) {
-		folder := newFolder()
-		root.triggersAndMonitors(folder, &networkSet{}, !many)
-		tree.Tenants[DefaultTenant] = folder
-	} else if exists(fsys, dirTriggers) {
-		root.add(dirTriggers, "", SeverityWarning, "has no effect without monitors/ beside it: move it into a tenant's folder")
-	}
-	for _, e := range tenants {
-		root.tenant(tree, e)
-	}
-	return tree, root.problems.sorted()
+	return tree, problems.sorted()
 }
 
 func exists(fsys fs.FS, name string) bool {
 	_, err := fs.Stat(fsys, name)
 	return err == nil
-}
-
-// tenant reads one folder in tenants/.
-func (r *folderReader) tenant(tree *Tree, e fs.DirEntry) {
-	name, dir := e.Name(), path.Join(dirTenants, e.Name())
-	if name[0] == '.' {
-		return // the bookkeeping of a mounted volume
-	}
-	info, err := fs.Stat(r.fsys, dir)
-	if err != nil {
-		// Whoever reads the tree must not take this tenant for a deleted one.
-		r.add(dir, "", SeverityError, "cannot be read: %v", err)
-		return
-	}
-	if !info.IsDir() {
-		return // a stray file
-	}
-	if !IsTenantName(name) {
-		r.add(dir, "", SeverityError, "is no name for a tenant: expected 1 to 63 lower-case letters, digits, underscores or hyphens")
-		return
-	}
-	if _, taken := tree.Tenants[name]; taken {
-		r.add(dir, "", SeverityError, "is the tenant of monitors/ at the root: move those into this folder, or rename it")
-		return
-	}
-	fsys, err := fs.Sub(r.fsys, dir)
-	if err != nil {
-		r.add(dir, "", SeverityError, "cannot be read: %v", err)
-		return
-	}
-	t := folderReader{fsys: fsys, prefix: dir, opts: r.opts}
-	t.opts.scripts, t.opts.tenant = fsys, true
-	folder := newFolder()
-	own := t.networks(folder, false)
-	t.checkWatch(folder, own)
-	t.triggersAndMonitors(folder, own, false)
-	tree.Tenants[name] = folder
-	r.problems = append(r.problems, t.problems...)
 }

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
 )
@@ -23,12 +25,20 @@ var ErrNoNode = errors.New("no ozmo node is running on this data directory")
 // Refusal is a node's answer that it does not, or cannot, do what was asked. It
 // wraps api.ErrBadRequest or api.ErrUnavailable where it is one of these.
 type Refusal struct {
-	Status int    // of HTTP
-	Detail string // the node's words
+	Status  int    // of HTTP
+	Detail  string // the node's words
+	Request string // id of the request, in the node's log; empty where it has none
+
+	wait time.Duration // before the next try, where there may be one
 }
 
-// Error is what the node said.
-func (r *Refusal) Error() string { return r.Detail }
+// Error is what the node said, and for what its log tells more of, the request's id.
+func (r *Refusal) Error() string {
+	if r.Status >= http.StatusInternalServerError && r.Request != "" {
+		return fmt.Sprintf("%s (request %s)", r.Detail, r.Request)
+	}
+	return r.Detail
+}
 
 // Unwrap is the kind of refusal.
 func (r *Refusal) Unwrap() error {
@@ -43,9 +53,10 @@ func (r *Refusal) Unwrap() error {
 
 // Client calls one node.
 type Client struct {
-	dir  string
-	port *port // nil: the socket in dir
-	http *http.Client
+	dir    string
+	port   *port   // the cluster port; nil: another way
+	remote *remote // the public port; nil: another way
+	http   *http.Client
 }
 
 // New makes a client for the node of a data directory.
@@ -64,14 +75,24 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values) 
 }
 
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: "node", Path: path, RawQuery: query.Encode()}
+	return c.sendWith(ctx, method, path, query, nil, body)
+}
+
+// sendWith asks with further headers. The path is escaped.
+func (c *Client) sendWith(ctx context.Context, method, path string, query url.Values, header http.Header, body io.Reader) (*http.Response, error) {
+	plain, err := url.PathUnescape(path)
+	if err != nil {
+		return nil, err
+	}
+	u := url.URL{Scheme: "http", Host: "node", Path: plain, RawPath: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	resp, err := c.http.Do(req)
 	switch {
-	case err != nil && c.port != nil:
+	case err != nil && (c.port != nil || c.remote != nil):
 		if wrapped, ok := err.(*url.Error); ok { //nolint:errorlint // only the outermost, which names a URL that nobody has asked for
 			err = wrapped.Err
 		}
@@ -93,6 +114,10 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 
 // refusal is what an answer that is none says.
 func refusal(resp *http.Response) error {
+	r := &Refusal{Status: resp.StatusCode, Request: resp.Header.Get(requestHeader)}
+	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16); err == nil {
+		r.wait = time.Duration(seconds) * time.Second
+	}
 	var p struct {
 		Detail string `json:"detail"`
 		Errors []struct {
@@ -104,13 +129,20 @@ func refusal(resp *http.Response) error {
 		for _, e := range p.Errors {
 			p.Detail += "\n  " + e.Location + ": " + e.Message
 		}
-		return &Refusal{resp.StatusCode, p.Detail}
+		r.Detail = p.Detail
+		return r
 	}
-	return &Refusal{resp.StatusCode, fmt.Sprintf("the node answered %s: %s", resp.Status, text)}
+	r.Detail = fmt.Sprintf("the node answered %s: %s", resp.Status, text)
+	return r
 }
 
-// Where names whom this client asks: "node of DIR", "node HOST:PORT".
+const requestHeader = "X-Request-Id"
+
+// Where names whom this client asks: "node of DIR", "node HOST:PORT", "server URL".
 func (c *Client) Where() string {
+	if c.remote != nil {
+		return "server " + c.remote.where()
+	}
 	if c.port != nil {
 		return c.port.where()
 	}

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/api/v1"
+	"github.com/ozmo-dev/ozmo/node/client"
+	"github.com/ozmo-dev/ozmo/node/client/files"
+)
+
+// kindCommand is what the commands on one kind of documents share.
+type kindCommand struct {
+	name, plural string // as commands and paths have them
+	sample       string // an id
+	file         string // a file with such a document
+	shared       bool   // there are also ones for all tenants
+}
+
+var (
+	networkKind = kindCommand{"network", "networks", "ethereum_mainnet", "mainnet.json", true}
+	monitorKind = kindCommand{"monitor", "monitors", "usdc", "usdc.json", false}
+	triggerKind = kindCommand{"trigger", "triggers", "slack", "slack.json", false}
+	scriptKind  = kindCommand{"script", "scripts", "filters/large.py", "filters/large.py", false}
+)
+
+// commands are those that every kind has.
+func (k kindCommand) commands() []*cobra.Command {
+	return []*cobra.Command{k.list(), k.get(), k.put("create"), k.put("apply"), k.delete()}
+}
+
+func newNetwork(*app) *cobra.Command {
+	return group("network", "Work with networks, private and shared",
+		"  ozmo network list --tenant acme\n  ozmo network apply --shared -f mainnet.json", networkKind.commands()...)
+}
+
+func newScript(*app) *cobra.Command {
+	cmd := group("script", "Work with stored scripts",
+		"  ozmo script apply filters/large.py --tenant acme -f filters/large.py\n  ozmo script list --tenant acme", scriptKind.commands()...)
+	cmd.Long = `Monitors and triggers of the API refer to scripts that are stored with their tenant,
+by the path under which they are stored. Its ending tells the language: .js, .py or
+.sh.`
+	return cmd
+}
+
+// kindReach is an apiReach of documents.
+type kindReach struct {
+	apiReach
+
+	common bool // --shared
+}
+
+func (k kindCommand) register(cmd *cobra.Command) *kindReach {
+	r := &kindReach{}
+	r.register(cmd)
+	if k.shared {
+		cmd.Flags().BoolVar(&r.common, "shared", false, "those for all tenants, which operators look after")
+	}
+	return r
+}
+
+// owner is whose documents are meant.
+func (r *kindReach) owner(cmd *cobra.Command) (string, error) {
+	if r.common {
+		if r.strength("tenant") == 2 {
+			return "", usagef("--shared and --tenant: give one of them")
+		}
+		return client.Shared, nil
+	}
+	return r.tenant(cmd)
+}
+
+func whoseText(tenant string) string {
+	if tenant == client.Shared {
+		return "all tenants"
+	}
+	return "tenant " + tenant
+}
+
+func (k kindCommand) completeID(cmd *cobra.Command, r *kindReach) {
+	completeAPI(cmd, &r.apiReach, func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if r.common {
+			tenant = client.Shared
+		} else if tenant == client.Shared {
+			return nil, nil
+		}
+		list, err := c.Documents(ctx, tenant, k.plural)
+		out := make([]string, len(list))
+		for i, d := range list {
+			out[i] = d.ID
+		}
+		return out, err
+	})
+}
+
+func (k kindCommand) list() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "Show the " + k.plural + " of a tenant", Args: cobra.NoArgs,
+		Example: fmt.Sprintf("  ozmo %s list --tenant acme\n  ozmo %s list --tenant acme --output json | jq -r '.[].id'", k.name, k.name),
+	}
+	r := k.register(cmd)
+	output := addOutput(cmd, "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		tenant, err := r.owner(cmd)
+		if err != nil {
+			return err
+		}
+		list, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) ([]v1.Listed, error) {
+			return c.Documents(ctx, tenant, k.plural)
+		})
+		if err != nil {
+			return err
+		}
+		if output.value == "json" {
+			return writeJSON(cmd.OutOrStdout(), list)
+		}
+		if len(list) == 0 {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "there are no %s of %s\n", k.plural, whoseText(tenant))
+			return err
+		}
+		t := newTable("ID", "NAME")
+		for _, d := range list {
+			t.AppendRow(table.Row{clean(d.ID), or(clean(d.Name))})
+		}
+		writeTable(cmd.OutOrStdout(), t)
+		return nil
+	}
+	return cmd
+}
+
+func (k kindCommand) get() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "get ID", Short: "Print a " + k.name, Args: exactArgs("ID"),
+		Long: "Print a " + k.name + " as it is in force. In the place of a secret is what keeps it when the\ndocument is applied again.",
+		Example: fmt.Sprintf("  ozmo %s get %s --tenant acme > %s", k.name, k.sample, path.Base(k.file)) +
+			fmt.Sprintf("\n  ozmo %s get %s --tenant acme --output json", k.name, k.sample),
+	}
+	r := k.register(cmd)
+	formats := []string{"json"}
+	if k == scriptKind {
+		formats = []string{"text", "json"}
+		cmd.Long = "Print a script, or, as JSON, with its language."
+	}
+	output := addOutput(cmd, formats...)
+	k.completeID(cmd, r)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		tenant, err := r.owner(cmd)
+		if err != nil {
+			return err
+		}
+		doc, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (json.RawMessage, error) {
+			return c.Document(ctx, tenant, k.plural, args[0])
+		})
+		if err != nil {
+			return k.explain(err, tenant, args[0])
+		}
+		if output.value == "text" {
+			var s client.Script
+			if err := json.Unmarshal(doc, &s); err != nil {
+				return err
+			}
+			_, err := io.WriteString(cmd.OutOrStdout(), s.Content)
+			return err
+		}
+		return writeJSON(cmd.OutOrStdout(), doc)
+	}
+	return cmd
+}
+
+func (k kindCommand) explain(err error, tenant, id string) error {
+	if client.NotFound(err) {
+		return fmt.Errorf("%s %q of %s: %w", k.name, id, whoseText(tenant), err)
+	}
+	return err
+}
+
+func (k kindCommand) put(verb string) *cobra.Command {
+	var file string
+	short, isNew := "Create or replace a "+k.name, false
+	if verb == "create" {
+		short, isNew = "Create a "+k.name+", if there is none of that id", true
+	}
+	ids := "Its id is the argument; without it, of a monitor its name, of a network its slug,\nof a trigger the key in its file."
+	if k == scriptKind {
+		ids = "ID is the path by which documents refer to it; its ending tells the language."
+	}
+	cmd := &cobra.Command{
+		Use: verb + " [ID] -f FILE", Short: short, Args: cobra.MaximumNArgs(1),
+		Long:    short + ", from a file, or from standard input with -f -. " + "\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
+		Example: fmt.Sprintf("  ozmo %s %s %s --tenant acme -f %s", k.name, verb, k.sample, k.file),
+	}
+	if k == scriptKind {
+		cmd.Long = short + ", from a file, or from standard input with -f -.\n" + ids
+		cmd.Use, cmd.Args = verb+" ID -f FILE", exactArgs("ID")
+	}
+	r := k.register(cmd)
+	cmd.Flags().StringVarP(&file, "file", "f", "", "`FILE` with the "+k.name+", or - for standard input")
+	if err := cmd.MarkFlagFilename("file"); err != nil {
+		panic(err) // the flag is not defined: a mistake in the program
+	}
+	output := addOutput(cmd, "text", "json")
+	k.completeID(cmd, r)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if file == "" {
+			return usagef("%s needs a file: -f FILE, or -f - for standard input", cmd.CommandPath())
+		}
+		tenant, err := r.owner(cmd)
+		if err != nil {
+			return err
+		}
+		id := ""
+		if len(args) > 0 {
+			id = args[0]
+		}
+		id, doc, warned, err := k.read(cmd, file, id)
+		if err != nil {
+			return err
+		}
+		w, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (v1.Written, error) {
+			return c.PutDocument(ctx, tenant, k.plural, id, doc, isNew)
+		})
+		if isNew && client.Changed(err) {
+			return fmt.Errorf("%s %q of %s is there already: `ozmo %s apply` replaces it", k.name, id, whoseText(tenant), k.name)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %q of %s: %w", k.name, id, whoseText(tenant), err)
+		}
+		return k.written(cmd, output.value, tenant, w, warned, isNew)
+	}
+	return cmd
+}
+
+// read reads one document of the kind.
+func (k kindCommand) read(cmd *cobra.Command, file, id string) (string, json.RawMessage, spec.Problems, error) {
+	data, dir, err := readInput(cmd.InOrStdin(), file)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	if k == scriptKind {
+		language, ok := map[string]string{".js": "JavaScript", ".py": "Python", ".sh": "Bash"}[path.Ext(id)]
+		if !ok {
+			return "", nil, nil, usagef("ID %q: its ending tells the language: .js, .py or .sh", id)
+		}
+		doc, err := json.Marshal(client.Script{Language: language, Content: string(data)})
+		return id, doc, nil, err
+	}
+	f, problems, err := files.Read(cmd.Context(), file, data, dir, nil)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	if err := problems.Err(); err != nil {
+		return "", nil, nil, err
+	}
+	c, err := f.Configuration()
+	if err != nil {
+		return "", nil, nil, err
+	}
+	docs := map[string]map[string]json.RawMessage{"network": c.Networks, "monitor": c.Monitors, "trigger": c.Triggers}[k.name]
+	if len(docs) != 1 || f.Count() != 1 {
+		return "", nil, nil, fmt.Errorf("%s holds %s and %s in all, expected one %s: `ozmo apply -f` takes any number of any kind",
+			file, count(len(docs), k.name), count(f.Count(), "document"), k.name)
+	}
+	for own, doc := range docs {
+		if id == "" {
+			id = own
+		}
+		return id, doc, problems, nil
+	}
+	return "", nil, nil, nil // not reached: there is one
+}
+
+// readInput reads a file, or "-", and says where the files beside it are.
+func readInput(stdin io.Reader, file string) (data []byte, dir string, err error) {
+	if file == "-" {
+		data, err = io.ReadAll(stdin)
+		return data, ".", err
+	}
+	data, err = os.ReadFile(file)
+	return data, filepath.Dir(file), err
+}
+
+// written tells what a change has come to.
+func (k kindCommand) written(cmd *cobra.Command, format, tenant string, w v1.Written, warned spec.Problems, isNew bool) error {
+	if format == "json" {
+		return writeJSON(cmd.OutOrStdout(), w)
+	}
+	for _, p := range warned.Warnings() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s\n", clean(p.String()))
+	}
+	for _, p := range w.Warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s: %s: %s\n", p.Severity, clean(strings.TrimPrefix(p.Location, "body.")), clean(p.Message))
+	}
+	done := "is as it was"
+	switch {
+	case isNew:
+		done = "is created"
+	case w.Changed:
+		done = "is applied"
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s of %s %s: version %d%s\n", k.name, clean(w.ID), whoseText(tenant), done, w.Version, effectText(w.Changed, w.Effect))
+	return err
+}
+
+// effectText says from where on a change holds.
+func effectText(changed bool, effect []v1.Effect) string {
+	if !changed || len(effect) == 0 {
+		return ""
+	}
+	parts := make([]string, len(effect))
+	for i, e := range effect {
+		parts[i] = fmt.Sprintf("%s from position %d", e.Network, e.Position)
+		if e.Height > 0 {
+			parts[i] = fmt.Sprintf("%s from block %d (position %d)", e.Network, e.Height, e.Position)
+		}
+	}
+	return ", on " + strings.Join(parts, ", on ")
+}
+
+func (k kindCommand) delete() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "delete ID", Short: "Delete a " + k.name, Args: exactArgs("ID"),
+		Long:    "Delete a " + k.name + ". It is refused while another document refers to it.",
+		Example: fmt.Sprintf("  ozmo %s delete %s --tenant acme", k.name, k.sample),
+	}
+	r := k.register(cmd)
+	output := addOutput(cmd, "text", "json")
+	k.completeID(cmd, r)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		tenant, err := r.owner(cmd)
+		if err != nil {
+			return err
+		}
+		w, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (v1.Written, error) {
+			return c.DeleteDocument(ctx, tenant, k.plural, args[0])
+		})
+		if err != nil {
+			return k.explain(err, tenant, args[0])
+		}
+		if output.value == "json" {
+			return writeJSON(cmd.OutOrStdout(), w)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s of %s is deleted: version %d%s\n", k.name, clean(args[0]), whoseText(tenant), w.Version, effectText(w.Changed, w.Effect))
+		return err
+	}
+	return cmd
+}
