@@ -27,10 +27,9 @@ type readied struct {
 
 func newAhead() *ahead { return &ahead{ready: map[monitorOf]*readied{}} }
 
-// prepare compiles what has changed since the book's index, and tells of each
-// tenant's change when it was proposed. Of what changes again before the next
-// announcement, the latest is kept.
-func (b *book) prepare(v *fsm.View, changed func(at time.Time)) {
+// prepare compiles what has changed since the book's index. Of what changes again
+// before the next announcement, the latest is kept.
+func (b *book) prepare(v *fsm.View) {
 	a := b.ahead
 	from, first := max(a.seen, b.index), a.seen == 0
 	a.seen = v.Index()
@@ -54,9 +53,29 @@ func (b *book) prepare(v *fsm.View, changed func(at time.Time)) {
 				a.ready[key] = &readied{now.doc.Hash, m, b.chain.compile(m)}
 			}
 		}
-		if !first { // what changed before this node had the book was not waited for
-			changed(time.UnixMilli(t.Current.At))
+		if !first {
+			b.tell(t.Current)
 		}
+	}
+}
+
+// tell says that a version is compiled. What changed before the book was at the tip
+// for the first time, nobody was waiting for here.
+func (b *book) tell(v fsm.Version) {
+	if b.changed != nil {
+		b.changed(time.UnixMilli(v.At))
+	}
+}
+
+// tellOf tells of the version of a tenant that was not prepared before it came into
+// force.
+func (b *book) tellOf(v *fsm.View, tenant string, before, index uint64) {
+	t, ok := v.Tenant(tenant)
+	if !ok || b.ahead.seen == 0 || t.Cohort != b.cohort {
+		return
+	}
+	if version, ok := t.InForce(index); ok && version.Index > max(before, b.ahead.seen) {
+		b.tell(version)
 	}
 }
 

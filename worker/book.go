@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/worker/match"
@@ -25,7 +26,8 @@ type book struct {
 	tenants map[string]*holding
 	engines map[uint64]engine
 
-	ahead *ahead // what has changed since and is ready
+	ahead   *ahead             // what has changed since and is ready
+	changed func(at time.Time) // hears when each change that is ready was proposed; nil: nobody does
 }
 
 // holding is what a book has of one tenant: at least one monitor.
@@ -127,6 +129,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 			}
 		}
 	}
+	before := b.index
 	b.index = max(b.index, index)
 	if depth, window := depthsAt(v, b.network, position); depth != b.depth || window != b.window {
 		b.depth, b.window = depth, window
@@ -144,6 +147,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 		if err != nil {
 			return nil, err
 		}
+		b.tellOf(v, id, before, index)
 		for _, m := range lower {
 			pair := [2]uint64{m.from, m.to}
 			if moved[pair] == nil {

@@ -67,6 +67,7 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	b.changed = func(at time.Time) { p.metrics.changes.Observe(time.Since(at).Seconds()) }
 	for {
 		changed, configured := p.opts.Log.Changed(fsm.TopicNetwork(p.network)), p.opts.Log.Changed(fsm.TopicTenants)
 		v := p.opts.Log.View()
@@ -78,7 +79,7 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 			return errMoved
 		}
 		p.metrics.behind.set(p.network, p.cohort, float64(n.Next-1-at))
-		b.prepare(v, func(at time.Time) { p.metrics.changes.Observe(time.Since(at).Seconds()) })
+		b.prepare(v)
 		pending := n.Entries[len(n.Entries)-int(min(n.Next-1-at, uint64(len(n.Entries)))):]
 		if len(pending) == 0 {
 			select {

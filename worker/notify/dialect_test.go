@@ -42,6 +42,9 @@ type service struct {
 var (
 	codeSpan = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
 	scheme   = regexp.MustCompile(`[A-Za-z]+://`)
+	// own is an address of the author's, with whatever a value adds to its end: a service
+	// sees one link, which leads where the author says.
+	own = regexp.MustCompile("https://ok\\.example(/[^\\s<>|()\\[\\]`]*)?")
 )
 
 var services = map[string]service{
@@ -99,8 +102,11 @@ func (s service) structure(text string) (exact map[string]int, formatting map[st
 	outside := codeSpan.ReplaceAllStringFunc(text, func(code string) string { return strings.Repeat("\x01", len(code)) })
 	for name, p := range s.exactly {
 		in := outside
-		if name == "mention" || name == "entity" {
+		switch name {
+		case "mention", "entity":
 			in = text
+		case "address", "mail", "domain", "invitation":
+			in = own.ReplaceAllString(outside, "\x01")
 		}
 		exact[name] = len(p.FindAllString(in, -1))
 	}

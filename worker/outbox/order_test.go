@@ -185,8 +185,9 @@ func TestNotMade(t *testing.T) {
 		_, end := r.start()
 		r.handOver("hook", numbered(40)...)
 		pass(Schedule[0] + time.Second)
-		if got := len(r.tries()); got != laneAttempts {
-			t.Errorf("%d attempts, want %d: the rest waits", got, laneAttempts)
+		asked := len(r.tries()) // until the first was told
+		if asked < 1 || asked > laneAttempts {
+			t.Errorf("%d attempts, want %d at most: the rest waits", asked, laneAttempts)
 		}
 		r.handOver("other", 50)
 		pass(time.Minute)
@@ -194,8 +195,8 @@ func TestNotMade(t *testing.T) {
 			t.Error("a delivery of another trigger waits as well")
 		}
 		pass(30 * time.Minute)
-		if got := len(r.tries()) - 1; got < laneAttempts+2 || got > laneAttempts+4 {
-			t.Errorf("%d attempts after half an hour, want one every ten minutes or so", got-laneAttempts)
+		if got := len(r.tries()) - 1 - asked; got < 2 || got > 4 {
+			t.Errorf("%d attempts after half an hour, want one every ten minutes or so", got)
 		}
 		for e := range r.state.View().OutboxOf("acme") {
 			if e.Attempts != 1 || e.Reason != "first" {
@@ -204,7 +205,7 @@ func TestNotMade(t *testing.T) {
 		}
 		r.locked(func() { open = false })
 		pass(12 * time.Minute)
-		if got := r.state.View().OutboxLen(); got != 0 || len(r.recorded()) > 30 {
+		if got := r.state.View().OutboxLen(); got != 0 || len(r.recorded()) > 41 {
 			t.Errorf("%d left after %d commands", got, len(r.recorded()))
 		}
 		end()

@@ -210,7 +210,8 @@ func (a *API) sent(body []byte) func(*draft) (*spec.Bundle, spec.Problems, error
 func (a *API) configure(ctx context.Context, w *whole) (*configured, error) {
 	for try := 1; ; try++ {
 		out, err := a.configureOnce(ctx, w)
-		if errors.Is(err, fsm.ErrConflict) && try < writes {
+		once, err := again(ctx, try, err)
+		if once {
 			continue // another one was quicker
 		}
 		return out, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
@@ -145,8 +147,32 @@ type DocumentBody struct {
 	Body json.RawMessage
 }
 
-// writes are the tries to change a tenant that others are changing too.
-const writes = 8
+// writes are the tries to change a tenant that others are changing too, between
+// which it waits a little, longer each time: whoever is nearest to the leader would win
+// every time.
+const (
+	writes    = 24
+	writePace = 4 * time.Millisecond
+)
+
+var errCrowded = fmt.Errorf("%w: others are changing this tenant all the time: try again", api.ErrUnavailable)
+
+// again reports whether to try a change once more that came too late, and waits
+// before that. Err is what the change has come to then.
+func again(ctx context.Context, try int, result error) (yes bool, err error) {
+	if !errors.Is(result, fsm.ErrConflict) {
+		return false, result
+	}
+	if try >= writes {
+		return false, errCrowded
+	}
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case <-time.After(rand.N(time.Duration(try) * writePace)):
+		return true, nil
+	}
+}
 
 // draft is a version of a tenant in the making.
 type draft struct {
@@ -248,6 +274,11 @@ func chunks(blobs [][]byte, v *fsm.View) (out [][][]byte) {
 // change makes a draft and commits it, again while others change the tenant at the
 // same time.
 func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
+	release, err := a.turns.take(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
 		d, err := a.draft(ctx, tenant)
 		if err != nil {
@@ -258,7 +289,8 @@ func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*wri
 			return nil, err
 		}
 		v, changed, err := d.commit(entry)
-		if errors.Is(err, fsm.ErrConflict) && try < writes {
+		once, err := again(ctx, try, err)
+		if once {
 			continue
 		}
 		if err != nil {
@@ -417,11 +449,17 @@ func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[L
 			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
 			break
 		}
-		doc, err := k.load(v, d)
+		name, err := a.names.of(d.Hash, func() (string, error) {
+			doc, err := k.load(v, d)
+			if err != nil {
+				return "", err
+			}
+			return k.name(doc), nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: k.name(doc), ETag: quoted(etag(d, true))})
+		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: name, ETag: quoted(etag(d, true))})
 	}
 	return out, nil
 }

@@ -152,7 +152,8 @@ func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) 
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: a.now().UnixMilli(), Source: fsm.SourceAPI}
 		_, err = a.audited(ctx, c, fsm.Audit{Tenant: t.ID, Object: t.ID}, t.Born)
-		if errors.Is(err, fsm.ErrConflict) && try < writes {
+		once, err := again(ctx, try, err)
+		if once {
 			continue
 		}
 		if err != nil {
