@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +17,17 @@ import (
 )
 
 // perHour gives the rig's tenant a quota, whatever made it.
-func (r *rig) perHour(o *Outbox, n *int) {
+func (r *rig) perHour(o *Outbox, n *atomic.Int64) {
 	o.quota.mu.Lock()
 	defer o.quota.mu.Unlock()
-	o.quota.limit = func(string) int { return *n }
+	o.quota.limit = func(string) int { return int(n.Load()) }
+}
+
+// settled counts the commands that told of outcomes.
+func (r *rig) settled() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.settles)
 }
 
 // accepted has the receiver accept everything.
@@ -35,7 +43,8 @@ func TestQuota(t *testing.T) {
 		r.accepted()
 		var log strings.Builder
 		o, end := r.start(func(opts *Options) { opts.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-		quota := 12
+		var quota atomic.Int64
+		quota.Store(12)
 		r.perHour(o, &quota)
 		began := time.Now()
 		for i := range 8 {
@@ -53,10 +62,10 @@ func TestQuota(t *testing.T) {
 		if due := o.Due(r.state.View(), e); !due.Equal(over.Again) {
 			t.Errorf("due at %v, want %v", due, over.Again)
 		}
-		settles := len(r.settles)
+		settles := r.settled()
 		pass(4 * time.Minute)
-		if len(r.settles) != settles || r.state.View().OutboxLen() != 5 {
-			t.Errorf("%d commands while all wait, %d in the outbox", len(r.settles)-settles, r.state.View().OutboxLen())
+		if r.settled() != settles || r.state.View().OutboxLen() != 5 {
+			t.Errorf("%d commands while all wait, %d in the outbox", r.settled()-settles, r.state.View().OutboxLen())
 		}
 		pass(3 * time.Hour)
 		tries := r.tries()
@@ -86,14 +95,15 @@ func TestQuotaRaised(t *testing.T) {
 		r := newRig(t)
 		r.accepted()
 		o, end := r.start()
-		quota := 1
+		var quota atomic.Int64
+		quota.Store(1)
 		r.perHour(o, &quota)
 		r.handOver("hook", 1, 2, 3)
 		pass(time.Minute)
 		if n := len(r.tries()); n != 1 {
 			t.Errorf("%d attempts, want 1", n)
 		}
-		quota = 0
+		quota.Store(0)
 		pass(quotaRecheck)
 		if n := len(r.tries()); n != 3 {
 			t.Errorf("%d attempts without a quota, want 3", n)
@@ -106,22 +116,24 @@ func TestQuotaRaised(t *testing.T) {
 func TestQuotaNotMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		open := true
+		var open atomic.Bool
+		open.Store(true)
 		r.answer = func(*notify.Notification) (notify.Result, error) {
-			if open {
+			if open.Load() {
 				return notify.Result{RetryAfter: time.Second}, notify.ErrOpen
 			}
 			return notify.Result{Status: 200}, nil
 		}
 		o, end := r.start()
-		quota := 1
+		var quota atomic.Int64
+		quota.Store(1)
 		r.perHour(o, &quota)
 		r.handOver("hook", 1)
 		pass(30 * time.Second)
 		if len(r.tries()) < 5 {
 			t.Errorf("%d times asked, want again and again: it costs nothing", len(r.tries()))
 		}
-		open = false
+		open.Store(false)
 		pass(5 * time.Second)
 		if left, perHour, again := o.Allowance("acme"); r.state.View().OutboxLen() != 0 || left != 0 || perHour != 1 || again.IsZero() {
 			t.Errorf("%d waiting, %d of %d left, again at %v", r.state.View().OutboxLen(), left, perHour, again)
@@ -136,7 +148,8 @@ func TestAdmit(t *testing.T) {
 		r := newRig(t)
 		r.accepted()
 		o, end := r.start()
-		quota := 4
+		var quota atomic.Int64
+		quota.Store(4)
 		r.perHour(o, &quota)
 		if err := o.Admit("acme"); err != nil {
 			t.Error(err)
@@ -172,7 +185,7 @@ func TestAdmit(t *testing.T) {
 		if err := o.Admit("acme"); err != nil {
 			t.Errorf("nothing waits any more: %v", err)
 		}
-		quota = 0
+		quota.Store(0)
 		for range 100 {
 			if err := o.Admit("acme"); err != nil {
 				t.Error(err)
