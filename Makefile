@@ -32,6 +32,7 @@ FAULTS       ?= 200
 SEED         ?=
 TRIALS       ?= 20
 TENANTS      ?= 10000
+MONITORS     ?= 100000
 ALERTS       ?= 100000
 KILLS        ?= 0
 LASTS        ?= 60
@@ -110,6 +111,14 @@ soak-delivery: ## deliver ALERTS (100000) with all receivers healthy, then with 
 .PHONY: bench-delivery
 bench-delivery: ## measure delivery for LASTS (60) seconds each: latency by stage on three nodes, and the rate of one
 	OZMO_DELIVERY_BENCH=$(LASTS) go test -count=1 -run '^TestBenchDelivery$$' -v -timeout 1h ./testcluster/proc
+
+.PHONY: soak-config
+soak-config: ## change tenants 200 times a second over three nodes for LASTS (60) seconds of virtual time, while blocks come
+	OZMO_CONFIG_SECONDS=$(LASTS) go test -count=1 -run '^TestLiveConfiguration$$' -v -timeout 20m ./node
+
+.PHONY: load-tenants
+load-tenants: ## TENANTS (10000) with MONITORS (100000) over the API of one node: bulk apply, changes, memory, restart
+	OZMO_LOAD_TENANTS=$(TENANTS) OZMO_LOAD_MONITORS=$(MONITORS) go test -count=1 -run '^TestLoadTenants$$' -v -timeout 30m ./testcluster/proc
 
 .PHONY: upgrade-test
 upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back

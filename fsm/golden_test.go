@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -105,7 +104,7 @@ func fixturesV1() map[string]Command {
 			Expires: 1_700_000_900_000, By: "key:zyxwvutsrq76 (root)", At: 1_700_000_000_800, Index: 90,
 		}},
 		"drop-key":     &DropKey{ID: "abcdefghij23", Tenant: "acme"},
-		"set-quota":    &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20, BacktestBlocks: 5000}, Expect: 96},
+		"set-quota":    &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20, RPCPerMinute: 600, NotificationsPerHour: 100, EvaluationMillis: 20, Scripts: 9, BacktestBlocks: 5000}, Expect: 96},
 		"put-backtest": &PutBacktest{Job: goldenBacktest()},
 		"work-backtest": &WorkBacktest{
 			Tenant: "acme", ID: "bt1", Part: 1, Epoch: 120, Seen: 100, At: 1_700_000_001_200, Node: "node-1", Next: 101, Parent: ref(99, "a").Hash, Last: ref(100, "a").Hash,
@@ -513,64 +512,4 @@ func dump(v *View) contents {
 		c.Audits[k] = slices.Collect(v.AuditOf(k))
 	}
 	return c
-}
-
-type failer interface {
-	Helper()
-	Fatal(args ...any)
-}
-
-func mustEncode(t failer, c Command) []byte {
-	t.Helper()
-	encoded, err := Encode(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return encoded
-}
-
-func snapshot(t failer, v *View) []byte {
-	t.Helper()
-	var buf bytes.Buffer
-	n, err := v.WriteTo(&buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n != int64(buf.Len()) {
-		t.Fatal("WriteTo counts", n, "bytes, wrote", buf.Len())
-	}
-	return buf.Bytes()
-}
-
-func readHex(t failer, path string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
-	if err != nil {
-		t.Fatal(path, err)
-	}
-	return data
-}
-
-func writeFile(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// breakLines keeps golden files readable in a diff.
-func breakLines(s string) string {
-	var b strings.Builder
-	for line := range slices.Chunk([]byte(s), 96) {
-		b.Write(line)
-		b.WriteByte('\n')
-	}
-	return b.String()
 }

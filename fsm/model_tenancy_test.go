@@ -156,7 +156,7 @@ func (m *machine) key(t *rapid.T) {
 
 func (m *machine) quota(t *rapid.T) {
 	c := &SetQuota{Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant")}
-	c.Quota = Quota{Monitors: rapid.IntRange(-1, 3).Draw(t, "monitors"), Bytes: rapid.Int64Range(-1, 40).Draw(t, "bytes")}
+	c.Quota = Quota{Monitors: rapid.IntRange(-1, 3).Draw(t, "monitors"), Bytes: rapid.Int64Range(-1, 40).Draw(t, "bytes"), NotificationsPerHour: rapid.IntRange(-1, 2).Draw(t, "notifications")}
 	if tenant, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = tenant.quotaAt
 	}
@@ -265,10 +265,10 @@ func checkAudits(t failer, v *View) {
 		t.Fatal(v.AuditBytes(), "bytes of audit logs, which are", all)
 	}
 	for key := range walk(v.auditSizes, "") {
-		if !sizes[string(key)] {
+		if !sizes[key] {
 			t.Fatal("an audit log is listed that is not there, or has another size")
 		}
-		delete(sizes, string(key))
+		delete(sizes, key)
 	}
 	if len(sizes) > 0 {
 		t.Fatal(len(sizes), "audit logs are not listed by size")

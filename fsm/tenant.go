@@ -330,7 +330,9 @@ func (t *tx) letGo(tenant *Tenant) error {
 
 // needed reports whether some cursor still has an announcement from before the
 // one that put the successor in force, and judges it with what v says: with its
-// monitors, or at the depth that one of its networks gives.
+// monitors, or at the depth that one of its networks gives. The last version with the
+// document of a network is also needed as long as anybody follows the network: it is
+// watched for them.
 func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
 	behind := func(c *Cursor) bool {
 		n, ok := t.Network(c.Network)
@@ -353,11 +355,25 @@ func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
 		if d.Kind != DocNetwork {
 			continue
 		}
+		last := tenant.describes(d.ID) == v.Number
 		for c := range t.Cursors(networkKey(tenant.ID, d.ID)) {
-			if behind(c) {
+			if last || behind(c) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// describes is the number of the last version that has the document of a network.
+func (t *Tenant) describes(network string) uint64 {
+	if _, ok := t.Current.Manifest.Find(DocNetwork, network); ok {
+		return t.Current.Number
+	}
+	for _, v := range slices.Backward(t.Previous) {
+		if _, ok := v.Manifest.Find(DocNetwork, network); ok {
+			return v.Number
+		}
+	}
+	return 0
 }

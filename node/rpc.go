@@ -45,6 +45,7 @@ var remoteErrors = map[string]error{
 	"refused":       api.ErrRefused,
 	"busy":          backtest.ErrBusy,
 	"no-block":      chain.ErrNotFound,
+	"unavailable":   api.ErrUnavailable,
 }
 
 type remoteError struct {
@@ -154,10 +155,14 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("GET /rpc/index", n.serveIndex)
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
+	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)
 	nodes.HandleFunc("GET "+pathPast, n.servePast)
-	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("POST /rpc/alerts/recent", n.serveRecent)
+	nodes.HandleFunc("POST /rpc/alerts/follow", n.serveFollow)
 	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
+	nodes.HandleFunc("POST /rpc/operate", n.serveOperate)
 	nodes.HandleFunc("POST /rpc/held", n.serveHeld)
+	nodes.HandleFunc("POST /rpc/usage", n.serveUsage)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
 	// What a node asks before it is registered.
 	nodes.HandleFunc("POST /rpc/register", n.serveRegister)
@@ -315,6 +320,9 @@ func (n *Node) serveActivity(w http.ResponseWriter, _ *http.Request) {
 // hopHeader marks a request that another node has passed on.
 const hopHeader = "Ozmo-Passed-On"
 
+// actorHeader names who has asked, on such a request.
+const actorHeader = "Ozmo-Asked-By"
+
 // errNoWay: nobody can be asked who could answer.
 var errNoWay = fmt.Errorf("%w: there is no leader: try again", api.ErrUnavailable)
 
@@ -344,6 +352,8 @@ func (n *Node) pass(w http.ResponseWriter, r *http.Request, address string) {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: "http", Host: address})
 			p.Out.Header.Set(hopHeader, n.opts.Name)
+			by, _ := operatorOf(r.Context())
+			p.Out.Header.Set(actorHeader, by)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			api.Refuse(w, fmt.Errorf("%w: the node at %s: %w", api.ErrUnavailable, address, err))

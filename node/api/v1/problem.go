@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,6 +39,10 @@ func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel
 	return p
 }
 
+// typeOverQuota is the type of problems of what a tenant may not have so much of: unlike
+// other conflicts, trying again is of no use.
+const typeOverQuota = "urn:ozmo:problem:over-quota"
+
 // errConflict refuses what the present state does not allow.
 var errConflict = errors.New("conflict")
 
@@ -54,6 +57,8 @@ var statuses = []struct {
 }{
 	{errNoKey, http.StatusUnauthorized},
 	{errThrottled, http.StatusTooManyRequests},
+	{errTooFast, http.StatusTooManyRequests},
+	{errTooManyStreams, http.StatusTooManyRequests},
 	{errNotThere, http.StatusNotFound},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{errConflict, http.StatusConflict},
@@ -108,6 +113,9 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		}
 	}
 	p := newProblem(ctx, status, err.Error())
+	if errors.Is(err, fsm.ErrQuota) {
+		p.Type = typeOverQuota
+	}
 	header := http.Header{}
 	switch status {
 	case http.StatusInternalServerError:
@@ -124,7 +132,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		if w, ok := errors.AsType[*waiting](err); ok {
 			wait = w.wait
 		}
-		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+		header.Set("Retry-After", strconv.Itoa(seconds(max(wait, time.Second))))
 	default:
 	}
 	if len(header) == 0 {

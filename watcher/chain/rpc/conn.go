@@ -41,6 +41,9 @@ func (c *Conn) Call(ctx context.Context, method string, params ...any) (*Reply, 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.pool.admit(ctx, 1); err != nil {
+		return nil, err
+	}
 	c.count(ctx, method, 1)
 	buf, err := c.post(ctx, body)
 	if err != nil {
@@ -84,6 +87,11 @@ func (c *Conn) Batch(ctx context.Context, requests []Request) ([]Answer, *Reply,
 		if body, err = appendRequest(body, i+1, r.Method, r.Params); err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := c.pool.admit(ctx, len(requests)); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range requests {
 		c.count(ctx, r.Method, 1)
 	}
 	buf, err := c.post(ctx, append(body, ']'))
