@@ -39,14 +39,13 @@ type Quota struct {
 	TriggersPerMonitor int   `codec:"p,omitempty"` // checked by whoever reads the documents; a manifest does not tell
 	Bytes              int64 `codec:"b,omitempty"` // of the documents in force and what they point to
 	Scripts            int   `codec:"s,omitempty"` // stored ones
+	BacktestBlocks     int   `codec:"k,omitempty"` // heights of one backtest; this one holds for tenants of the folder as well
 
 	// Rates are enforced where the work is done: what is over one waits, and nothing
 	// is left out. Of these, 0 is no bound where the default has none.
 	RPCPerMinute         int `codec:"r,omitempty"` // calls to the endpoints of private networks
 	NotificationsPerHour int `codec:"h,omitempty"` // begun attempts at notifications, repetitions at once not counted
 	EvaluationMillis     int `codec:"e,omitempty"` // of one block, in units of EvaluationsPerMilli
-
-	BacktestBlocks int `codec:"k,omitempty"` // heights of one backtest; this one holds for tenants of the folder as well
 }
 
 // EvaluationsPerMilli is how many evaluations of an expression are taken for a
@@ -57,7 +56,7 @@ const EvaluationsPerMilli = 10_000
 // refused, so every version has the same.
 var DefaultQuota = Quota{
 	Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: MaxBacktestBlocks,
-	EvaluationMillis: 200, // no bound for the other rates
+	EvaluationMillis: 20, // no bound for the other rates
 }
 
 // OrDefault is a quota with every bound said.

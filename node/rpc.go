@@ -44,8 +44,8 @@ var remoteErrors = map[string]error{
 	"bad-request":   api.ErrBadRequest,
 	"refused":       api.ErrRefused,
 	"busy":          backtest.ErrBusy,
-	"no-block":      chain.ErrNotFound,
 	"unavailable":   api.ErrUnavailable,
+	"no-block":      chain.ErrNotFound,
 }
 
 type remoteError struct {

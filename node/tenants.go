@@ -110,10 +110,15 @@ func (n tenantAPI) MayRedeliver(t *fsm.Tenant, key string) error {
 
 // publicHandler is the HTTP port's.
 func (n *Node) publicHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", api.Public(n, n.opts.Registry))
-	mux.Handle("/v1/", api.CORS(n.opts.HTTP.CORSOrigins, n.tenants))
-	return mux
+	public, tenants := api.Public(n, n.opts.Registry), api.CORS(n.opts.HTTP.CORSOrigins, n.tenants)
+	// Not by a ServeMux, which sends who writes odd paths elsewhere.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.EscapedPath(), "/v1/") {
+			tenants.ServeHTTP(w, r)
+			return
+		}
+		public.ServeHTTP(w, r)
+	})
 }
 
 // tenantPaths are what the API for tenants has, that operators have too, without a

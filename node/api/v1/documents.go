@@ -274,6 +274,11 @@ func chunks(blobs [][]byte, v *fsm.View) (out [][][]byte) {
 // change makes a draft and commits it, again while others change the tenant at the
 // same time.
 func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
+	release, err := a.turns.take(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
 		d, err := a.draft(ctx, tenant)
 		if err != nil {
@@ -444,11 +449,17 @@ func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[L
 			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
 			break
 		}
-		doc, err := k.load(v, d)
+		name, err := a.names.of(d.Hash, func() (string, error) {
+			doc, err := k.load(v, d)
+			if err != nil {
+				return "", err
+			}
+			return k.name(doc), nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: k.name(doc), ETag: quoted(etag(d, true))})
+		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: name, ETag: quoted(etag(d, true))})
 	}
 	return out, nil
 }

@@ -3,7 +3,10 @@ package v1
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
@@ -118,4 +121,13 @@ func (f *fake) Place(ctx context.Context, p api.Placement, by fsm.Audit) error {
 
 func (f *fake) Rebalance(_ context.Context, dryRun bool, _ fsm.Audit) (api.Rebalance, error) {
 	return api.Rebalance{DryRun: dryRun}, nil
+}
+
+// elsewhere is the API of another node of the same cluster.
+func (r *rig) elsewhere() *rig {
+	out := &rig{fake: r.fake, now: r.now}
+	out.api = New(Options{
+		Backend: r.fake, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Now: func() time.Time { return out.now },
+	})
+	return out
 }

@@ -20,6 +20,9 @@ import (
 // The values it found are left out: they may be secret.
 func init() {
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		if status == http.StatusInternalServerError && msg == unreadBody {
+			status = http.StatusBadRequest
+		}
 		p := newProblem(ctx.Context(), status, msg)
 		for _, err := range errs {
 			p.Add(err)
@@ -30,6 +33,10 @@ func init() {
 		return p
 	}
 }
+
+// unreadBody is what huma says of a body that breaks off, or is not encoded as its
+// header says: a fault of the sender's, which it takes for one of the node's.
+const unreadBody = "cannot read request body"
 
 func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel {
 	p := &huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}

@@ -34,7 +34,7 @@ type WantedLimits struct {
 
 	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" maximum:"10000000" doc:"Calls to the endpoints of private networks; by default, no bound."`
 	NotificationsPerHour int `json:"notifications_per_hour,omitempty" minimum:"0" maximum:"100000000" doc:"By default, no bound."`
-	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 200."`
+	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 20."`
 }
 
 // Usage is what a tenant has of what it may have.
@@ -56,7 +56,7 @@ func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
 		Limits: Limits{
-			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes,
+			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes, BacktestBlocks: q.BacktestBlocks,
 			RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
 			BacktestBlocks: q.BacktestBlocks,
 		},
@@ -98,9 +98,8 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	}
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
-		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes,
+		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes, BacktestBlocks: in.Body.BacktestBlocks,
 		RPCPerMinute: in.Body.RPCPerMinute, NotificationsPerHour: in.Body.NotificationsPerHour, EvaluationMillis: in.Body.EvaluationMillis,
-		BacktestBlocks: in.Body.BacktestBlocks,
 	}
 	if want != t.Quota {
 		before, _ := json.Marshal(quotaOf(v, t).Limits) // plain numbers

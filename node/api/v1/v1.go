@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,6 +76,8 @@ type API struct {
 	metrics  *metrics
 	throttle *throttle
 	streams  streams
+	turns    turns
+	names    names
 	mux      *http.ServeMux
 	huma     huma.API
 
@@ -152,6 +156,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, id := withRequestID(r)
 	w.Header().Set(requestHeader, id)
 	w.Header().Set("Cache-Control", "no-store")
+	// A path with "..", "." or "//" in it is none of the API's: nobody is sent elsewhere.
+	if p := r.URL.EscapedPath(); strings.TrimSuffix(p, "/") != path.Clean(p) {
+		a.refuse(humago.NewContext(&huma.Operation{}, r, w), errNotThere)
+		return
+	}
 	a.mux.ServeHTTP(w, r)
 }
 
