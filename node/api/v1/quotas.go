@@ -58,7 +58,6 @@ func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 		Limits: Limits{
 			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes, BacktestBlocks: q.BacktestBlocks,
 			RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
-			BacktestBlocks: q.BacktestBlocks,
 		},
 		Used: Usage{used.Monitors, used.Networks, used.Triggers, used.Scripts, used.Bytes},
 	}
