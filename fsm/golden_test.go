@@ -119,37 +119,6 @@ func fixturesV1() map[string]Command {
 	}
 }
 
-func goldenBacktest() Backtest {
-	return Backtest{
-		ID: "bt1", Tenant: "acme", Born: 38, Index: 98, Monitor: "large-transfers", Version: 3, Name: "Large transfers",
-		Doc:   Doc{Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))}, Watches: []Watch{{Network: "base"}}, Depth: 1},
-		Watch: Watch{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12, Mode: ModeInstant}, Confirms: true, Triggers: []string{"slack"}, Filters: 2,
-		From: 100, To: 199, By: "key:abcdefghij23 (ci)", At: 1_700_000_001_000,
-		State: BacktestFailed, Ended: 1_700_000_001_100, Error: "the network is gone", Restarts: 2,
-		Parts: []BacktestPart{{
-			From: 100, To: 149, Next: 101, Parent: ref(99, "a").Hash, Last: ref(100, "a").Hash, Node: "node-1", Epoch: 120,
-			Counts:  BacktestCounts{Blocks: 1, Fetched: 2, Calls: 3, Candidates: 4, Matches: 5, Misses: 6, Micros: 7},
-			Matches: []BacktestMatch{{Block: ref(100, "a"), Tx: "0xfeed", On: []string{"Transfer(address,address,uint256)"}}},
-			Misses: []BacktestMiss{{Block: ref(100, "a"), Tx: "0xbeef", Elsewhere: true, Reasons: []BacktestReason{{
-				Path: "match_conditions.events[0].expression", Signature: "Transfer(address,address,uint256)", Message: "the expression is false", Values: []string{"value > 5: 4"},
-			}}}},
-		}},
-	}
-}
-
-// goldenBacktests gives the golden state a backtest that has begun anew and has found
-// something, and one that has failed.
-func goldenBacktests() []Command {
-	put, work := fixturesV1()["put-backtest"].(*PutBacktest), fixturesV1()["work-backtest"].(*WorkBacktest)
-	put.Job.Tenant, work.Tenant, work.Node, work.Error, work.Part, work.Epoch = "corp", "corp", "", "", 0, 0
-	put.Job.Doc.Refs = nil // it went with what had it
-	put.Job.Doc.Hash = HashBlob([]byte("draft"))
-	found, given, second := *work, &WorkBacktest{Tenant: "corp", ID: "bt1", Node: "node-1"}, *put
-	found.Anew, second.Job.ID = false, "bt2"
-	failed := &WorkBacktest{Tenant: "corp", ID: "bt2", Seen: 100, Error: "the network is gone", At: 1_700_000_001_400}
-	return []Command{&PutBlobs{Blobs: [][]byte{[]byte("draft")}}, put, work, &found, given, &second, failed}
-}
-
 // audited is NewAudited of what may be.
 func audited(entry Audit, born uint64, c Command) *Audited {
 	a, err := NewAudited(entry, born, c)

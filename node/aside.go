@@ -15,9 +15,11 @@ import (
 // fetches: none begins while the watcher waits for a block, pastSlots at most are
 // under way, and each is followed by a rest as long as it took. So they take half of
 // what an endpoint gives at most, less where it is slow, and never more than
-// pastRate.
+// pastRate. Where a quota bounds the calls, half of what may be made at once is left
+// to the watcher.
 type aside struct {
 	slots chan struct{}
+	spare func() bool // whether a quota leaves some
 
 	mu   sync.Mutex
 	live int           // fetches of the watcher
@@ -30,12 +32,14 @@ const (
 	// headPatience is how long a fetch waits for the watcher, or for its turn, before
 	// whoever asks is told.
 	headPatience = 10 * time.Second
+	// spareLook is how often is looked whether a quota leaves some again.
+	spareLook = 250 * time.Millisecond
 	// failedRest follows a fetch that has failed.
 	failedRest = time.Second
 )
 
-func newAside() *aside {
-	a := &aside{slots: make(chan struct{}, pastSlots), idle: make(chan struct{})}
+func newAside(spare func() bool) *aside {
+	a := &aside{slots: make(chan struct{}, pastSlots), spare: spare, idle: make(chan struct{})}
 	close(a.idle)
 	return a
 }
@@ -76,12 +80,16 @@ func (a *aside) do(ctx context.Context, fetch func() error) error {
 	}
 	for {
 		idle, wait := a.whenIdle()
-		if idle {
+		if idle && a.spare() {
 			break
+		}
+		var look <-chan time.Time
+		if idle {
+			wait, look = nil, time.After(spareLook)
 		}
 		select {
 		case <-wait:
-			continue
+		case <-look:
 		case <-patience.C:
 			<-a.slots
 			return backtest.ErrBusy

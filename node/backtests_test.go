@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,7 +178,8 @@ func TestPlanBacktestsIsFair(t *testing.T) {
 
 func TestThePastWaitsForTheHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAside()
+		var spent atomic.Bool
+		a := newAside(func() bool { return !spent.Load() })
 		took := func(fetch time.Duration, err error) (time.Duration, error) {
 			began := time.Now()
 			got := a.do(t.Context(), func() error { <-time.After(fetch); return err })
@@ -192,6 +195,13 @@ func TestThePastWaitsForTheHead(t *testing.T) {
 			t.Errorf("beside the head for ever: %v, %v", d, err)
 		}
 		a.end()
+		// Nor does it take what a quota leaves to the head.
+		spent.Store(true)
+		time.AfterFunc(2100*time.Millisecond, func() { spent.Store(false) })
+		if d, err := took(0, nil); d != 2250*time.Millisecond || err != nil {
+			t.Errorf("with a quota for the head alone, for 2.1 s: %v, %v", d, err)
+		}
+		<-time.After(time.Second)
 		// Each takes as long to rest: two at a time are one after another in effect.
 		began := time.Now()
 		for range 20 {
@@ -232,5 +242,26 @@ func TestThePastWaitsForTheHead(t *testing.T) {
 		if len(a.slots) != 0 {
 			t.Error("a turn is not given back")
 		}
+	})
+}
+
+// Half of what a quota lets be called at once stays with the watchers.
+func TestWhatAQuotaSpares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := 60.0
+		g := &gate{perMinute: func() float64 { return limit }, log: slog.New(slog.DiscardHandler)}
+		spares := func(calls int, want bool) {
+			t.Helper()
+			if err := g.Wait(t.Context(), calls); err != nil || g.spare() != want {
+				t.Errorf("%v, spare: %t, want %t", err, g.spare(), want)
+			}
+		}
+		spares(5, true)
+		spares(1, false)
+		<-time.After(time.Second)
+		spares(0, true)
+		spares(1, false)
+		limit = 0 // no bound
+		spares(1, true)
 	})
 }

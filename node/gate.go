@@ -135,6 +135,21 @@ func (g *gate) left() int {
 	return max(0, int(g.limiter.Tokens()))
 }
 
+// spare reports whether the watchers would still have half of what may be called at
+// once.
+func (g *gate) spare() bool {
+	limit := g.perMinute()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return limit <= 0 || g.limiter == nil || g.limiter.Tokens() >= float64(g.limiter.Burst())/2
+}
+
+// spare is that of a network; of one without a quota, there always is some.
+func (w *watchers) spare(key string) bool {
+	g := w.gateOf(key)
+	return g == nil || g.spare()
+}
+
 // gate is what calls to a network's endpoints pass; nil for a shared one.
 func (w *watchers) gate(key string) rpc.Gate {
 	if g := w.gateOf(key); g != nil {

@@ -91,7 +91,7 @@ func (w *watchers) align(ctx context.Context, all *sync.WaitGroup) {
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), aside: newAside(), cancel: cancel, done: make(chan struct{})}
+		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), aside: newAside(func() bool { return w.spare(n.Key) }), cancel: cancel, done: make(chan struct{})}
 		w.running[n.Key] = r
 		all.Go(func() {
 			defer close(r.done)

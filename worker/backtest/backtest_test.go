@@ -96,6 +96,13 @@ func (r *rig) Past(ctx context.Context, _ string, height uint64) ([]byte, uint64
 	return b.Payload, 2 * (height % 2), nil
 }
 
+// count is how many heights were asked for.
+func (r *rig) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.asked)
+}
+
 type plain struct{}
 
 func (plain) SealAll(context.Context, string, []*spec.Secret) error { return nil }
@@ -184,9 +191,9 @@ func TestPartIsJudged(t *testing.T) {
 		r.grow(60)
 		r.begin("one", 101, 160, "value > 50")
 		stop := r.run("n1")
-		defer stop()
 		r.give("one", 0, "n1")
 		b := r.await("one", time.Minute)
+		stop()
 		c := b.Counts()
 		c.Micros = 0
 		if want := (fsm.BacktestCounts{Blocks: 60, Fetched: 30, Calls: 60, Candidates: 60, Matches: 10, Misses: 50}); b.State != fsm.BacktestDone || c != want {
@@ -271,10 +278,10 @@ func TestPartIsAnothers(t *testing.T) {
 		r.give("one", 0, "n2")
 		r.must(&fsm.EndBacktest{Tenant: "acme", ID: "two"})
 		synctest.Wait()
-		asked := len(r.asked)
+		asked := r.count()
 		<-time.After(time.Minute)
-		if len(r.asked) != asked {
-			t.Errorf("%d more blocks were asked for", len(r.asked)-asked)
+		if n := r.count(); n != asked {
+			t.Errorf("%d more blocks were asked for", n-asked)
 		}
 		before := r.job("one").Parts[0].Next
 		if before <= 101 || before > 140 {
