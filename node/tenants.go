@@ -128,7 +128,7 @@ func (n *Node) publicHandler() http.Handler {
 
 // tenantPaths are what the API for tenants has, that operators have too, without a
 // key.
-var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit"}
+var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/configuration", "/v1/keys", "/v1/audit"}
 
 // isTenantPath reports whether the API for tenants answers an operator.
 func isTenantPath(r *http.Request) bool {
