@@ -30,6 +30,7 @@ import (
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
 	"github.com/ozmo-dev/ozmo/worker"
+	"github.com/ozmo-dev/ozmo/worker/backtest"
 	"github.com/ozmo-dev/ozmo/worker/notify/egress"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 	"github.com/ozmo-dev/ozmo/worker/store"
@@ -98,6 +99,7 @@ type Node struct {
 	replays    sync.Mutex
 	tenants    http.Handler               // the API for tenants
 	delivering atomic.Pointer[delivering] // once the node works
+	meter      meter
 }
 
 // ErrTooOld ends a node whose log holds what only a newer version understands.
@@ -341,7 +343,7 @@ func (n *Node) begin(ctx context.Context) {
 	})
 	w := worker.New(worker.Options{
 		Node: n.opts.Name, Contact: n.contact, Log: replicated{n}, Blocks: blocks{n.fetcher},
-		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal, n.news},
+		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal, n.news}, Meter: &n.meter,
 		Logger: n.log, Registerer: n.opts.Registry, Patience: n.opts.Patience,
 	})
 	n.worker.Store(w)
@@ -350,7 +352,12 @@ func (n *Node) begin(ctx context.Context) {
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
+	past := backtest.New(backtest.Options{
+		Node: n.opts.Name, Log: replicated{n}, Blocks: pastBlocks{n}, Logger: n.log, Registerer: n.opts.Registry,
+	})
+	n.loops.Go(func() { past.Run(ctx) })
 	n.loops.Go(func() { n.housekeeping(ctx) })
+	n.loops.Go(func() { n.meterUsage(ctx) })
 }
 
 // report ends the node on the error of a loop.

@@ -244,7 +244,7 @@ func (n *Node) PlaceTenant(ctx context.Context, p api.Placement) error {
 			return err
 		}
 		// Another operator was faster, and this node may not know of it yet.
-		if err := n.group.Barrier(ctx); err != nil {
+		if err := n.caughtUp(ctx); err != nil {
 			return err
 		}
 	}

@@ -250,7 +250,7 @@ func (r *replay) awaitRoom(ctx context.Context, bytes int64) error {
 		changed := r.node.state.Changed(fsm.TopicOutbox)
 		v := r.node.state.View()
 		used := v.Box(tenant).Bytes
-		if used == 0 && v.OutboxBytes()+bytes <= fsm.MaxOutbox ||
+		if used == 0 && bytes <= v.OutboxRoom(tenant) ||
 			used+bytes <= fsm.MaxOutboxTenant-fsm.MaxOutboxTenant/outboxShare && v.OutboxBytes()+bytes <= fsm.MaxOutbox-fsm.MaxOutbox/outboxShare {
 			return nil
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/mux"
 	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/worker/backtest"
 )
 
 // Node RPC is HTTP/2 over the cluster port. Paths below /rpc/ are for nodes;
@@ -41,6 +42,7 @@ var remoteErrors = map[string]error{
 	"token-used":    fsm.ErrTokenUsed,
 	"bad-request":   api.ErrBadRequest,
 	"refused":       api.ErrRefused,
+	"busy":          backtest.ErrBusy,
 	"unavailable":   api.ErrUnavailable,
 }
 
@@ -151,12 +153,14 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("GET /rpc/index", n.serveIndex)
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
-	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("GET "+pathPast, n.servePast)
 	nodes.HandleFunc("POST /rpc/alerts/recent", n.serveRecent)
 	nodes.HandleFunc("POST /rpc/alerts/follow", n.serveFollow)
 	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
 	nodes.HandleFunc("POST /rpc/operate", n.serveOperate)
 	nodes.HandleFunc("POST /rpc/held", n.serveHeld)
+	nodes.HandleFunc("POST /rpc/usage", n.serveUsage)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
 	// What a node asks before it is registered.
 	nodes.HandleFunc("POST /rpc/register", n.serveRegister)

@@ -34,19 +34,8 @@ func (n tenantAPI) CatchUp(ctx context.Context) error {
 	if err := n.mustBeMember(); err != nil {
 		return err
 	}
-	// Without a leader nobody knows what was committed: like a proposal, it waits a
-	// while for one.
-	limited, cancel := context.WithTimeoutCause(ctx, catchUpPatience, fmt.Errorf("waited %v", catchUpPatience))
-	defer cancel()
-	if err := n.group.Barrier(limited); err != nil {
-		return errors.Join(api.ErrUnavailable, err)
-	}
-	return nil
+	return n.caughtUp(ctx)
 }
-
-// catchUpPatience is how long a request waits for a leader: as long as a command that
-// is proposed.
-const catchUpPatience = 5 * time.Second
 
 // unavailable marks what was not decided by the state.
 func unavailable(err error) error {
@@ -134,7 +123,7 @@ func (n *Node) publicHandler() http.Handler {
 
 // tenantPaths are what the API for tenants has, that operators have too, without a
 // key.
-var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit"}
+var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit", "/v1/usage"}
 
 // isTenantPath reports whether the API for tenants answers an operator.
 func isTenantPath(r *http.Request) bool {

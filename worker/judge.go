@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/match/evm"
 )
 
 // process judges steps side by side, delivers in order and has all of it recorded
@@ -132,9 +133,10 @@ func (p *pipeline) judgeLate(s *step, l late, tenant string) (j judged) {
 		return j // whoever has it now judges it
 	}
 	start := time.Now()
-	hits, _ := l.engine.judge(l.block.block, s.entry.Position, 0, func(t string) bool { return t == tenant })
+	hits := l.engine.judge(l.block.block, s.entry.Position, nil, func(t string) bool { return t == tenant }).hits
 	took := time.Since(start)
 	p.activity.late(took, tenant)
+	p.opts.Meter.Evaluated(tenant, took)
 	if took > laggardTime {
 		p.split(tenant, fmt.Sprintf("one block took %v", took))
 	}
@@ -152,7 +154,7 @@ func (p *pipeline) noteLate(j judged) {
 		late := over[ref]
 		slices.Sort(late)
 		for _, tenant := range p.lateness.note(slices.Compact(late)) {
-			p.split(tenant, fmt.Sprintf("over its budget in %d of %d blocks", laggardBlocks, laggardWindow))
+			p.split(tenant, fmt.Sprintf("over its quota of evaluation a block in %d of %d blocks", laggardBlocks, laggardWindow))
 		}
 	}
 }
@@ -187,16 +189,29 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 			j.blocks = append(j.blocks, task.ref)
 		}
 		start := time.Now()
-		hits, over := task.engine.judge(blk.block, s.entry.Position, p.budget(), nil)
+		f := task.engine.judge(blk.block, s.entry.Position, p.budget(), nil)
 		took := time.Since(start)
-		if len(over) > 0 {
-			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(over)))
-			j.late = append(j.late, late{task, blk, over})
+		if len(f.over) > 0 {
+			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(f.over)))
+			j.late = append(j.late, late{task, blk, f.over})
 		}
-		p.activity.judged(took, hits)
+		p.activity.judged(took, f.hits)
+		p.attribute(took, f.spent)
 		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())
 		p.metrics.blocks.WithLabelValues(p.network).Inc()
-		j.add(hits, task, blk)
+		j.add(f.hits, task, blk)
 	}
 	return j
+}
+
+// attribute tells what a judgement took of whom, by the work that it was. Tenants of
+// which nothing was evaluated are not in it, however many there are.
+func (p *pipeline) attribute(took time.Duration, spent []evm.Spent) {
+	all := 0
+	for _, s := range spent {
+		all += s.Work
+	}
+	for _, s := range spent {
+		p.opts.Meter.Evaluated(s.Tenant, time.Duration(float64(took)*float64(s.Work)/float64(all)))
+	}
 }

@@ -19,6 +19,7 @@ type metrics struct {
 	panics       prometheus.Counter
 	cohorts      prometheus.Gauge
 	handOvers    prometheus.Histogram
+	changes      prometheus.Histogram
 	laggards     prometheus.Counter
 }
 
@@ -55,12 +56,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ozmo_worker_hand_over_seconds", Help: "From the sight of a move to the release of its cohort.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
 		}),
+		changes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ozmo_worker_change_seconds", Help: "From the proposal of a tenant's new configuration, by its proposer's clock, until this node has compiled it: it judges what is announced next.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
 		laggards: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ozmo_worker_laggards_total", Help: "Tenants that got a cohort of their own because they were slow.",
 		}),
 	}
 	reg.MustRegister(m.blocks, m.alerts, m.deliveries, m.behind.gauge, m.stalled.gauge, m.overBudget, m.restarts, m.judging, m.blockToAlert,
-		m.panics, m.cohorts, m.handOvers, m.laggards)
+		m.panics, m.cohorts, m.handOvers, m.changes, m.laggards)
 	return m
 }
 

@@ -68,6 +68,7 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 		return fsm.ErrStaleEpoch
 	}
 	var fired []*firing
+	matches := map[string]int{}
 	if retracts {
 		var err error
 		if fired, err = r.retract(v, s); err != nil {
@@ -88,7 +89,11 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 				return r.unkept(h.Tenant, s)
 			}
 			fired = append(fired, r.build(v, s, h, t.Born, version))
+			matches[h.Tenant]++
 		}
+	}
+	for tenant, n := range matches {
+		r.opts.Meter.Matched(tenant, n)
 	}
 	r.launch(ctx, fired)
 	return nil

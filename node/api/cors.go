@@ -12,7 +12,7 @@ import (
 const (
 	corsMethods = "GET, PUT, POST, DELETE"
 	corsHeaders = "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
-	corsExposed = "ETag, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Ozmo-Index, X-Request-Id"
+	corsExposed = "ETag, Location, RateLimit, RateLimit-Policy, Retry-After, X-Ozmo-Index, X-Request-Id"
 	corsMaxAge  = "600"
 )
 

@@ -223,7 +223,7 @@ func TestPages(t *testing.T) {
 	if got := pages("/v1/tenants/acme/triggers", field("id")); !slices.Equal(got, want) {
 		t.Errorf("triggers %v, want %v", got, want)
 	}
-	if got := pages("/v1/tenants/acme/audit", field("object")); len(got) != 11 || got[0] != "t 6/ü" || got[10] != "net" {
+	if got := pages("/v1/tenants/acme/audit", field("object")); len(got) != 12 || got[0] != "t 6/ü" || got[11] != "net" {
 		t.Errorf("audit log %v", got)
 	}
 	r.do(key, "GET", "/v1/tenants/acme/triggers/t%203%2F%C3%BC", "").want(200)

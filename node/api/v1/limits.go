@@ -2,8 +2,8 @@ package v1
 
 import (
 	"errors"
+	"fmt"
 	"math"
-	"strconv"
 	"sync"
 	"time"
 
@@ -41,6 +41,7 @@ func newLimits[K comparable](perSecond float64, now func() time.Time) *limits[K]
 // allowance is what is left after a request.
 type allowance struct {
 	limit     int           // requests at once
+	window    time.Duration // in which as many come again
 	remaining int           // of these
 	full      time.Duration // until all of them are there again
 	wait      time.Duration // until there is one, where it is refused
@@ -66,7 +67,7 @@ func (l *limits[K]) take(who K) (a allowance, ok bool) {
 	}
 	ok = b.AllowN(now, 1)
 	tokens := b.TokensAt(now)
-	a = allowance{limit: l.burst(), remaining: max(0, int(tokens)), full: l.lasts(float64(l.burst()) - tokens)}
+	a = allowance{limit: l.burst(), window: l.lasts(float64(l.burst())), remaining: max(0, int(tokens)), full: l.lasts(float64(l.burst()) - tokens)}
 	if !ok {
 		a.wait = l.lasts(1 - tokens)
 	}
@@ -91,7 +92,7 @@ func (l *limits[K]) forget(now time.Time) {
 }
 
 // seconds rounds up.
-func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // limit refuses what comes too fast. Whoever has no valid key, or none of a tenant,
 // has failed with refused: where there are too many of these, that is the answer.
@@ -109,9 +110,8 @@ func (a *API) limit(ctx huma.Context, who Actor, refused error) error {
 		}
 	}
 	if tightest.limit > 0 {
-		ctx.SetHeader("RateLimit-Limit", strconv.Itoa(tightest.limit))
-		ctx.SetHeader("RateLimit-Remaining", strconv.Itoa(tightest.remaining))
-		ctx.SetHeader("RateLimit-Reset", seconds(tightest.full))
+		ctx.SetHeader("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", "requests", tightest.limit, seconds(tightest.window)))
+		ctx.SetHeader("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", "requests", tightest.remaining, seconds(tightest.full)))
 	}
 	if !ok {
 		a.metrics.limited.Inc()

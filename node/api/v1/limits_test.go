@@ -3,6 +3,7 @@ package v1
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,12 +24,12 @@ func TestRates(t *testing.T) {
 	get := func(key string) answer { return r.do(key, "GET", "/v1/tenants/acme", "") }
 	for i := range 4 {
 		a := get(one).want(200)
-		if got := a.header.Get("RateLimit-Remaining"); got != fmt.Sprint(3-i) || a.header.Get("RateLimit-Limit") != "4" {
-			t.Errorf("%s of %s are left after %d", got, a.header.Get("RateLimit-Limit"), i+1)
+		if got, want := a.header.Get("RateLimit"), fmt.Sprintf(`"requests";r=%d;t=`, 3-i); !strings.HasPrefix(got, want) || a.header.Get("RateLimit-Policy") != `"requests";q=4;w=2` {
+			t.Errorf("%s of %s are left after %d", got, a.header.Get("RateLimit-Policy"), i+1)
 		}
 	}
 	a := get(one).want(429, "too many requests")
-	if a.header.Get("Retry-After") != "1" || a.header.Get("RateLimit-Remaining") != "0" || a.header.Get("RateLimit-Reset") != "2" {
+	if a.header.Get("Retry-After") != "1" || a.header.Get("RateLimit") != `"requests";r=0;t=2` {
 		t.Errorf("%v", a.header)
 	}
 	get(two).want(200) // another key

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -44,6 +45,10 @@ func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel
 	}
 	return p
 }
+
+// typeOverQuota is the type of problems of what a tenant may not have so much of: unlike
+// other conflicts, trying again is of no use.
+const typeOverQuota = "urn:ozmo:problem:over-quota"
 
 // errConflict refuses what the present state does not allow.
 var errConflict = errors.New("conflict")
@@ -115,6 +120,9 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		}
 	}
 	p := newProblem(ctx, status, err.Error())
+	if errors.Is(err, fsm.ErrQuota) {
+		p.Type = typeOverQuota
+	}
 	header := http.Header{}
 	switch status {
 	case http.StatusInternalServerError:
@@ -131,7 +139,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		if w, ok := errors.AsType[*waiting](err); ok {
 			wait = w.wait
 		}
-		header.Set("Retry-After", seconds(max(wait, time.Second)))
+		header.Set("Retry-After", strconv.Itoa(seconds(max(wait, time.Second))))
 	default:
 	}
 	if len(header) == 0 {

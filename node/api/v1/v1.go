@@ -53,6 +53,10 @@ type Backend interface {
 	Operator
 	// MayRedeliver refuses what nothing would take back, with api.ErrRefused.
 	MayRedeliver(t *fsm.Tenant, key string) error
+	// Usage and UsageOfAll tell what tenants have caused in whole hours, as far as the
+	// nodes answer; silent are those that do not.
+	Usage(ctx context.Context, t *fsm.Tenant, from, to time.Time) (UsageReport, error)
+	UsageOfAll(ctx context.Context, from, to time.Time) (all map[string]Consumption, silent []string, err error)
 }
 
 // Options are what an API is made of.
@@ -100,10 +104,14 @@ func New(opts Options) *API {
 	a.huma.UseMiddleware(a.measure, a.guard, a.awaitIndex)
 	a.tenantRoutes()
 	a.documentRoutes()
+	a.configurationRoutes()
+	a.versionRoutes()
 	a.secretRoutes()
 	a.keyRoutes()
 	a.auditRoutes()
 	a.deliveryRoutes()
+	a.backtestRoutes()
+	a.usageRoutes()
 	a.alertRoutes()
 	a.clusterRoutes()
 	a.operateRoutes()
