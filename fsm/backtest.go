@@ -123,7 +123,7 @@ type BacktestReason struct {
 const (
 	MaxActiveBacktests  = 2       // of a tenant, that are not over
 	KeepBacktests       = 20      // of a tenant; of more, the oldest that are over go
-	MaxBacktestBlocks   = 100_000 // heights of one
+	MaxBacktestBlocks   = 100_000 // heights of one, where the tenant's quota says nothing else
 	MaxBacktestParts    = 8
 	MaxBacktestMatches  = 100       // kept of one
 	MaxBacktestMisses   = 20        // kept of one

@@ -8,7 +8,7 @@ import (
 // PutBacktest has a monitor judged over a range of the past. It is refused with
 // ErrNotFound where the tenant does not exist, or the monitor's content was never
 // put, with ErrConflict where there is another job of the id, with ErrTooMany where
-// the tenant has MaxActiveBacktests, or the range has more than MaxBacktestBlocks. The
+// the tenant has MaxActiveBacktests, with ErrQuota where it may not have a range so long. The
 // same again changes nothing. It answers with the job's Index.
 type PutBacktest struct {
 	Job Backtest `codec:"j"` // what the log gives is left out
@@ -31,8 +31,8 @@ func (c *PutBacktest) apply(t *tx) (any, error) {
 		}
 		return nil, fmt.Errorf("backtest %q exists: %w", next.ID, ErrConflict)
 	}
-	if next.From > next.To || next.To-next.From >= MaxBacktestBlocks {
-		return nil, fmt.Errorf("heights %d to %d: a backtest has 1 to %d: %w", next.From, next.To, MaxBacktestBlocks, ErrTooMany)
+	if most := tenant.Quota.OrDefault().BacktestBlocks; next.From > next.To || next.To-next.From >= uint64(most) { //nolint:gosec // above 0
+		return nil, fmt.Errorf("%w: heights %d to %d: a backtest may have 1 to %d", ErrQuota, next.From, next.To, most)
 	}
 	next.Parts = backtestParts(next.From, next.To)
 	active := 0

@@ -104,7 +104,7 @@ func fixturesV1() map[string]Command {
 			Expires: 1_700_000_900_000, By: "key:zyxwvutsrq76 (root)", At: 1_700_000_000_800, Index: 90,
 		}},
 		"drop-key":     &DropKey{ID: "abcdefghij23", Tenant: "acme"},
-		"set-quota":    &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20, RPCPerMinute: 600, NotificationsPerHour: 100, EvaluationMillis: 20, Scripts: 9}, Expect: 96},
+		"set-quota":    &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20, RPCPerMinute: 600, NotificationsPerHour: 100, EvaluationMillis: 20, Scripts: 9, BacktestBlocks: 5000}, Expect: 96},
 		"put-backtest": &PutBacktest{Job: goldenBacktest()},
 		"work-backtest": &WorkBacktest{
 			Tenant: "acme", ID: "bt1", Part: 1, Epoch: 120, Seen: 100, At: 1_700_000_001_200, Node: "node-1", Next: 101, Parent: ref(99, "a").Hash, Last: ref(100, "a").Hash,

@@ -62,8 +62,8 @@ func (m *model) putBacktest(job *Backtest) error {
 		}
 		return ErrConflict
 	}
-	if job.From > job.To || job.To-job.From >= MaxBacktestBlocks {
-		return ErrTooMany
+	if most := t.quota.OrDefault().BacktestBlocks; job.From > job.To || job.To-job.From >= uint64(most) {
+		return ErrQuota
 	}
 	active := 0
 	for key, b := range m.backtests {

@@ -39,6 +39,7 @@ type Quota struct {
 	TriggersPerMonitor int   `codec:"p,omitempty"` // checked by whoever reads the documents; a manifest does not tell
 	Bytes              int64 `codec:"b,omitempty"` // of the documents in force and what they point to
 	Scripts            int   `codec:"s,omitempty"` // stored ones
+	BacktestBlocks     int   `codec:"k,omitempty"` // heights of one backtest; this one holds for tenants of the folder as well
 
 	// Rates are enforced where the work is done: what is over one waits, and nothing
 	// is left out. Of these, 0 is no bound where the default has none.
@@ -54,8 +55,8 @@ const EvaluationsPerMilli = 10_000
 // DefaultQuota holds where an operator has said nothing else. It decides what is
 // refused, so every version has the same.
 var DefaultQuota = Quota{
-	Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100,
-	EvaluationMillis: 200, // no bound for the other rates
+	Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: MaxBacktestBlocks,
+	EvaluationMillis: 20, // no bound for the other rates
 }
 
 // OrDefault is a quota with every bound said.
@@ -66,6 +67,7 @@ func (q Quota) OrDefault() Quota {
 	q.RPCPerMinute = allowed(q.RPCPerMinute, DefaultQuota.RPCPerMinute)
 	q.NotificationsPerHour = allowed(q.NotificationsPerHour, DefaultQuota.NotificationsPerHour)
 	q.EvaluationMillis = allowed(q.EvaluationMillis, DefaultQuota.EvaluationMillis)
+	q.BacktestBlocks = allowed(q.BacktestBlocks, DefaultQuota.BacktestBlocks)
 	return q
 }
 
@@ -86,8 +88,8 @@ func allowed[N int | int64](n, otherwise N) N {
 	return otherwise
 }
 
-// Used is what a manifest's documents take of a quota; TriggersPerMonitor is not
-// told. A blob that several point to counts once.
+// Used is what a manifest's documents take of a quota; TriggersPerMonitor and
+// BacktestBlocks are not told. A blob that several point to counts once.
 func (v *View) Used(m *Manifest) Quota {
 	return UsedBy(m, func(hash Hash) int64 {
 		data, _ := v.Blob(hash)

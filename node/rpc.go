@@ -20,6 +20,7 @@ import (
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/mux"
 	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/watcher/chain"
 	"github.com/ozmo-dev/ozmo/worker/backtest"
 )
 
@@ -44,6 +45,7 @@ var remoteErrors = map[string]error{
 	"refused":       api.ErrRefused,
 	"busy":          backtest.ErrBusy,
 	"unavailable":   api.ErrUnavailable,
+	"no-block":      chain.ErrNotFound,
 }
 
 type remoteError struct {

@@ -45,6 +45,11 @@ type watching struct {
 // watcher that is catching up waits for it.
 const maxAhead = 4096
 
+// maxAheadOfOne is the same for a tenant that is judged apart since it is slow: it is
+// not to hold up a network that others want, while the state can keep what it has
+// to catch up with.
+const maxAheadOfOne = 4 * maxAhead
+
 var errNotWatched = errors.New("this node does not watch the network")
 
 // run starts and stops watchers as leases and documents change.
@@ -206,11 +211,19 @@ func (w *watchers) room(key string) int {
 	if !ok {
 		return 0
 	}
-	least := n.Next - 1
-	for c := range v.Cursors(key) {
-		least = min(least, c.Position)
+	return roomOf(v, n)
+}
+
+func roomOf(v *fsm.View, n *fsm.Network) int {
+	room := maxAhead
+	for c := range v.Cursors(n.Key) {
+		most := maxAhead
+		if cohort, ok := v.Cohort(c.Cohort); ok && cohort.Reason == fsm.ReasonLaggard && n.Wanted > 1 {
+			most = maxAheadOfOne
+		}
+		room = min(room, most-int(n.Next-1-c.Position))
 	}
-	return max(0, maxAhead-int(n.Next-1-least))
+	return max(0, room)
 }
 
 // client makes the client of a network's chain.

@@ -122,7 +122,7 @@ func TestOverBudget(t *testing.T) {
 			greedy.monitors[name] = watching{networks: []string{"net"}, address: 1, triggers: []string{"hook"}}
 		}
 		r.setTenant("greedy", greedy)
-		p := r.start(-1, func(_ *process, o *Options) { o.Budget = 2 })
+		p := r.start(-1, func(_ *process, o *Options) { o.Budget = 25 })
 		r.extend("net", 5)
 		r.drained("net")
 		r.wantHeights("acme", "m", span(100, 103)...)

@@ -26,12 +26,23 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	for i := range steps {
 		results[i] = make(chan judged, 1)
 	}
+	parallel := parallelBlocks
+	if p.alone() {
+		parallel = 1
+	}
+	ahead := make(chan struct{}, parallel) // steps that are begun and not delivered
 	var judges errgroup.Group
-	judges.SetLimit(parallelBlocks)
+	judges.SetLimit(parallel)
 	begun := make(chan struct{})
 	go func() {
 		defer close(begun)
 		for i := range steps {
+			select {
+			case ahead <- struct{}{}:
+			case <-judging.Done():
+				results[i] <- judged{err: context.Cause(judging)}
+				continue
+			}
 			judges.Go(func() error {
 				results[i] <- p.judgeStep(judging, b, &steps[i])
 				return nil
@@ -65,21 +76,45 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 		j := <-result
 		return j, j.err
 	}
+	fire := func(i int, j judged) (err error) {
+		j.order()
+		for further := false; !further || len(j.hits) > 0; further = true {
+			if further || len(r.fired) >= maxPart {
+				record(i)
+			}
+			if err := p.breathe(ctx, j, further); err != nil {
+				return err
+			}
+			began := time.Now()
+			if j, err = r.fire(ctx, &steps[i], j); err != nil {
+				return err
+			}
+			p.rest(ctx, time.Since(began))
+		}
+		return nil
+	}
 	for i := range steps {
 		j, err := wait(results[i], i)
 		if err == nil {
-			err = r.fire(ctx, &steps[i], j)
+			err = fire(i, j)
 		}
 		for _, l := range j.late {
 			for _, tenant := range l.tenants {
 				if err != nil {
 					break
 				}
+				if l.crowded {
+					p.part(ctx, tenant)
+				}
 				result := make(chan judged, 1)
 				apart.Go(func() { result <- p.judgeLate(&steps[i], l, tenant) })
 				var late judged
 				if late, err = wait(result, i); err == nil {
-					err = r.fire(ctx, &steps[i], late)
+					if len(late.hits) > maxAmong && p.opts.Log.View().TenantCount(p.cohort) > 1 {
+						p.metrics.crowded.WithLabelValues(p.network).Inc()
+						p.part(ctx, tenant)
+					}
+					err = fire(i, late)
 				}
 			}
 		}
@@ -88,6 +123,7 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			return err
 		}
 		p.noteLate(j)
+		<-ahead
 	}
 	record(len(steps))
 	return nil
@@ -108,6 +144,7 @@ type late struct {
 	judgement
 	block   timedBlock
 	tenants []string
+	crowded bool // with alerts, rather than evaluations
 }
 
 type hitAt struct {
@@ -193,8 +230,14 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 		took := time.Since(start)
 		if len(f.over) > 0 {
 			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(f.over)))
-			j.late = append(j.late, late{task, blk, f.over})
+			j.late = append(j.late, late{task, blk, f.over, false})
 		}
+		var crowded []string
+		if f.hits, crowded = p.crowded(f.hits); len(crowded) > 0 {
+			p.metrics.crowded.WithLabelValues(p.network).Add(float64(len(crowded)))
+			j.late = append(j.late, late{task, blk, crowded, true})
+		}
+		p.rest(ctx, took)
 		p.activity.judged(took, f.hits)
 		p.attribute(took, f.spent)
 		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())

@@ -27,7 +27,7 @@ func TestLaggard(t *testing.T) {
 		r.setTenant("greedy", greedy)
 		var log strings.Builder
 		p := r.start(-1, func(_ *process, o *Options) {
-			o.Budget = 2
+			o.Budget = 25
 			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		})
 		failed := 0
@@ -200,7 +200,7 @@ func TestEvaluationQuota(t *testing.T) {
 		r.must(&fsm.SetQuota{Tenant: "api", Quota: fsm.Quota{EvaluationMillis: 3}})
 		run := r.prepare(-1).pipeline("net")
 		budget := run.budget()
-		for tenant, want := range map[string]int{"acme": 2_000_000, "api": 30_000, "none": 2_000_000} {
+		for tenant, want := range map[string]int{"acme": 200_000, "api": 30_000, "none": 200_000} {
 			if got := budget(tenant); got != want {
 				t.Errorf("%s may cost %d, want %d", tenant, got, want)
 			}

@@ -85,7 +85,7 @@ func TestNotBegunIsNotPassed(t *testing.T) {
 		}
 		j := pl.judgeStep(t.Context(), b, &steps[0])
 		rd := pl.newRound()
-		if err := rd.fire(ctx, &steps[0], j); err != nil || len(rd.fired) == 0 {
+		if _, err := rd.fire(ctx, &steps[0], j); err != nil || len(rd.fired) == 0 {
 			t.Fatalf("%d alerts: %v", len(rd.fired), err)
 		}
 		synctest.Wait()

@@ -50,7 +50,7 @@ func TestLoadTenants(t *testing.T) {
 	api := operatorOf(t, n)
 	api.must(t, "PUT", "/v1/configuration", Doc{"networks": Doc{benchNetwork: Network(benchNetwork, chain.ChainID, 1, chain.RPC, chain.WS)}}, nil)
 
-	began := time.Now()
+	began, busy := time.Now(), processorTime(t, n)
 	work, ctx := errgroup.WithContext(t.Context())
 	work.SetLimit(16)
 	for i := range tenants {
@@ -67,7 +67,7 @@ func TestLoadTenants(t *testing.T) {
 	if err := work.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	applied := time.Since(began)
+	applied, busy := time.Since(began), processorTime(t, n)-busy
 	n.AwaitReady(t)
 	check := func() {
 		t.Helper()
@@ -86,8 +86,11 @@ func TestLoadTenants(t *testing.T) {
 	changes, active := changeSome(t, api, n, chain, tenants, monitors)
 	memory := residentBytes(t, n.Pid())
 	log := bytesUnder(t, n.Data, "raft.db")
+	var snapshot counting
+	if err := n.Client().Backup(t.Context(), &snapshot, false); err != nil {
+		t.Fatal(err)
+	}
 	n.Terminate(t, time.Minute)
-	snapshot := bytesUnder(t, n.Data, "state.bin")
 	restarted := start()
 	check()
 	Eventually(t, "judging after the restart", func(ctx context.Context) error {
@@ -118,8 +121,9 @@ func TestLoadTenants(t *testing.T) {
 		row(fmt.Sprintf("change to active, p99 of %d (ozmo_worker_change_seconds)", len(changes)), active, activeTarget)
 		fmt.Printf("  %-58s %10v  p50 %v\n", "a change's answer, p99", quantile(changes, 0.99), quantile(changes, 0.5))
 	}
-	fmt.Printf("  resident memory: %d MB after the apply, %d MB after the restart; raft log %d MB; newest snapshot %d MB\n",
-		memory>>20, residentBytes(t, n.Pid())>>20, log>>20, snapshot>>20)
+	fmt.Printf("  the apply took %v of the node's processor time\n", busy.Round(100*time.Millisecond))
+	fmt.Printf("  resident memory: %d MB after the apply, %d MB after the restart; Raft log %d MB; snapshot (a backup's) %.1f MB\n",
+		memory>>20, residentBytes(t, n.Pid())>>20, log>>20, float64(snapshot)/(1<<20))
 	n.Terminate(t, time.Minute)
 }
 
@@ -255,6 +259,29 @@ func countTenants(t *testing.T, u *apiUser) (n int) {
 			return n
 		}
 	}
+}
+
+// counting takes bytes and keeps their number.
+type counting int64
+
+// Write implements io.Writer.
+func (c *counting) Write(p []byte) (int, error) {
+	*c += counting(len(p))
+	return len(p), nil
+}
+
+// processorTime is what the node's process has had of the processors.
+func processorTime(t *testing.T, n *Node) time.Duration {
+	t.Helper()
+	page, err := n.get(t.Context(), "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s samples
+	for line := range strings.Lines(page) {
+		s.add(strings.TrimSpace(line))
+	}
+	return time.Duration(s.sum("process_cpu_seconds_total") * float64(time.Second))
 }
 
 // bytesUnder is the size of the newest file of a name in a folder.

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/watcher/chain"
 )
 
 // ErrBusy: what the network's watcher does for now comes first; the block can be asked
@@ -115,8 +116,10 @@ func (r *Runner) align(ctx context.Context, all *sync.WaitGroup) {
 const (
 	firstPause = 250 * time.Millisecond
 	maxPause   = 15 * time.Second
-	// patience is how long nothing may be had of a network before the job is given up.
-	patience = 5 * time.Minute
+	// patience is how long nothing may be had of a network before the job is given up;
+	// notFoundPatience, how long its endpoints may say that they do not have a block.
+	patience         = 5 * time.Minute
+	notFoundPatience = 30 * time.Second
 )
 
 // work judges a part until it is judged, is another's, or cannot go on.
@@ -152,7 +155,8 @@ func (r *Runner) work(ctx context.Context, at place) {
 			return
 		}
 		j = nil // it has judged what does not count
-		if errors.Is(err, errJudge) || time.Since(since) > patience {
+		waited := time.Since(since)
+		if errors.Is(err, errJudge) || waited > patience || waited > notFoundPatience && errors.Is(err, chain.ErrNotFound) {
 			log.Warn("a backtest is given up", "error", err)
 			if r.giveUp(ctx, s, err) {
 				return

@@ -111,7 +111,8 @@ func (a *API) createBacktest(ctx context.Context, in *backtestCreate) (*backtest
 // backtest fills in what is asked for, or says all that is wrong with it.
 func (d *draft) backtest(in *BacktestRequest, job *fsm.Backtest) error {
 	var wrong wanted
-	shaped := wrong.shape(in)
+	most := uint64(d.before.Quota.OrDefault().BacktestBlocks) //nolint:gosec // above 0
+	shaped := wrong.shape(in, most)
 	m, err := d.backtested(in, job, &wrong)
 	if err != nil {
 		return err
@@ -123,7 +124,7 @@ func (d *draft) backtest(in *BacktestRequest, job *fsm.Backtest) error {
 		}
 		if n != nil && shaped {
 			tip, _ := n.Branch.Tip()
-			last := lastJudged{head: tip.Height, depth: job.Watch.DepthOn(n.DepthAt(n.Next), n.FinalityAt(n.Next))}
+			last := lastJudged{most: most, head: tip.Height, depth: job.Watch.DepthOn(n.DepthAt(n.Next), n.FinalityAt(n.Next))}
 			job.From, job.To = last.heights(in, &wrong)
 		}
 	}
@@ -214,7 +215,7 @@ func (d *draft) judged(in *BacktestRequest, m *spec.Monitor, job *fsm.Backtest, 
 }
 
 // lastJudged is up to where a monitor judges by now.
-type lastJudged struct{ head, depth uint64 }
+type lastJudged struct{ head, depth, most uint64 } // most: blocks of a backtest
 
 // heights is the range that is asked for, which is well-formed.
 func (l lastJudged) heights(in *BacktestRequest, wrong *wanted) (from, to uint64) {
@@ -235,27 +236,27 @@ func (l lastJudged) heights(in *BacktestRequest, wrong *wanted) (from, to uint64
 	switch from = *in.From; {
 	case from > to:
 		wrong.addf("body.from", "block %d lies above the last one that the monitor judges by now, %d", from, to)
-	case to-from >= fsm.MaxBacktestBlocks:
-		wrong.addf("body.from", "blocks %d to %d are %d: a backtest has %d at most", from, to, to-from+1, fsm.MaxBacktestBlocks)
+	case to-from >= l.most:
+		wrong.addf("body.from", "blocks %d to %d are %d: a backtest has %d at most", from, to, to-from+1, l.most)
 	}
 	return from, to
 }
 
 // shape checks what can be said of the heights without the network.
-func (w *wanted) shape(in *BacktestRequest) bool {
+func (w *wanted) shape(in *BacktestRequest, most uint64) bool {
 	before := len(w.details)
 	switch {
 	case in.Last > 0 && (in.From != nil || in.To != nil):
 		w.addf("body.last", "give either last, or from and to")
-	case in.Last > fsm.MaxBacktestBlocks:
-		w.addf("body.last", "%d blocks are too many: a backtest has %d at most", in.Last, fsm.MaxBacktestBlocks)
+	case in.Last > most:
+		w.addf("body.last", "%d blocks are too many: a backtest has %d at most", in.Last, most)
 	case in.Last > 0:
 	case in.From == nil:
 		w.addf("body.from", "say which blocks: from, and perhaps to, or last")
 	case in.To != nil && *in.From > *in.To:
 		w.addf("body.from", "block %d lies above the last one, %d", *in.From, *in.To)
-	case in.To != nil && *in.To-*in.From >= fsm.MaxBacktestBlocks:
-		w.addf("body.from", "blocks %d to %d are too many: a backtest has %d at most", *in.From, *in.To, fsm.MaxBacktestBlocks)
+	case in.To != nil && *in.To-*in.From >= most:
+		w.addf("body.from", "blocks %d to %d are too many: a backtest has %d at most", *in.From, *in.To, most)
 	}
 	return len(w.details) == before
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"strings"
 	"time"
 
@@ -260,30 +259,6 @@ func (a *API) configureOnce(ctx context.Context, w *whole) (*configured, error) 
 	out.ETag, out.Index = quoted(wholeTag(version)), version.Index
 	out.Body.Version, out.Body.Effect = version.Number, effects(view, w.tenant, version)
 	return out, nil
-}
-
-// draftOf is a draft of a tenant that may have to be made first.
-func (a *API) draftOf(ctx context.Context, id string, create bool) (*draft, error) {
-	d, err := a.draft(ctx, id)
-	if !create || !errors.Is(err, errNotThere) || actorOf(ctx).Role != fsm.RoleOperator {
-		return d, err
-	}
-	if err := checkTenantID(id); err != nil {
-		return nil, err
-	}
-	return &draft{ctx: ctx, a: a, view: a.backend.View(), tenant: id, before: new(fsm.Tenant)}, nil
-}
-
-// next is the version that a draft would become.
-func (d *draft) next() (v fsm.Version, changed bool) {
-	if d.isInForce() {
-		return d.before.Current, false
-	}
-	return fsm.Version{Number: d.before.Current.Number + 1, Index: d.view.Index(), Manifest: &d.manifest}, true
-}
-
-func (d *draft) isInForce() bool {
-	return d.before.Current.Manifest != nil && reflect.DeepEqual(*d.before.Current.Manifest, d.manifest)
 }
 
 // differences are what distinguishes a manifest from the one before, which may be

@@ -278,3 +278,54 @@ func TestStoredScripts(t *testing.T) {
 		t.Errorf("%s", log.body)
 	}
 }
+
+// An answer names the position at which its change holds, whatever is announced, and
+// changed, while it is on its way, and however long ago that is.
+func TestEffectIsWhatWasOrdered(t *testing.T) {
+	r := newRig(t)
+	r.furnish("acme")
+	key := r.key("acme", fsm.RoleAdmin)
+	r.must(&fsm.RegisterNode{Name: "n1", Server: "n1@1", Roles: fsm.AllRoles})
+	lease := r.must(&fsm.GrantLease{Network: "acme/net", Holder: "n1"}).(uint64)
+	height, parent := uint64(100), fsm.Hash{}
+	announce := func() error {
+		ref := fsm.BlockRef{Height: height, Hash: fsm.HashBlob(fmt.Append(nil, height))}
+		if _, err := r.apply(&fsm.Announce{Network: "acme/net", Epoch: lease, Entries: []fsm.Entry{{Kind: fsm.Extend, Ref: ref, Parent: parent}}}); err != nil {
+			return err
+		}
+		height, parent = height+1, ref.Hash
+		return nil
+	}
+	if err := announce(); err != nil {
+		t.Fatal(err)
+	}
+	put := func(n int, meanwhile func()) Effect {
+		t.Helper()
+		r.before = meanwhile
+		var w Written
+		r.do(key, "PUT", "/v1/tenants/acme/monitors/mon", monitorDoc(fmt.Sprint("m", n), "net", "", "hook")).want(200).decode(&w)
+		if len(w.Effect) != 1 {
+			t.Fatalf("%+v", w)
+		}
+		return w.Effect[0]
+	}
+	if got := put(1, nil); got.Position != 2 || got.Height != 101 {
+		t.Errorf("%+v, want position 2 at height 101", got)
+	}
+	// Announced after it was checked, and before it was committed.
+	if got := put(2, func() {
+		if err := announce(); err != nil {
+			t.Error(err)
+		}
+	}); got.Position != 3 || got.Height != 102 {
+		t.Errorf("%+v, want position 3 at height 102", got)
+	}
+	for range 3 * fsm.MaxWindow {
+		if err := announce(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := put(2, nil); got.Position != 3 || got.Height != 102 { // it was like that already
+		t.Errorf("%+v, want position 3 at height 102", got)
+	}
+}

@@ -15,6 +15,7 @@ type Limits struct {
 	TriggersPerMonitor int   `json:"triggers_per_monitor" minimum:"0"`
 	Scripts            int   `json:"scripts" minimum:"0" doc:"Stored ones."`
 	Bytes              int64 `json:"bytes" minimum:"0" doc:"Of the documents in force and the contract specifications in them."`
+	BacktestBlocks     int   `json:"backtest_blocks" minimum:"0" doc:"Of one backtest."`
 
 	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" doc:"Calls to the endpoints of private networks; absent: no bound. What is over waits: heads are seen later."`
 	NotificationsPerHour int `json:"notifications_per_hour,omitempty" minimum:"0" doc:"Absent: no bound. What is over waits in the outbox, in order."`
@@ -29,10 +30,11 @@ type WantedLimits struct {
 	TriggersPerMonitor int   `json:"triggers_per_monitor,omitempty" minimum:"0" maximum:"1000000"`
 	Scripts            int   `json:"scripts,omitempty" minimum:"0" maximum:"1000000"`
 	Bytes              int64 `json:"bytes,omitempty" minimum:"0" maximum:"1099511627776"`
+	BacktestBlocks     int   `json:"backtest_blocks,omitempty" minimum:"0" maximum:"10000000"`
 
 	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" maximum:"10000000" doc:"Calls to the endpoints of private networks; by default, no bound."`
 	NotificationsPerHour int `json:"notifications_per_hour,omitempty" minimum:"0" maximum:"100000000" doc:"By default, no bound."`
-	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 200."`
+	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 20."`
 }
 
 // Usage is what a tenant has of what it may have.
@@ -54,7 +56,7 @@ func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
 		Limits: Limits{
-			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes,
+			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes, BacktestBlocks: q.BacktestBlocks,
 			RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
 		},
 		Used: Usage{used.Monitors, used.Networks, used.Triggers, used.Scripts, used.Bytes},
@@ -95,7 +97,7 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	}
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
-		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes,
+		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes, BacktestBlocks: in.Body.BacktestBlocks,
 		RPCPerMinute: in.Body.RPCPerMinute, NotificationsPerHour: in.Body.NotificationsPerHour, EvaluationMillis: in.Body.EvaluationMillis,
 	}
 	if want != t.Quota {

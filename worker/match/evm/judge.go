@@ -27,6 +27,12 @@ type Spent struct {
 	Work   int
 }
 
+// What judging costs beside evaluations, in evaluations of about 100 ns: as measured.
+const (
+	bytesPerWork = 256 // of arguments that an expression may have to look through
+	workPerHit   = 10
+)
+
 // Result is what judging a block gave.
 type Result struct {
 	Hits []Hit // by monitor in the order they were added, then by transaction
@@ -208,7 +214,7 @@ func (r *run) event(k int32, l *chainevm.Log, g *group) {
 	if err != nil {
 		return
 	}
-	r.log, r.cost = k, 1+len(l.Data)/1024
+	r.log, r.cost = k, 1+len(l.Data)/bytesPerWork
 	g.candidates(args, r.eventCandidate)
 }
 
@@ -233,7 +239,7 @@ func (r *run) eventCandidate(p posting) {
 
 // calls judges the transaction's own call.
 func (r *run) calls(a *account) {
-	r.log, r.cost = -1, 1+len(r.t.Input)/1024
+	r.log, r.cost = -1, 1+len(r.t.Input)/bytesPerWork
 	selector := [4]byte(r.t.Input[:4])
 	hash := selectorKey(selector)
 	a.find(&hash, func(g *group) {
@@ -315,6 +321,7 @@ func (r *run) settle() {
 				continue
 			}
 		}
+		r.charge(p.inst, workPerHit)
 		r.hits = append(r.hits, Hit{
 			Key: p.inst.key(), Monitor: m, Tx: r.tx,
 			block: r.block, order: p.inst.order, events: p.events, call: p.call, tx: p.tx,
@@ -384,7 +391,7 @@ func (r *run) holdsTx(inst *instance, c *condition) (ok bool) {
 	}
 	r.setVars()
 	if c.texts {
-		r.charge(inst, len(r.t.Input)/1024)
+		r.charge(inst, len(r.t.Input)/bytesPerWork)
 		r.vars.addTexts(r.t)
 	}
 	defer r.isolate(inst)
