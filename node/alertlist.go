@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -195,17 +196,11 @@ func (n *Node) alertsAt(ctx context.Context, t *fsm.Tenant, of journal.Tenant, p
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	var all map[string][]journal.Alert
+	all := map[string][]journal.Alert{}
 	for chunk := range slices.Chunk(ids, idsPerQuery) {
 		found, missing := n.alertsCalled(ctx, of, chunk, whole)
 		silent = union(silent, missing)
-		if all == nil {
-			all = found
-			continue
-		}
-		for id, list := range found {
-			all[id] = list
-		}
+		maps.Copy(all, found)
 	}
 	for _, p := range places {
 		if list := all[p.ID]; len(list) > 0 {

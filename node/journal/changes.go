@@ -114,13 +114,11 @@ func (j *Journal) Back(t Tenant, before Place) iter.Seq2[Changed, error] {
 		}
 		err := j.db.View(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucketChanges).Cursor()
-			k, v := c.Seek(end)
-			if k == nil {
-				k, v = c.Last()
-			} else {
-				k, v = c.Prev()
+			step := c.Prev
+			if k, _ := c.Seek(end); k == nil {
+				step = c.Last
 			}
-			for ; bytes.HasPrefix(k, below); k, v = c.Prev() {
+			for k, v := step(); bytes.HasPrefix(k, below); k, v = c.Prev() {
 				one, ok, err := changed(tx, below, k, v)
 				if err != nil || ok && !yield(one, nil) {
 					return err

@@ -262,7 +262,7 @@ func (f *apiFuzz) send(key string, r apiRequest) (int, string, http.Header) {
 	}
 	var last error
 	for range 3 {
-		resp, body, err := f.exchange(r.method, text.String())
+		resp, body, err := f.exchange(r.method, text.String()) //nolint:bodyclose // it is read to its end there
 		if err != nil {
 			last = err // the connection was closed after the answer before
 			f.hangUp()
@@ -360,5 +360,4 @@ func (f *apiFuzz) report() {
 		f.t.Error("the node's log tells of a panic or a fault")
 	}
 	f.node.Terminate(f.t, Patience)
-
 }

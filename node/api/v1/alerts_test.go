@@ -240,7 +240,10 @@ func TestStreamOutlivesTimeouts(t *testing.T) {
 	for i := range 3 {
 		<-time.After(600 * time.Millisecond) // longer than the timeouts in all
 		tell <- api.AlertNews{Event: &api.AlertEvent{ID: fmt.Sprint("alert", i)}, Mark: 1}
-		for lines.Scan() && !strings.Contains(lines.Text(), fmt.Sprint("alert", i)) {
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), fmt.Sprint("alert", i)) {
+				break
+			}
 		}
 	}
 	if err := lines.Err(); err != nil || !strings.Contains(lines.Text(), "alert2") {
