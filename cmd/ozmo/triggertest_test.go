@@ -63,7 +63,7 @@ func TestTriggerTest(t *testing.T) {
 		"trigger test --tenant acme":                   "needs TRIGGER",
 		"trigger test --tenant acme --file x.json ops": "--tenant acme and --file x.json exclude each other",
 		"trigger test --tenant acme ops --state burnt": "want fired, confirmed, retracted or reinstated",
-		"trigger": "ozmo trigger needs a command: test",
+		"trigger": "ozmo trigger needs a command: list, get, create, apply, delete, test",
 	} {
 		ozmo(t, strings.Fields(line)...).want(t, exitUsage, "", says)
 	}
