@@ -120,6 +120,18 @@ soak-config: ## change tenants 200 times a second over three nodes for LASTS (60
 load-tenants: ## TENANTS (10000) with MONITORS (100000) over the API of one node: bulk apply, changes, memory, restart
 	OZMO_LOAD_TENANTS=$(TENANTS) OZMO_LOAD_MONITORS=$(MONITORS) go test -count=1 -run '^TestLoadTenants$$' -v -timeout 30m ./testcluster/proc
 
+.PHONY: bench-api
+bench-api: ## measure the API of three nodes at 200 requests/s for LASTS (60) seconds each: reads, writes, and how soon a change is in force
+	OZMO_API_BENCH=$(LASTS) go test -count=1 -run '^TestBenchAPI$$' -v -timeout 1h ./testcluster/proc
+
+.PHONY: fuzz-api
+fuzz-api: ## send odd requests to every route of docs/openapi.json for FUZZTIME (60s); SEED=N repeats a run
+	OZMO_FUZZ_API=$(FUZZTIME) $(if $(SEED),OZMO_FUZZ_API_SEED=$(SEED)) go test -count=1 -run '^TestFuzzAPI$$' -v -timeout 8h ./testcluster/proc
+
+.PHONY: bench-noisy
+bench-noisy: ## measure for LASTS (60) seconds each what one noisy tenant does to the latency of twenty others
+	OZMO_NOISY_BENCH=$(LASTS) go test -count=1 -run '^TestNoisyNeighbours$$' -v -timeout 1h ./testcluster/proc
+
 .PHONY: upgrade-test
 upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back
 	OZMO_UPGRADE_FROM='$(FROM)' go test -count=1 -run '^TestUpgrade$$' -v -timeout 20m ./testcluster/proc/...

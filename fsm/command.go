@@ -41,6 +41,9 @@ const (
 	TypeDropKey          Type = 26
 	TypeAudited          Type = 27
 	TypeSetQuota         Type = 28
+	TypePutBacktest      Type = 29
+	TypeWorkBacktest     Type = 30
+	TypeEndBacktest      Type = 31
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -90,10 +93,13 @@ var registry = map[Type]func() Command{
 	TypeDropKey:          func() Command { return new(DropKey) },
 	TypeAudited:          func() Command { return new(Audited) },
 	TypeSetQuota:         func() Command { return new(SetQuota) },
+	TypePutBacktest:      func() Command { return new(PutBacktest) },
+	TypeWorkBacktest:     func() Command { return new(WorkBacktest) },
+	TypeEndBacktest:      func() Command { return new(EndBacktest) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeSetQuota }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeEndBacktest }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.

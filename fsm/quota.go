@@ -30,8 +30,8 @@ func (s Source) String() string {
 // ErrQuota refuses what a tenant may not have so much of.
 var ErrQuota = errors.New("over the tenant's quota")
 
-// Quota bounds the documents of a tenant of the API. What is not above 0 is as in
-// DefaultQuota.
+// Quota bounds what a tenant of the API has, and what it may cause. What is not above
+// 0 is as in DefaultQuota.
 type Quota struct {
 	Monitors           int   `codec:"m,omitempty"`
 	Networks           int   `codec:"n,omitempty"` // private ones
@@ -39,18 +39,46 @@ type Quota struct {
 	TriggersPerMonitor int   `codec:"p,omitempty"` // checked by whoever reads the documents; a manifest does not tell
 	Bytes              int64 `codec:"b,omitempty"` // of the documents in force and what they point to
 	Scripts            int   `codec:"s,omitempty"` // stored ones
+	BacktestBlocks     int   `codec:"k,omitempty"` // heights of one backtest; this one holds for tenants of the folder as well
+
+	// Rates are enforced where the work is done: what is over one waits, and nothing
+	// is left out. Of these, 0 is no bound where the default has none.
+	RPCPerMinute         int `codec:"r,omitempty"` // calls to the endpoints of private networks
+	NotificationsPerHour int `codec:"h,omitempty"` // begun attempts at notifications, repetitions at once not counted
+	EvaluationMillis     int `codec:"e,omitempty"` // of one block, in units of EvaluationsPerMilli
 }
+
+// EvaluationsPerMilli is how many evaluations of an expression are taken for a
+// millisecond: they are counted, not timed, so that a block costs the same everywhere.
+const EvaluationsPerMilli = 10_000
 
 // DefaultQuota holds where an operator has said nothing else. It decides what is
 // refused, so every version has the same.
-var DefaultQuota = Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100}
+var DefaultQuota = Quota{
+	Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: MaxBacktestBlocks,
+	EvaluationMillis: 20, // no bound for the other rates
+}
 
 // OrDefault is a quota with every bound said.
 func (q Quota) OrDefault() Quota {
 	q.Monitors, q.Networks, q.Triggers = allowed(q.Monitors, DefaultQuota.Monitors), allowed(q.Networks, DefaultQuota.Networks), allowed(q.Triggers, DefaultQuota.Triggers)
 	q.TriggersPerMonitor, q.Bytes = allowed(q.TriggersPerMonitor, DefaultQuota.TriggersPerMonitor), allowed(q.Bytes, DefaultQuota.Bytes)
 	q.Scripts = allowed(q.Scripts, DefaultQuota.Scripts)
+	q.RPCPerMinute = allowed(q.RPCPerMinute, DefaultQuota.RPCPerMinute)
+	q.NotificationsPerHour = allowed(q.NotificationsPerHour, DefaultQuota.NotificationsPerHour)
+	q.EvaluationMillis = allowed(q.EvaluationMillis, DefaultQuota.EvaluationMillis)
+	q.BacktestBlocks = allowed(q.BacktestBlocks, DefaultQuota.BacktestBlocks)
 	return q
+}
+
+// QuotaOf is the quota of a tenant with every bound said; of one that is not there,
+// the default.
+func (v *View) QuotaOf(tenant string) Quota {
+	t, ok := v.Tenant(tenant)
+	if !ok {
+		return DefaultQuota
+	}
+	return t.Quota.OrDefault()
 }
 
 func allowed[N int | int64](n, otherwise N) N {
@@ -60,8 +88,8 @@ func allowed[N int | int64](n, otherwise N) N {
 	return otherwise
 }
 
-// Used is what a manifest's documents take of a quota; TriggersPerMonitor is not
-// told. A blob that several point to counts once.
+// Used is what a manifest's documents take of a quota; TriggersPerMonitor and
+// BacktestBlocks are not told. A blob that several point to counts once.
 func (v *View) Used(m *Manifest) Quota {
 	return UsedBy(m, func(hash Hash) int64 {
 		data, _ := v.Blob(hash)

@@ -43,6 +43,7 @@ const (
 	recordSecret     recordType = 17
 	recordKey        recordType = 18
 	recordAudit      recordType = 19
+	recordBacktest   recordType = 20
 	recordTrailer    recordType = 255
 )
 
@@ -109,6 +110,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 			out.record(recordAudit, a)
 		}
 	}
+	writeAll(out, recordBacktest, v.backtests)
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
 		out.err = out.w.Flush()
@@ -284,6 +286,8 @@ func (l *loader) load(kind recordType, body []byte) error {
 		err := unmarshal(body, a)
 		l.audits = append(l.audits, a)
 		return err
+	case recordBacktest:
+		return l.loadBacktest(body)
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}

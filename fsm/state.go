@@ -64,6 +64,12 @@ type View struct {
 	audits      *tree[*auditLog] // by tenant
 	auditSizes  *tree[string]    // derived: tenants, those with the most bytes of audit log first
 	auditBytes  int64            // derived
+	backtests   *tree[*Backtest] // tenant, id
+	activeTests *tree[*Backtest] // derived: those that are not over, the oldest first
+	// backtestSizes lists tenants, those with the most bytes of jobs first.
+	backtestSizes *tree[string] // derived
+	backtestSums  *tree[int64]  // derived: bytes of jobs by tenant
+	backtestBytes int64         // derived
 }
 
 // New is an empty state at index 0.
@@ -100,6 +106,9 @@ const TopicSecrets Topic = "secrets"
 
 // TopicKeys covers the API keys.
 const TopicKeys Topic = "keys"
+
+// TopicBacktests covers the backtests.
+const TopicBacktests Topic = "backtests"
 
 // TopicNetwork covers the announcements and cursors of one network.
 func TopicNetwork(key string) Topic { return Topic("network/" + key) }

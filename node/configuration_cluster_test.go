@@ -36,7 +36,8 @@ func configure(m *testcluster.Member, tenant, query string, body doc) (out v1.Co
 	if w.Code >= 300 {
 		return out, fmt.Errorf("%d %s", w.Code, w.Body)
 	}
-	return out, json.Unmarshal(w.Body.Bytes(), &out)
+	err = json.Unmarshal(w.Body.Bytes(), &out)
+	return out, err
 }
 
 // either is a configuration of two monitors, of which an even number has the one and

@@ -22,8 +22,16 @@ type engine interface {
 	// monitors are left.
 	prune(before uint64) (left int)
 	// judge finds the matches of a block; tenants over their budget come back
-	// without any and are judged again with only set to them.
-	judge(b block, position uint64, budget int, only func(tenant string) bool) (hits []hit, over []string)
+	// without any and are judged again with only set to them. Without a budget nobody
+	// is over it.
+	judge(b block, position uint64, budget func(tenant string) int, only func(tenant string) bool) found
+}
+
+// found is what judging a block gave.
+type found struct {
+	hits  []hit
+	over  []string    // tenants over their budget
+	spent []evm.Spent // what it cost of whom; nil without limits
 }
 
 // block is a decoded block of some chain.
@@ -132,7 +140,7 @@ func (e *evmEngine) prune(before uint64) (left int) {
 	return left
 }
 
-func (e *evmEngine) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e *evmEngine) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	result := e.index.MatchLimited(b.(*chainevm.Block), position, evm.Limits{Tenants: only, Budget: budget})
 	hits := make([]hit, len(result.Hits))
 	e.mu.RLock()
@@ -142,5 +150,5 @@ func (e *evmEngine) judge(b block, position uint64, budget int, only func(string
 		about := e.about[h.Monitor]
 		hits[i] = hit{Key: h.Key, about: about, tx: h.Transaction().Hash.String(), build: func() *match.Match { return h.Match(about.slug) }}
 	}
-	return hits, result.OverBudget
+	return found{hits, result.OverBudget, result.Spent}
 }

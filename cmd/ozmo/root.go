@@ -19,9 +19,9 @@ var commands = []struct {
 	make      []func(*app) *cobra.Command
 }{
 	{"run", "Run:", []func(*app) *cobra.Command{newServe, newDemo}},
-	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage}},
+	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage, newAlert, newUsage}},
 	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newLease, newRebalance, newDelivery, newKeyring, newOperator}},
-	{"tenants", "Work with tenants and their documents:", []func(*app) *cobra.Command{newApply, newExport, newTenant, newNetwork, newMonitor, newTrigger, newScript, newSecret, newKey, newContext}},
+	{"tenants", "Work with tenants and their documents:", []func(*app) *cobra.Command{newApply, newExport, newTenant, newNetwork, newMonitor, newTrigger, newScript, newSecret, newKey, newBacktest, newContext}},
 	{"save", "Begin, keep and mend a cluster:", []func(*app) *cobra.Command{newCluster, newBackup, newRestore, newRecover}},
 	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig}},
 	{"tool", "About this program:", []func(*app) *cobra.Command{newOpenAPI, newVersion}},

@@ -112,15 +112,14 @@ func (p *Packed) monitor(ctx context.Context, tenant, name string, m *spec.Monit
 		doc.Refs = append(doc.Refs, ref.Blob)
 	}
 	data, err := json.Marshal(bare)
-	sealed := new(spec.Monitor)
-	if err == nil {
-		err = json.Unmarshal(data, sealed)
-	}
-	if err == nil {
-		err = sealer.SealAll(ctx, tenant, sealed.Secrets())
-	}
-	if err == nil {
-		blob.Monitor, err = json.Marshal(sealed)
+	if blob.Monitor = data; err == nil && len(bare.Secrets()) > 0 { // few monitors have any
+		sealed := new(spec.Monitor)
+		if err = json.Unmarshal(data, sealed); err == nil {
+			err = sealer.SealAll(ctx, tenant, sealed.Secrets())
+		}
+		if err == nil {
+			blob.Monitor, err = json.Marshal(sealed)
+		}
 	}
 	if err == nil {
 		data, err = json.Marshal(blob)

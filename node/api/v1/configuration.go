@@ -207,6 +207,11 @@ func (a *API) sent(body []byte) func(*draft) (*spec.Bundle, spec.Problems, error
 
 // configure changes all documents of a tenant at once, or none.
 func (a *API) configure(ctx context.Context, w *whole) (*configured, error) {
+	release, err := a.turns.take(ctx, w.tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
 		out, err := a.configureOnce(ctx, w)
 		once, err := again(ctx, try, err)

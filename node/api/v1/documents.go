@@ -126,8 +126,10 @@ type Written struct {
 
 type written struct {
 	Status int
-	ETag   string `header:"ETag"`
-	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	ETag   string   `header:"ETag"`
+	Index  uint64   `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   Written
 }
 
@@ -258,11 +260,17 @@ func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[L
 			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
 			break
 		}
-		doc, err := k.load(v, d)
+		name, err := a.names.of(d.Hash, func() (string, error) {
+			doc, err := k.load(v, d)
+			if err != nil {
+				return "", err
+			}
+			return k.name(doc), nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: k.name(doc), ETag: quoted(etag(d, true))})
+		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: name, ETag: quoted(etag(d, true))})
 	}
 	return out, nil
 }

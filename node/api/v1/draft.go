@@ -141,6 +141,11 @@ func chunks(blobs [][]byte, v *fsm.View) (out [][][]byte) {
 // change makes a draft and commits it, again while others change the tenant at the
 // same time.
 func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
+	release, err := a.turns.take(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
 		d, err := a.draft(ctx, tenant)
 		if err != nil {
@@ -159,7 +164,11 @@ func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*wri
 			return nil, err
 		}
 		out.Body.Version, out.Body.Changed, out.Index = v.Number, changed, v.Index
-		out.Body.Effect = effects(a.backend.View(), tenant, v)
+		now := a.backend.View()
+		out.Body.Effect = effects(now, tenant, v)
+		if t, ok := now.Tenant(tenant); ok {
+			out.Policy, out.Left = documentLimits(now, t)
+		}
 		return out, nil
 	}
 }

@@ -16,6 +16,7 @@ func TestNoRequestIsAFault(t *testing.T) {
 	r := newRig(t)
 	r.furnish("acme")
 	r.furnish("bolt")
+	r.backtest("acme", "bolt")
 	owner, operator := r.key("acme", fsm.RoleOwner), r.key("", fsm.RoleOperator)
 	start := r.snapshot()
 	words := []string{
@@ -26,7 +27,8 @@ func TestNoRequestIsAFault(t *testing.T) {
 		"", "null", "[]", "{}", "1e999", `{"value":null}`, `{"value":"` + strings.Repeat("y", 70000) + `"}`, strings.Repeat("[", 20000), `{"a":{"a":{"a":1}}}`, "\xff\xfe", `{"monitors":1e40}`,
 		`{"networks":{"\u0000":{}},"monitors":{"":{}},"triggers":null,"scripts":[]}`, bundleDoc("monitors/..", monitorDoc("m", "net", "", "hook"), "scripts/../x.py", scriptDoc("Python", "x")),
 		monitorDoc("\u0000\u202e", "net", "1 == ", "hook"), monitorDoc("m", "net", strings.Repeat("(", 5000), "hook"), networkDoc("net", "http://[::1", -1), triggerDoc("", ""),
-		`{"role":"owner","expires":"0000-00-00"}`, `{"role":"viewer","role":"owner"}`, networkDoc("mon", "https://x.example", 3), monitorDoc("m", "net", "value > 99999999999999999999999999999999", "hook"),
+		`{"role":"owner","expires":"0000-00-00"}`, `{"role":"viewer","role":"owner"}`, networkDoc("mon", "https://x.example", 3), `{"monitor":"mon","from":18446744073709551615}`, `{"monitor":"mon","last":18446744073709551615}`, `{"document":{"name":[]},"from":0,"to":5}`,
+		`{"monitor":"mon","network":"corp/net","from":1}`, monitorDoc("m", "net", "value > 99999999999999999999999999999999", "hook"),
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		r.restore(start)

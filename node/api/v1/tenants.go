@@ -74,7 +74,7 @@ func (a *API) tenantRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return &quotaOutput{Body: quotaOf(v, t)}, nil
+		return newQuotaOutput(v, t), nil
 	})
 	register(a, "quota.put", a.putQuota)
 }
