@@ -41,6 +41,8 @@ const (
 	TypeDropKey          Type = 26
 	TypeAudited          Type = 27
 	TypeSetQuota         Type = 28
+	TypeSetStore         Type = 32
+	TypeMoveContents     Type = 33
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -90,10 +92,12 @@ var registry = map[Type]func() Command{
 	TypeDropKey:          func() Command { return new(DropKey) },
 	TypeAudited:          func() Command { return new(Audited) },
 	TypeSetQuota:         func() Command { return new(SetQuota) },
+	TypeSetStore:         func() Command { return new(SetStore) },
+	TypeMoveContents:     func() Command { return new(MoveContents) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeSetQuota }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeMoveContents }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.

@@ -13,6 +13,7 @@ type Source uint8
 const (
 	SourceFolder Source = 0 // the operator's folder
 	SourceAPI    Source = 1 // whoever has a key
+	SourceTables Source = 2 // tables of a PostgreSQL database that another program writes
 )
 
 // String is the source's name in messages.
@@ -22,6 +23,8 @@ func (s Source) String() string {
 		return "folder"
 	case SourceAPI:
 		return "API"
+	case SourceTables:
+		return "tables"
 	default:
 		return fmt.Sprintf("source %d", uint8(s))
 	}
@@ -63,11 +66,15 @@ func allowed[N int | int64](n, otherwise N) N {
 func (v *View) Used(m *Manifest) Quota {
 	var q Quota
 	seen := make(map[Hash]bool, len(m.Docs))
-	count := func(hash Hash) {
-		if data, ok := v.Blob(hash); ok && !seen[hash] {
-			seen[hash] = true
-			q.Bytes += int64(len(data))
+	count := func(hash Hash, size int64) {
+		if seen[hash] {
+			return
 		}
+		seen[hash] = true
+		if data, ok := v.Blob(hash); ok && !m.Outside {
+			size = int64(len(data))
+		}
+		q.Bytes += size
 	}
 	for _, d := range m.Docs {
 		switch d.Kind {
@@ -79,9 +86,9 @@ func (v *View) Used(m *Manifest) Quota {
 			q.Triggers++
 		default:
 		}
-		count(d.Hash)
-		for _, hash := range d.Refs {
-			count(hash)
+		count(d.Hash, d.size(0))
+		for i, hash := range d.Refs {
+			count(hash, d.size(i+1))
 		}
 	}
 	return q

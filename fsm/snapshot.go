@@ -43,6 +43,7 @@ const (
 	recordSecret     recordType = 17
 	recordKey        recordType = 18
 	recordAudit      recordType = 19
+	recordStore      recordType = 32
 	recordTrailer    recordType = 255
 )
 
@@ -108,6 +109,9 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 		for _, a := range log.entries {
 			out.record(recordAudit, a)
 		}
+	}
+	if v.store != nil {
+		out.record(recordStore, v.store)
 	}
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
@@ -284,6 +288,9 @@ func (l *loader) load(kind recordType, body []byte) error {
 		err := unmarshal(body, a)
 		l.audits = append(l.audits, a)
 		return err
+	case recordStore:
+		l.store = new(Store)
+		return unmarshal(body, l.store)
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
@@ -307,6 +314,7 @@ func (l *loader) view() *View {
 	l.countBoxes(l.forgotten)
 	l.countContent()
 	l.loadAudits(l.audits)
+	l.indexOutside()
 	l.end()
 	return l.View
 }
@@ -319,6 +327,7 @@ func (s *State) Restore(r io.Reader) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	v.reader = s.View().reader
 	s.view.Store(v)
 	for t, ch := range s.waiting {
 		close(ch)

@@ -64,6 +64,11 @@ type View struct {
 	audits      *tree[*auditLog] // by tenant
 	auditSizes  *tree[string]    // derived: tenants, those with the most bytes of audit log first
 	auditBytes  int64            // derived
+	auditLine   *tree[*Audit]    // derived: what is to be copied outside, by log index; see AuditSince
+	lineBytes   int64            // derived
+	store       *Store           // nil: nobody has said
+	outside     *tree[uint64]    // derived: how many pointers of the versions kept there are to a content outside
+	reader      Contents         // of what is outside; not part of the state
 }
 
 // New is an empty state at index 0.

@@ -60,6 +60,12 @@ type Options struct {
 	RedisURL       string  // of the shared block cache; empty: none
 	Placement      Placement
 
+	// TenantStore is where the contents of tenants' documents are kept: "embedded" or
+	// "postgres"; empty: wherever the cluster has them. PostgresURL is of the database,
+	// the same on all nodes; it may be given before any contents are there.
+	TenantStore string
+	PostgresURL string
+
 	// HeartbeatURL is where every node reports to the operator, signed with the
 	// secret in HeartbeatSecretFile; empty: nowhere. The egress guard leaves it
 	// alone: it is the operator's own.
@@ -266,6 +272,7 @@ func (o *Options) check() error {
 	if given != 0 && given != 3 {
 		wrong("--tls-cert, --tls-key and --tls-ca go together: %d of 3 are given", given)
 	}
+	errs = append(errs, o.checkStore()...)
 	errs = append(errs, o.checkHeartbeat()...)
 	errs = append(errs, o.checkEgress()...)
 	errs = append(errs, o.Sending.check()...)

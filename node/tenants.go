@@ -57,6 +57,12 @@ func unavailable(err error) error {
 	return err
 }
 
+// Place implements v1.Backend.
+func (n tenantAPI) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+	m, err := n.place(ctx, v, tenant, m, blobs)
+	return m, unavailable(err)
+}
+
 // SealAll implements v1.Backend.
 func (n tenantAPI) SealAll(_ context.Context, tenant string, list []*spec.Secret) error {
 	return n.keeper.SealAll(tenant, list)

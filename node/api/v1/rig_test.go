@@ -22,6 +22,7 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api"
 	_ "github.com/ozmo-dev/ozmo/worker/match/evm" // monitors are compiled
+	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
 // fake is a node with nothing but a state.
@@ -81,6 +82,14 @@ func (f *fake) must(c fsm.Command) any {
 		f.t.Fatal(err)
 	}
 	return result
+}
+
+// Place implements Backend, with all contents in the state.
+func (f *fake) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+	return store.Placing{Put: func(ctx context.Context, chunk [][]byte) error {
+		_, err := f.Propose(ctx, &fsm.PutBlobs{Blobs: chunk})
+		return err
+	}}.Place(ctx, v, tenant, m, blobs)
 }
 
 func seal(context, value string) string {

@@ -28,6 +28,10 @@ type Backend interface {
 	// Propose commits a command; when it returns without error, View shows it. Errors
 	// are the command's refusals, or wrap api.ErrUnavailable.
 	Propose(ctx context.Context, c fsm.Command) (any, error)
+	// Place stores the contents of a tenant's next version where they belong, before
+	// it is proposed, and returns its manifest. Errors are those of Propose, or wrap
+	// fsm.ErrUnreachable.
+	Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error)
 	// SealAll and SealStored seal what is not to be read from the state.
 	SealAll(ctx context.Context, tenant string, list []*spec.Secret) error
 	SealStored(tenant, name, value string) string
