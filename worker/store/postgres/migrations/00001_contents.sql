@@ -1,6 +1,6 @@
 -- +goose Up
 create table ozmo.cluster (
-    only boolean primary key default true check (only),
+    single boolean primary key default true check (single),
     name text not null
 );
 comment on table ozmo.cluster is 'The cluster whose database this is.';
@@ -64,7 +64,7 @@ create table ozmo.audit (
 create index audit_tenant on ozmo.audit (tenant, log_index desc);
 
 create table ozmo.progress (
-    only boolean primary key default true check (only),
+    single boolean primary key default true check (single),
     log_index bigint not null default 0,
     audit bigint not null default 0,
     audit_lost bigint not null default 0
