@@ -105,9 +105,9 @@ func fixturesV1() map[string]Command {
 			ID: "abcdefghij23", Hash: HashBlob([]byte("secret")), Tenant: "acme", Born: 38, Role: RoleOwner, Name: "ci",
 			Expires: 1_700_000_900_000, By: "key:zyxwvutsrq76 (root)", At: 1_700_000_000_800, Index: 90,
 		}},
-		"drop-key":  &DropKey{ID: "abcdefghij23", Tenant: "acme"},
-		"set-quota": &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20}, Expect: 96},
-		"set-store": &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
+		"drop-key":      &DropKey{ID: "abcdefghij23", Tenant: "acme"},
+		"set-quota":     &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20}, Expect: 96},
+		"set-store":     &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
 		"move-contents": &MoveContents{Tenant: "acme", Born: 38, Expect: 3, Outside: true, Sizes: []ContentSize{{Hash: HashBlob([]byte("abi")), Size: 3}}},
 		"audited": audited(Audit{
 			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
@@ -278,7 +278,7 @@ func goldenScript() []Command {
 	return []Command{
 		&PutBlobs{Blobs: docs, At: 1_700_000_000_000}, // 1
 		&RegisterNode{Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: AllRoles, Weight: 150, Reaches: true}, // 2
-		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001},                                                         // 3
+		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001},                                                                        // 3
 		first, // 4
 		&Move{At: 1_700_000_000_002, Moves: []Moved{{Tenant: "acme", To: "node-1", Reason: ReasonInitial}}}, // 5
 		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}},                             // 6

@@ -152,7 +152,9 @@ func newReaching(t *testing.T) *pausing {
 }
 
 // by is a command with an entry of a name.
-func by(action string, c Command) Command { return audited(Audit{Action: action, Tenant: "acme"}, 0, c) }
+func by(action string, c Command) Command {
+	return audited(Audit{Action: action, Tenant: "acme"}, 0, c)
+}
 
 func TestStoreIsSetWhereAllNodesReachIt(t *testing.T) {
 	p := newReaching(t)

@@ -352,6 +352,7 @@ func (n *Node) begin(ctx context.Context) {
 	n.outbox.Store(box)
 	n.delivering.Store(&delivering{sender, triggers})
 	n.loops.Go(func() { n.warm(ctx) })
+	n.loops.Go(func() { n.mirror(ctx) })
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })

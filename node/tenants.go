@@ -138,8 +138,8 @@ var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit
 
 // isTenantPath reports whether the API for tenants answers an operator.
 func isTenantPath(r *http.Request) bool {
-	if r.Method == http.MethodPost && r.URL.Path == "/v1/tenants/place" {
-		return false // which node a tenant is on is the cluster's affair
+	if r.Method == http.MethodPost && (r.URL.Path == "/v1/tenants/place" || r.URL.Path == api.PathMigrate) {
+		return false // which node a tenant is on, and where its documents are kept, is the cluster's affair
 	}
 	for _, path := range tenantPaths {
 		if r.URL.Path == path || strings.HasPrefix(r.URL.Path, path+"/") {

@@ -84,6 +84,16 @@ func (f *fake) must(c fsm.Command) any {
 	return result
 }
 
+// Audit implements Backend, from the state.
+func (f *fake) Audit(_ context.Context, tenant string, before uint64, limit int) (out []*fsm.Audit, err error) {
+	for a := range f.View().AuditOf(tenant) {
+		if len(out) < limit && (before == 0 || a.Index < before) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
 // Place implements Backend, with all contents in the state.
 func (f *fake) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
 	return store.Placing{Put: func(ctx context.Context, chunk [][]byte) error {

@@ -32,6 +32,10 @@ type Backend interface {
 	// it is proposed, and returns its manifest. Errors are those of Propose, or wrap
 	// fsm.ErrUnreachable.
 	Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error)
+	// Audit is what an audit log has from before a log index, newest first, and no
+	// more than limit entries; a tenant's, or the cluster's for an empty name. 0 means
+	// the newest. Errors wrap fsm.ErrUnreachable.
+	Audit(ctx context.Context, tenant string, before uint64, limit int) ([]*fsm.Audit, error)
 	// SealAll and SealStored seal what is not to be read from the state.
 	SealAll(ctx context.Context, tenant string, list []*spec.Secret) error
 	SealStored(tenant, name, value string) string
