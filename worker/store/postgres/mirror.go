@@ -23,13 +23,20 @@ func (s *Store) Mirror(ctx context.Context, v *fsm.View) (lost uint64, err error
 	err = s.do(ctx, mirrorTimeout, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			var index, audit, lostBefore uint64
-			if err := tx.QueryRow(ctx, "select log_index, audit, audit_lost from ozmo.progress for update").Scan(&index, &audit, &lostBefore); err != nil {
+			var last copied
+			if err := tx.QueryRow(ctx, "select log_index, audit, audit_index, audit_at, audit_lost from ozmo.progress for update").Scan(
+				&index, &audit, &last.index, &last.at, &lostBefore); err != nil {
 				return err
 			}
-			if index > v.Index() || audit > v.Store().Audits {
+			last.seq = audit
+			if index > v.Index() || last.ofAnother(v) {
 				// The cluster was restored to what it was before: all is looked at
 				// again, and what is there stays.
-				index, audit = 0, 0
+				index, last = 0, copied{seq: v.Store().Audits}
+				for a := range v.AuditSince(0) {
+					last.seq = a.Seq - 1
+					break
+				}
 			}
 			seen := map[string]bool{}
 			for id := range v.TenantsSince(index) {
@@ -41,11 +48,12 @@ func (s *Store) Mirror(ctx context.Context, v *fsm.View) (lost uint64, err error
 					return err
 				}
 			}
-			var last uint64
-			if last, lost, err = mirrorAudit(ctx, tx, v, audit); err != nil {
+			last, lost, err = mirrorAudit(ctx, tx, v, last)
+			if err != nil {
 				return err
 			}
-			_, err := tx.Exec(ctx, "update ozmo.progress set log_index = $1, audit = $2, audit_lost = $3", v.Index(), last, lostBefore+lost)
+			_, err := tx.Exec(ctx, "update ozmo.progress set log_index = $1, audit = $2, audit_index = $3, audit_at = $4, audit_lost = $5",
+				v.Index(), last.seq, last.index, last.at, lostBefore+lost)
 			return err
 		})
 	})
@@ -116,8 +124,24 @@ func mirrorDocs(b *pgx.Batch, id string, born uint64, before *fsm.Manifest, v fs
 // auditBatch is how many entries go at a time.
 const auditBatch = 1000
 
-func mirrorAudit(ctx context.Context, tx pgx.Tx, v *fsm.View, from uint64) (last, lost uint64, err error) {
-	last = from
+// copied is the entry of an audit log that was copied last.
+type copied struct {
+	seq, index uint64
+	at         int64
+}
+
+// ofAnother reports whether the entry is not of what led to a view.
+func (c copied) ofAnother(v *fsm.View) bool {
+	if c.seq > v.Store().Audits {
+		return true
+	}
+	for a := range v.AuditSince(c.seq - min(c.seq, 1)) {
+		return a.Seq == c.seq && (a.Index != c.index || a.At != c.at)
+	}
+	return false
+}
+
+func mirrorAudit(ctx context.Context, tx pgx.Tx, v *fsm.View, last copied) (_ copied, lost uint64, err error) {
 	b := &pgx.Batch{}
 	flush := func() error {
 		if b.Len() == 0 {
@@ -127,23 +151,24 @@ func mirrorAudit(ctx context.Context, tx pgx.Tx, v *fsm.View, from uint64) (last
 		b = &pgx.Batch{}
 		return err
 	}
-	for a := range v.AuditSince(from) {
-		lost += a.Seq - last - 1
-		last = a.Seq
+	for a := range v.AuditSince(last.seq) {
+		lost += a.Seq - last.seq - 1
+		last = copied{a.Seq, a.Index, a.At}
 		b.Queue(`insert into ozmo.audit (log_index, at, tenant, actor, role, address, action, object, before, after, version)
 			values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing`,
 			a.Index, time.UnixMilli(a.At), clean(a.Tenant), clean(a.Actor), clean(a.Role), clean(a.Address), clean(a.Action), clean(a.Object), clean(a.Before), clean(a.After), a.Version)
 		if b.Len() >= auditBatch {
 			if err := flush(); err != nil {
-				return 0, 0, err
+				return last, 0, err
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return 0, 0, err
+		return last, 0, err
 	}
-	lost += v.Store().Audits - last
-	return v.Store().Audits, lost, nil
+	lost += v.Store().Audits - last.seq // the newest, if they are gone as well
+	last.seq = v.Store().Audits
+	return last, lost, nil
 }
 
 // AuditOf answers with at most limit entries of a tenant's audit log, or of the

@@ -67,6 +67,8 @@ create table ozmo.progress (
     single boolean primary key default true check (single),
     log_index bigint not null default 0,
     audit bigint not null default 0,
+    audit_index bigint not null default 0,
+    audit_at bigint not null default 0,
     audit_lost bigint not null default 0
 );
 insert into ozmo.progress default values;
