@@ -97,7 +97,7 @@ func (v *View) Used(m *Manifest) Quota {
 // checkQuota refuses what a tenant has too much of, unless it had as much before:
 // where its quota was lowered, it may still change what it has, and have less.
 func (t *tx) checkQuota(next *Tenant, before *Manifest) error {
-	if next.Source != SourceAPI || next.ID == Shared {
+	if next.Source == SourceFolder || next.ID == Shared {
 		return nil
 	}
 	quota, used := next.Quota.OrDefault(), t.Used(next.Current.Manifest)
@@ -139,8 +139,8 @@ func (c *SetQuota) apply(t *tx) (any, error) {
 	if !ok || c.Tenant == Shared {
 		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
 	}
-	if old.Source != SourceAPI {
-		return nil, fmt.Errorf("tenant %q comes from the %s, quotas hold for tenants of the API: %w", c.Tenant, old.Source, ErrConflict)
+	if old.Source == SourceFolder {
+		return nil, fmt.Errorf("tenant %q comes from the %s, quotas hold for all others: %w", c.Tenant, old.Source, ErrConflict)
 	}
 	if old.QuotaIndex != c.Expect {
 		return nil, fmt.Errorf("tenant %q: its quota was set at %d, %d expected: %w", c.Tenant, old.QuotaIndex, c.Expect, ErrConflict)

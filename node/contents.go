@@ -31,6 +31,14 @@ func (o *Options) checkStore() []error {
 			wrong("--postgres-url: %w", err)
 		}
 	}
+	if o.PostgresSourceURL != "" {
+		if err := postgres.CheckURL(o.PostgresSourceURL); err != nil {
+			wrong("--postgres-source-url: %w", err)
+		}
+	}
+	if o.SourceInterval < 0 {
+		wrong("--postgres-source-interval %v: want more than 0", o.SourceInterval)
+	}
 	return errs
 }
 

@@ -120,7 +120,7 @@ func (n *Node) Status() api.Status {
 	}
 	s.Imbalance = imbalance(v, capacity, n.activity.Load())
 	s.Unassigned = unassigned(v)
-	s.Problems = problems(v, s.Nodes)
+	s.Problems = append(problems(v, s.Nodes), n.tables.problems()...)
 	for t := range v.Tenants() {
 		if t.ID != fsm.Shared {
 			s.Tenants = append(s.Tenants, tenantStatus(v, t))

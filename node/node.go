@@ -43,6 +43,7 @@ type Node struct {
 	metrics  *metrics
 	state    *fsm.State
 	journal  *journal.Journal
+	tables   *tables         // nil: no tenant source
 	contents *postgres.Store // nil: all contents are in the state, as far as this node was told
 	cache    blockcache.Cache
 	fetcher  *blockcache.Fetcher // for workers: cache, then the lease holder
@@ -224,6 +225,9 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.become(ctx); err != nil {
 		return err
 	}
+	if err := n.openTables(); err != nil {
+		return err
+	}
 	if err := n.openContents(background); err != nil {
 		return err
 	}
@@ -256,6 +260,9 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	if n.opts.Config != "" {
 		n.loops.Go(func() { n.watchSecrets(background) })
+	}
+	if n.tables != nil {
+		n.loops.Go(func() { n.tables.run(background) })
 	}
 	n.health.started.Store(true)
 	close(n.ready)
@@ -326,7 +333,7 @@ func (n *Node) importAtStart(ctx context.Context) error {
 	if err == nil || !errors.Is(err, errRefused) && !errors.Is(err, ErrSharedNetworks) {
 		return err
 	}
-	if !n.hasTenants(fsm.SourceFolder, fsm.SourceAPI) {
+	if !n.hasTenants(fsm.SourceFolder, fsm.SourceAPI, fsm.SourceTables) {
 		return err
 	}
 	n.log.Error("the folder was not taken over; the node goes on with the configuration it had", "error", err)

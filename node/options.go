@@ -65,6 +65,11 @@ type Options struct {
 	// the same on all nodes; it may be given before any contents are there.
 	TenantStore string
 	PostgresURL string
+	// PostgresSourceURL is of a database with another program's tables of tenants,
+	// which are taken over and followed; SourceInterval is how often they are looked
+	// at, 0: 5 s.
+	PostgresSourceURL string
+	SourceInterval    time.Duration
 
 	// HeartbeatURL is where every node reports to the operator, signed with the
 	// secret in HeartbeatSecretFile; empty: nowhere. The egress guard leaves it
@@ -216,6 +221,7 @@ func (o *Options) fill() {
 	def(&o.RaftMultiplier, 1)
 	def(&o.Placement.Threshold, 0.2)
 	def(&o.Placement.Interval, 5*time.Minute)
+	def(&o.SourceInterval, tablesInterval)
 	def(&o.HeartbeatInterval, defaultHeartbeatInterval)
 }
 

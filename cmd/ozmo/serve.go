@@ -21,9 +21,10 @@ const alone = "alone"
 
 // serveFlags are those that need a second look.
 type serveFlags struct {
-	bootstrap string
-	redisFile string
-	storeFile string
+	bootstrap  string
+	redisFile  string
+	storeFile  string
+	sourceFile string
 }
 
 func newServe(a *app) *cobra.Command {
@@ -103,6 +104,9 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.StringVar(&opts.TenantStore, "tenant-store", "", "where tenants' documents are kept: embedded or postgres; the same on all nodes (default: where the cluster has them, at first embedded)")
 	f.StringVar(&opts.PostgresURL, "postgres-url", "", "tenant store: postgres:// `URL` of a database of the cluster's own; on all nodes; empty: none")
 	f.StringVar(&more.storeFile, "postgres-url-file", "", "`FILE` that holds the URL of the tenant store")
+	f.StringVar(&opts.PostgresSourceURL, "postgres-source-url", "", "tenants of another program: postgres:// `URL` of a database whose tables are followed, and never written; on all nodes (docs/postgres.md)")
+	f.StringVar(&more.sourceFile, "postgres-source-url-file", "", "`FILE` that holds that URL")
+	f.DurationVar(&opts.SourceInterval, "postgres-source-interval", 5*time.Second, "`TIME` between two looks at those tables, unless they tell what changes")
 	f.Int64Var(&opts.CacheBytes, "cache-bytes", 256<<20, "size of the block cache in memory")
 	f.StringSliceVar(&opts.EgressAllow, "egress-allow", nil, "what tenants' webhooks, mail servers and endpoints may be beside public addresses: `CIDR`, address, host name or *.suffix (repeatable, or with commas)")
 	f.StringSliceVar(&opts.EgressDeny, "egress-deny", nil, "what they may not be, whatever is allowed: `CIDR`, address, host name or *.suffix (repeatable, or with commas)")
@@ -164,6 +168,7 @@ func (m *serveFlags) apply(opts *node.Options) error {
 	}
 	fromFile(&wrong, "redis-url", m.redisFile, &opts.RedisURL)
 	fromFile(&wrong, "postgres-url", m.storeFile, &opts.PostgresURL)
+	fromFile(&wrong, "postgres-source-url", m.sourceFile, &opts.PostgresSourceURL)
 	if opts.Insecure && opts.TLSCert+opts.TLSKey+opts.TLSCA != "" {
 		wrong.addf("--insecure and --tls-cert, --tls-key, --tls-ca: either the nodes use TLS or they do not")
 	}

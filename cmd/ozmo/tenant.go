@@ -16,7 +16,7 @@ import (
 func newTenant(*app) *cobra.Command {
 	cmd := group("tenant", "See tenants and say where they are judged",
 		"  ozmo tenant list\n  ozmo tenant assign acme b",
-		newTenantList(), newTenantAssign(), newTenantUnpin(), newTenantWeight(), newTenantPriority(), newTenantMigrate())
+		newTenantList(), newTenantAssign(), newTenantUnpin(), newTenantWeight(), newTenantPriority(), newTenantMigrate(), newTenantSourceSQL())
 	cmd.Long = `Each tenant is judged by one node at a time. The leader spreads tenants over the
 nodes; these commands tell it what it cannot know.`
 	return cmd

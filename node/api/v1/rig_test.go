@@ -33,6 +33,7 @@ type fake struct {
 	mu     sync.Mutex
 	index  uint64
 	down   error         // of what is proposed
+	away   error         // of contents that are to be placed
 	behind []fsm.Command // committed, and not applied here before CatchUp
 	before func()        // called once, before the next proposal
 }
@@ -96,6 +97,9 @@ func (f *fake) Audit(_ context.Context, tenant string, before uint64, limit int)
 
 // Place implements Backend, with all contents in the state.
 func (f *fake) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+	if f.away != nil {
+		return m, f.away
+	}
 	return store.Placing{Put: func(ctx context.Context, chunk [][]byte) error {
 		_, err := f.Propose(ctx, &fsm.PutBlobs{Blobs: chunk})
 		return err
