@@ -3,6 +3,8 @@ package fsm
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -133,7 +135,7 @@ func (v *View) OutsideUses(hash Hash) uint64 {
 
 // hashes yields what the documents point to, with its size where that is told.
 // What several point to comes several times.
-func (m *Manifest) hashes() func(yield func(Hash, int64) bool) {
+func (m *Manifest) hashes() iter.Seq2[Hash, int64] {
 	return func(yield func(Hash, int64) bool) {
 		for _, d := range m.Docs {
 			if !yield(d.Hash, d.size(0)) {
@@ -183,9 +185,7 @@ func (m *Manifest) Placed(outside bool, sizes map[Hash]int64) Manifest {
 func (m *Manifest) Sizes() map[Hash]int64 {
 	out := map[Hash]int64{}
 	if m.Outside {
-		for hash, size := range m.hashes() {
-			out[hash] = size
-		}
+		maps.Insert(out, m.hashes())
 	}
 	return out
 }

@@ -114,7 +114,7 @@ func TestPostgresCollectsOnlyWhatIsOldAndUnused(t *testing.T) {
 	if err := s.Put(t.Context(), [][]byte{used, idle, young, again}, nil); err != nil {
 		t.Fatal(err)
 	}
-	db.Query(fmt.Sprintf(`update ozmo.contents set put_at = now() - interval '2 hours' where data <> 'young'`))
+	db.Query("update ozmo.contents set put_at = now() - interval '2 hours' where data <> 'young'")
 	n, err := s.Collect(t.Context(), time.Hour, func() (func(fsm.Hash) bool, error) {
 		// A writer comes between the look and the deletion.
 		if err := s.Put(t.Context(), [][]byte{again}, nil); err != nil {

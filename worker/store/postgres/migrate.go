@@ -66,7 +66,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	db := stdlib.OpenDBFromPool(s.pool)
-	defer db.Close() //nolint:errcheck // the pool goes on
+	defer db.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithTableName("ozmo.schema_version"), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
