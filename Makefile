@@ -32,6 +32,7 @@ FAULTS       ?= 200
 SEED         ?=
 TRIALS       ?= 20
 TENANTS      ?= 10000
+MONITORS     ?= 100000
 ALERTS       ?= 100000
 KILLS        ?= 0
 LASTS        ?= 60
@@ -110,6 +111,26 @@ soak-delivery: ## deliver ALERTS (100000) with all receivers healthy, then with 
 .PHONY: bench-delivery
 bench-delivery: ## measure delivery for LASTS (60) seconds each: latency by stage on three nodes, and the rate of one
 	OZMO_DELIVERY_BENCH=$(LASTS) go test -count=1 -run '^TestBenchDelivery$$' -v -timeout 1h ./testcluster/proc
+
+.PHONY: soak-config
+soak-config: ## change tenants 200 times a second over three nodes for LASTS (60) seconds of virtual time, while blocks come
+	OZMO_CONFIG_SECONDS=$(LASTS) go test -count=1 -run '^TestLiveConfiguration$$' -v -timeout 20m ./node
+
+.PHONY: load-tenants
+load-tenants: ## TENANTS (10000) with MONITORS (100000) over the API of one node: bulk apply, changes, memory, restart
+	OZMO_LOAD_TENANTS=$(TENANTS) OZMO_LOAD_MONITORS=$(MONITORS) go test -count=1 -run '^TestLoadTenants$$' -v -timeout 30m ./testcluster/proc
+
+.PHONY: bench-api
+bench-api: ## measure the API of three nodes at 200 requests/s for LASTS (60) seconds each: reads, writes, and how soon a change is in force
+	OZMO_API_BENCH=$(LASTS) go test -count=1 -run '^TestBenchAPI$$' -v -timeout 1h ./testcluster/proc
+
+.PHONY: fuzz-api
+fuzz-api: ## send odd requests to every route of docs/openapi.json for FUZZTIME (60s); SEED=N repeats a run
+	OZMO_FUZZ_API=$(FUZZTIME) $(if $(SEED),OZMO_FUZZ_API_SEED=$(SEED)) go test -count=1 -run '^TestFuzzAPI$$' -v -timeout 8h ./testcluster/proc
+
+.PHONY: bench-noisy
+bench-noisy: ## measure for LASTS (60) seconds each what one noisy tenant does to the latency of twenty others
+	OZMO_NOISY_BENCH=$(LASTS) go test -count=1 -run '^TestNoisyNeighbours$$' -v -timeout 1h ./testcluster/proc
 
 .PHONY: upgrade-test
 upgrade-test: ## roll a cluster from the build of commit FROM (HEAD~1) to this one and back

@@ -41,6 +41,9 @@ const (
 	TypeDropKey          Type = 26
 	TypeAudited          Type = 27
 	TypeSetQuota         Type = 28
+	TypePutBacktest      Type = 29
+	TypeWorkBacktest     Type = 30
+	TypeEndBacktest      Type = 31
 	TypeSetStore         Type = 32
 	TypeMoveContents     Type = 33
 )
@@ -92,6 +95,9 @@ var registry = map[Type]func() Command{
 	TypeDropKey:          func() Command { return new(DropKey) },
 	TypeAudited:          func() Command { return new(Audited) },
 	TypeSetQuota:         func() Command { return new(SetQuota) },
+	TypePutBacktest:      func() Command { return new(PutBacktest) },
+	TypeWorkBacktest:     func() Command { return new(WorkBacktest) },
+	TypeEndBacktest:      func() Command { return new(EndBacktest) },
 	TypeSetStore:         func() Command { return new(SetStore) },
 	TypeMoveContents:     func() Command { return new(MoveContents) },
 }

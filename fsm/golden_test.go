@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -105,8 +104,15 @@ func fixturesV1() map[string]Command {
 			ID: "abcdefghij23", Hash: HashBlob([]byte("secret")), Tenant: "acme", Born: 38, Role: RoleOwner, Name: "ci",
 			Expires: 1_700_000_900_000, By: "key:zyxwvutsrq76 (root)", At: 1_700_000_000_800, Index: 90,
 		}},
-		"drop-key":      &DropKey{ID: "abcdefghij23", Tenant: "acme"},
-		"set-quota":     &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20}, Expect: 96},
+		"drop-key":     &DropKey{ID: "abcdefghij23", Tenant: "acme"},
+		"set-quota":    &SetQuota{Tenant: "acme", Quota: Quota{Monitors: 500, Networks: 5, Triggers: 50, TriggersPerMonitor: 3, Bytes: 1 << 20, RPCPerMinute: 600, NotificationsPerHour: 100, EvaluationMillis: 20, Scripts: 9, BacktestBlocks: 5000}, Expect: 96},
+		"put-backtest": &PutBacktest{Job: goldenBacktest()},
+		"work-backtest": &WorkBacktest{
+			Tenant: "acme", ID: "bt1", Part: 1, Epoch: 120, Seen: 100, At: 1_700_000_001_200, Node: "node-1", Next: 101, Parent: ref(99, "a").Hash, Last: ref(100, "a").Hash,
+			Counts: goldenBacktest().Parts[0].Counts, Matches: goldenBacktest().Parts[0].Matches, Misses: goldenBacktest().Parts[0].Misses,
+			Anew: true, Error: "the network is gone",
+		},
+		"end-backtest":  &EndBacktest{Tenant: "acme", ID: "bt1", Forget: true, At: 1_700_000_001_300},
 		"set-store":     &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
 		"move-contents": &MoveContents{Tenant: "acme", Born: 38, Expect: 3, Outside: true, Sizes: []ContentSize{{Hash: HashBlob([]byte("abi")), Size: 3}}},
 		"audited": audited(Audit{
@@ -114,6 +120,37 @@ func fixturesV1() map[string]Command {
 			Object: "slack-hook", Before: `{"type":"sealed"}`, After: `{"type":"sealed"} `, Version: 3, Seq: 12,
 		}, 38, &PutSecret{Tenant: "acme", Name: "slack-hook", Sealed: []byte("sealed"), At: 1_700_000_000_900}),
 	}
+}
+
+func goldenBacktest() Backtest {
+	return Backtest{
+		ID: "bt1", Tenant: "acme", Born: 38, Index: 98, Monitor: "large-transfers", Version: 3, Name: "Large transfers",
+		Doc:   Doc{Sizes: []int64{7}, Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))}, Watches: []Watch{{Network: "base"}}, Depth: 1},
+		Watch: Watch{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12, Mode: ModeInstant}, Confirms: true, Triggers: []string{"slack"}, Filters: 2,
+		From: 100, To: 199, By: "key:abcdefghij23 (ci)", At: 1_700_000_001_000,
+		State: BacktestFailed, Ended: 1_700_000_001_100, Error: "the network is gone", Restarts: 2,
+		Parts: []BacktestPart{{
+			From: 100, To: 149, Next: 101, Parent: ref(99, "a").Hash, Last: ref(100, "a").Hash, Node: "node-1", Epoch: 120,
+			Counts:  BacktestCounts{Blocks: 1, Fetched: 2, Calls: 3, Candidates: 4, Matches: 5, Misses: 6, Micros: 7},
+			Matches: []BacktestMatch{{Block: ref(100, "a"), Tx: "0xfeed", On: []string{"Transfer(address,address,uint256)"}}},
+			Misses: []BacktestMiss{{Block: ref(100, "a"), Tx: "0xbeef", Elsewhere: true, Reasons: []BacktestReason{{
+				Path: "match_conditions.events[0].expression", Signature: "Transfer(address,address,uint256)", Message: "the expression is false", Values: []string{"value > 5: 4"},
+			}}}},
+		}},
+	}
+}
+
+// goldenBacktests gives the golden state a backtest that has begun anew and has found
+// something, and one that has failed.
+func goldenBacktests() []Command {
+	put, work := fixturesV1()["put-backtest"].(*PutBacktest), fixturesV1()["work-backtest"].(*WorkBacktest)
+	put.Job.Tenant, work.Tenant, work.Node, work.Error, work.Part, work.Epoch = "corp", "corp", "", "", 0, 0
+	put.Job.Doc.Refs = nil // it went with what had it
+	put.Job.Doc.Hash = HashBlob([]byte("draft"))
+	found, given, second := *work, &WorkBacktest{Tenant: "corp", ID: "bt1", Node: "node-1"}, *put
+	found.Anew, second.Job.ID = false, "bt2"
+	failed := &WorkBacktest{Tenant: "corp", ID: "bt2", Seen: 100, Error: "the network is gone", At: 1_700_000_001_400}
+	return []Command{&PutBlobs{Blobs: [][]byte{[]byte("draft")}}, put, work, &found, given, &second, failed}
 }
 
 // audited is NewAudited of what may be.
@@ -369,6 +406,7 @@ func TestGoldenSnapshot(t *testing.T) {
 		&RemoveNode{Name: "node-9", Server: "node-9@0badcafe"})
 	script = append(script, goldenLetters()...)
 	script = append(script, goldenTenancy()...)
+	script = append(script, goldenBacktests()...)
 	for i, c := range script {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
 			t.Fatalf("command %d: %v", i+1, err)
@@ -415,7 +453,7 @@ func TestGoldenSnapshot(t *testing.T) {
 		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
 		"nodes": len(d.Nodes), "tokens": len(d.Tokens), "cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
 		"retractions": len(d.Retracted), "boxes": len(d.Boxes), "replays": len(d.Replays), "secrets": len(d.Secrets),
-		"keys": len(d.Keys), "audit logs": len(d.Audits), "entries to be copied": len(d.Line), "contents outside": len(d.Outside),
+		"keys": len(d.Keys), "audit logs": len(d.Audits), "entries to be copied": len(d.Line), "contents outside": len(d.Outside), "backtests": len(d.Backtests),
 	} {
 		if n == 0 {
 			t.Errorf("the golden snapshot holds no %s", kind)
@@ -450,6 +488,8 @@ type contents struct {
 	Store     Store
 	Line      []*Audit
 	Outside   map[string]uint64
+	Backtests map[string]*Backtest
+	Tested    int64 // bytes
 }
 
 func dump(v *View) contents {
@@ -460,6 +500,7 @@ func dump(v *View) contents {
 		Retracted: map[string]*retraction{}, Boxes: map[string]*Box{}, Bytes: v.outboxBytes, Replays: map[string]*replayed{}, Secrets: map[string]*Secret{},
 		Keys: map[string]*Key{}, Audits: map[string][]*Audit{}, Audited: v.auditBytes,
 		Store: v.Store(), Line: slices.Collect(v.AuditSince(0)), Outside: maps.Collect(walk(v.outside, "")),
+		Backtests: map[string]*Backtest{}, Tested: v.backtestBytes,
 	}
 	maps.Insert(c.Tenants, walk(v.tenants, ""))
 	maps.Insert(c.Changes, walk(v.changes, ""))
@@ -477,68 +518,9 @@ func dump(v *View) contents {
 	maps.Insert(c.Replays, walk(v.replays, ""))
 	maps.Insert(c.Secrets, walk(v.secrets, ""))
 	maps.Insert(c.Keys, walk(v.keys, ""))
+	maps.Insert(c.Backtests, walk(v.backtests, ""))
 	for k := range walk(v.audits, "") {
 		c.Audits[k] = slices.Collect(v.AuditOf(k))
 	}
 	return c
-}
-
-type failer interface {
-	Helper()
-	Fatal(args ...any)
-}
-
-func mustEncode(t failer, c Command) []byte {
-	t.Helper()
-	encoded, err := Encode(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return encoded
-}
-
-func snapshot(t failer, v *View) []byte {
-	t.Helper()
-	var buf bytes.Buffer
-	n, err := v.WriteTo(&buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n != int64(buf.Len()) {
-		t.Fatal("WriteTo counts", n, "bytes, wrote", buf.Len())
-	}
-	return buf.Bytes()
-}
-
-func readHex(t failer, path string) []byte {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
-	if err != nil {
-		t.Fatal(path, err)
-	}
-	return data
-}
-
-func writeFile(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// breakLines keeps golden files readable in a diff.
-func breakLines(s string) string {
-	var b strings.Builder
-	for line := range slices.Chunk([]byte(s), 96) {
-		b.Write(line)
-		b.WriteByte('\n')
-	}
-	return b.String()
 }

@@ -57,6 +57,8 @@ func TestModel(t *testing.T) {
 			"key":         m.key,
 			"key2":        m.key,
 			"quota":       m.quota,
+			"backtest":    m.backtest,
+			"backtest2":   m.backtest,
 			"ignorable":   m.ignorable,
 			"restoreTwin": m.restoreTwin,
 			"holdView":    m.holdView,

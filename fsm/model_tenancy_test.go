@@ -14,9 +14,13 @@ import (
 type tenancy struct {
 	keys   map[string]Key
 	audits map[string][]Audit // newest first
+
+	backtests map[string]*modelBacktest
 }
 
-func newModelTenancy() tenancy { return tenancy{keys: map[string]Key{}, audits: map[string][]Audit{}} }
+func newModelTenancy() tenancy {
+	return tenancy{keys: map[string]Key{}, audits: map[string][]Audit{}, backtests: map[string]*modelBacktest{}}
+}
 
 // applyTenancy is apply for the commands about keys, quotas and the audit log.
 func (m *model) applyTenancy(c Command, view *View) (known bool, err error) {
@@ -71,6 +75,9 @@ func (m *model) audited(c *Audited, view *View) error {
 		return ErrConflict
 	}
 	again := false
+	if put, ok := inner.(*PutBacktest); ok {
+		_, again = m.backtests[letter(put.Job.Tenant, put.Job.ID)]
+	}
 	if put, ok := inner.(*PutKey); ok {
 		_, again = m.keys[put.Key.ID]
 	}
@@ -95,6 +102,7 @@ func (m *model) dropTenancy(tenant string) {
 		return
 	}
 	delete(m.audits, tenant)
+	maps.DeleteFunc(m.backtests, func(key string, _ *modelBacktest) bool { return strings.HasPrefix(key, letter(tenant, "")) })
 	maps.DeleteFunc(m.keys, func(_ string, k Key) bool { return k.Tenant == tenant })
 }
 
@@ -148,7 +156,7 @@ func (m *machine) key(t *rapid.T) {
 
 func (m *machine) quota(t *rapid.T) {
 	c := &SetQuota{Tenant: rapid.SampledFrom(tenantIDs).Draw(t, "tenant")}
-	c.Quota = Quota{Monitors: rapid.IntRange(-1, 3).Draw(t, "monitors"), Bytes: rapid.Int64Range(-1, 40).Draw(t, "bytes")}
+	c.Quota = Quota{Monitors: rapid.IntRange(-1, 3).Draw(t, "monitors"), Bytes: rapid.Int64Range(-1, 40).Draw(t, "bytes"), NotificationsPerHour: rapid.IntRange(-1, 2).Draw(t, "notifications")}
 	if tenant, ok := m.m.tenants[c.Tenant]; ok {
 		c.Expect = tenant.quotaAt
 	}
@@ -178,6 +186,10 @@ func (m *machine) perhapsAudited(t *rapid.T, c Command) Command {
 	case *DropKey:
 		tenant = c.Tenant
 	case *SetQuota:
+		tenant = c.Tenant
+	case *PutBacktest:
+		tenant = c.Job.Tenant
+	case *EndBacktest:
 		tenant = c.Tenant
 	default:
 		return c
@@ -224,6 +236,7 @@ func (m *machine) checkTenancy(t *rapid.T, v *View) {
 		}
 	}
 	checkAudits(t, v)
+	m.checkBacktests(t, v)
 }
 
 // checkAudits: what is derived from the audit logs is what they say, and no bound is
@@ -252,10 +265,10 @@ func checkAudits(t failer, v *View) {
 		t.Fatal(v.AuditBytes(), "bytes of audit logs, which are", all)
 	}
 	for key := range walk(v.auditSizes, "") {
-		if !sizes[string(key)] {
+		if !sizes[key] {
 			t.Fatal("an audit log is listed that is not there, or has another size")
 		}
-		delete(sizes, string(key))
+		delete(sizes, key)
 	}
 	if len(sizes) > 0 {
 		t.Fatal(len(sizes), "audit logs are not listed by size")

@@ -119,30 +119,26 @@ type Depth struct {
 const keepDepths = 1024
 
 // DepthAt is the depth in force for an announcement.
-func (n *Network) DepthAt(position uint64) uint64 {
-	for _, d := range slices.Backward(n.Depths) {
-		if d.From <= position {
-			return d.Depth
-		}
-	}
-	if len(n.Depths) > 0 {
-		return n.Depths[0].Depth
-	}
-	return 0
-}
+func (n *Network) DepthAt(position uint64) uint64 { return inForce(n.Depths, position, 0) }
 
 // FinalityAt is the finality depth in force for an announcement: what lies so deep
 // is not rolled back.
 func (n *Network) FinalityAt(position uint64) uint64 {
-	for _, w := range slices.Backward(n.Windows) {
-		if w.From <= position {
-			return w.Depth
+	return inForce(n.Windows, position, DefaultWindow)
+}
+
+// inForce is the depth at a position; of what is older than all that is kept, the
+// oldest.
+func inForce(depths []Depth, position, otherwise uint64) uint64 {
+	for _, d := range slices.Backward(depths) {
+		if d.From <= position {
+			return d.Depth
 		}
 	}
-	if len(n.Windows) > 0 {
-		return n.Windows[0].Depth
+	if len(depths) > 0 {
+		return depths[0].Depth
 	}
-	return DefaultWindow
+	return otherwise
 }
 
 // setWindow notes from which position on the network has a finality depth.

@@ -55,6 +55,11 @@ const (
 	MaxOutbox       = 256 << 20 // of all entries, by Outgoing.Size
 )
 
+// outboxPart is the part of what is free in the whole outbox that a tenant may have in
+// it, and put in one more: 4 MiB while a quarter is free, and less the less there is.
+// However many tenants' receivers are down, who has nothing in it finds room.
+const outboxPart = 16
+
 // overhead is what an entry takes in memory beside its texts and its content, in
 // bytes: the other fields, and its place in the trees. Measured: 755 in the outbox.
 const overhead = 768
@@ -71,6 +76,7 @@ const maxText = 1 << 10
 const (
 	reasonLarge  = "too large for the outbox: a delivery may have 64 KiB"
 	reasonTenant = "the tenant's outbox is full: it holds 4 MiB of deliveries that could not be made yet"
+	reasonShare  = "the cluster's outbox is filling up: what is free is for tenants that have less in it than this one"
 	reasonFull   = "the cluster's outbox is full: it holds 256 MiB of deliveries that could not be made yet"
 )
 
@@ -117,20 +123,31 @@ func (t *tx) admit(o *Outgoing, at int64) bool {
 // overflow is why a delivery does not fit; empty if it does.
 func (v *View) overflow(o *Outgoing) string {
 	grow := o.Size()
-	if old, ok := v.FindOutgoing(o.Tenant, o.Key); ok {
+	old, there := v.FindOutgoing(o.Tenant, o.Key)
+	if there {
 		grow -= old.Size()
 	}
+	used, free := v.Box(o.Tenant).Bytes, MaxOutbox-v.outboxBytes
 	switch {
 	case len(o.Delivery) > MaxOutgoing:
 		return reasonLarge
 	case grow <= 0:
 		return ""
-	case v.Box(o.Tenant).Bytes+grow > MaxOutboxTenant:
+	case used+grow > MaxOutboxTenant:
 		return reasonTenant
-	case v.outboxBytes+grow > MaxOutbox:
+	case grow > free:
 		return reasonFull
+	case !there && used > 0 && used+grow > free/outboxPart:
+		return reasonShare
 	}
 	return ""
+}
+
+// OutboxRoom is how many bytes, in deliveries of any sizes, a tenant's outbox takes for
+// sure.
+func (v *View) OutboxRoom(tenant string) int64 {
+	used, free := v.Box(tenant).Bytes, MaxOutbox-v.outboxBytes
+	return max(0, min(MaxOutboxTenant-used, (free-outboxPart*used)/(outboxPart+1)))
 }
 
 func (t *tx) putOutgoing(o *Outgoing) {

@@ -142,6 +142,56 @@ func TestOutboxIsBounded(t *testing.T) {
 	}
 }
 
+// Tenants whose receivers are down leave room for those that have less, however many
+// they are; what is in the outbox keeps its place.
+func TestOutboxIsShared(t *testing.T) {
+	view := *New().View()
+	tx := begin(&view)
+	one := sized("", "", 60<<10)
+	put := func(tenant string, n int) bool {
+		o := one // whose content is the same memory
+		o.Tenant, o.Key = tenant, fmt.Sprint(n)
+		room := view.OutboxRoom(tenant)
+		ok := tx.admit(&o, 1)
+		if !ok && o.Size() <= room {
+			t.Fatalf("tenant %s: %d bytes are refused where there was room for %d", tenant, o.Size(), room)
+		}
+		return ok
+	}
+	const many = 200
+	for n, more := 0, true; more; n++ {
+		more = false
+		for i := range many {
+			more = put(fmt.Sprint("t", i), n) || more
+		}
+	}
+	free := MaxOutbox - view.OutboxBytes()
+	for i := range many {
+		if b := view.Box(fmt.Sprint("t", i)); b.Bytes < free/outboxPart-2*one.Size() || b.Bytes > MaxOutbox/many {
+			t.Fatalf("tenant %d has %d bytes, while %d are free", i, b.Bytes, free)
+		}
+	}
+	if d, _ := view.FindDead("t0", fmt.Sprint(view.Box("t0").Entries)); d == nil || d.Reason != reasonShare {
+		t.Errorf("dead letter %+v", d)
+	}
+	again, _ := view.FindOutgoing("t0", "0")
+	longer := *again
+	longer.Reason = strings.Repeat("x", 100)
+	if !tx.admit(&longer, 2) {
+		t.Error("what waits has lost its place")
+	} else if o, _ := view.FindOutgoing("t0", "0"); o.Reason != longer.Reason {
+		t.Errorf("what waits says %q", o.Reason)
+	}
+	for n := range 5 {
+		if !put("late", n) {
+			t.Errorf("no room for delivery %d of a tenant that had none", n)
+		}
+	}
+	if view.OutboxBytes() > MaxOutbox {
+		t.Errorf("%d bytes", view.OutboxBytes())
+	}
+}
+
 // What has to make room is counted, over a snapshot and a restart.
 func TestForgottenDeadLettersAreCounted(t *testing.T) {
 	one := sized("acme", "k000", MaxOutgoing)

@@ -55,9 +55,15 @@ func TestQuota(t *testing.T) {
 	if used := p.View().Used(p.tenant("acme").Current.Manifest); used != (Quota{Monitors: 2, Networks: 1, Triggers: 1, Bytes: 2*8 + 6}) {
 		t.Errorf("used %+v", used)
 	}
-	quota := Quota{Monitors: 3, Networks: 2, Triggers: 2, TriggersPerMonitor: 1, Bytes: 3*8 + 6}
+	quota := Quota{
+		Monitors: 3, Networks: 2, Triggers: 2, TriggersPerMonitor: 1, Bytes: 3*8 + 6, Scripts: 9, BacktestBlocks: 8,
+		RPCPerMinute: 60, NotificationsPerHour: 10, EvaluationMillis: 5,
+	}
+	if got := p.View().QuotaOf("acme"); got != DefaultQuota || p.View().QuotaOf("none") != DefaultQuota {
+		t.Errorf("quota %+v before any is set", got)
+	}
 	first := p.do(&SetQuota{Tenant: "acme", Quota: quota}).(uint64)
-	if got := p.tenant("acme"); got.Quota != quota || got.QuotaIndex != first || first != p.index {
+	if got := p.tenant("acme"); got.Quota != quota || got.QuotaIndex != first || first != p.index || p.View().QuotaOf("acme") != quota {
 		t.Errorf("tenant %+v", got)
 	}
 	p.do(version("acme", SourceAPI, p.docs(3, 2, 2)))
@@ -94,15 +100,15 @@ func TestQuota(t *testing.T) {
 }
 
 func TestQuotaOrDefault(t *testing.T) {
-	for _, none := range []Quota{{}, {Monitors: -1, Networks: -1, Triggers: -1, TriggersPerMonitor: -1, Bytes: -1}} {
+	for _, none := range []Quota{{}, {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}} {
 		if got := none.OrDefault(); got != DefaultQuota {
 			t.Errorf("%+v is %+v", none, got)
 		}
 	}
-	if all := (Quota{1, 2, 3, 4, 5}); all.OrDefault() != all {
+	if all := (Quota{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}); all.OrDefault() != all {
 		t.Errorf("%+v is %+v", all, all.OrDefault())
 	}
-	if DefaultQuota != (Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20}) {
+	if DefaultQuota != (Quota{Monitors: 10_000, Networks: 100, Triggers: 1_000, TriggersPerMonitor: 20, Bytes: 64 << 20, Scripts: 100, BacktestBlocks: 100_000, EvaluationMillis: 20}) {
 		t.Errorf("the default is %+v: nodes of other versions refuse other things", DefaultQuota)
 	}
 }

@@ -113,6 +113,42 @@ func TestRetractableMoves(t *testing.T) {
 	p.retired("base", true)
 }
 
+// A network is watched with the document that it had last, as long as an alert may be
+// retracted there, however many versions come after; and no older one is kept for it.
+func TestNetworkDocumentIsKeptForRetractions(t *testing.T) {
+	p := newPausing(t)
+	p.do(&PutBlobs{Blobs: [][]byte{[]byte("first"), []byte("last")}})
+	set := func(docs ...Doc) {
+		c := &SetTenantVersion{Tenant: Shared, Manifest: Manifest{Docs: docs}}
+		if t := p.tenant(Shared); t != nil {
+			c.Expect = t.Current.Number
+		}
+		p.do(c)
+	}
+	with := func(text string) Doc { return Doc{Kind: DocNetwork, ID: "base", Hash: HashBlob([]byte(text))} }
+	set(with("first"))
+	set(with("last"))
+	p.wants("acme", "base")
+	p.announce("base", 3)
+	p.instantly("acme", 3, 3)
+	p.wants("acme")
+	for range 2 * keepVersions {
+		set()
+	}
+	p.goesOn("acme", true)
+	list := p.tenant(Shared).Previous
+	if d, ok := list[0].Manifest.Find(DocNetwork, "base"); !ok || d.Hash != with("last").Hash || len(list) > keepVersions+1 {
+		t.Fatalf("%d older versions are kept, of the network's document %+v", len(list), d)
+	}
+	p.announce("base", 5)
+	p.judgeOf("acme")
+	p.parked(true)
+	set()
+	if n := p.tenant(Shared).describes("base"); n != 0 {
+		t.Errorf("version %d is kept, though nobody follows the network any more", n)
+	}
+}
+
 func (p *pausing) parkedIn(cohort string, want bool) {
 	p.Helper()
 	if c, ok := p.View().Cursor("base", cohort); !ok || c.Parked() != want {

@@ -43,6 +43,7 @@ const (
 	recordSecret     recordType = 17
 	recordKey        recordType = 18
 	recordAudit      recordType = 19
+	recordBacktest   recordType = 20
 	recordStore      recordType = 32
 	recordTrailer    recordType = 255
 )
@@ -110,6 +111,7 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 			out.record(recordAudit, a)
 		}
 	}
+	writeAll(out, recordBacktest, v.backtests)
 	if v.store != nil {
 		out.record(recordStore, v.store)
 	}
@@ -288,6 +290,8 @@ func (l *loader) load(kind recordType, body []byte) error {
 		err := unmarshal(body, a)
 		l.audits = append(l.audits, a)
 		return err
+	case recordBacktest:
+		return l.loadBacktest(body)
 	case recordStore:
 		l.store = new(Store)
 		return unmarshal(body, l.store)

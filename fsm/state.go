@@ -64,11 +64,17 @@ type View struct {
 	audits      *tree[*auditLog] // by tenant
 	auditSizes  *tree[string]    // derived: tenants, those with the most bytes of audit log first
 	auditBytes  int64            // derived
-	auditLine   *tree[*Audit]    // derived: what is to be copied outside, by log index; see AuditSince
-	lineBytes   int64            // derived
-	store       *Store           // nil: nobody has said
-	outside     *tree[uint64]    // derived: how many pointers of the versions kept there are to a content outside
-	reader      Contents         // of what is outside; not part of the state
+	backtests   *tree[*Backtest] // tenant, id
+	activeTests *tree[*Backtest] // derived: those that are not over, the oldest first
+	// backtestSizes lists tenants, those with the most bytes of jobs first.
+	backtestSizes *tree[string] // derived
+	backtestSums  *tree[int64]  // derived: bytes of jobs by tenant
+	backtestBytes int64         // derived
+	auditLine     *tree[*Audit] // derived: what is to be copied outside, by log index; see AuditSince
+	lineBytes     int64         // derived
+	store         *Store        // nil: nobody has said
+	outside       *tree[uint64] // derived: how many pointers of the versions kept there are to a content outside
+	reader        Contents      // of what is outside; not part of the state
 }
 
 // New is an empty state at index 0.
@@ -105,6 +111,9 @@ const TopicSecrets Topic = "secrets"
 
 // TopicKeys covers the API keys.
 const TopicKeys Topic = "keys"
+
+// TopicBacktests covers the backtests.
+const TopicBacktests Topic = "backtests"
 
 // TopicNetwork covers the announcements and cursors of one network.
 func TopicNetwork(key string) Topic { return Topic("network/" + key) }

@@ -198,7 +198,7 @@ func (c *SetPlacement) apply(t *tx) (any, error) {
 }
 
 // DeleteTenant ends a tenant: the shared networks are no longer wanted by it,
-// its own are forgotten, with its secrets and what it had replayed, nothing is owed
+// its own are forgotten, with its secrets, backtests and what it had replayed, nothing is owed
 // to it any more, and what its outbox held becomes dead letters, as far as KeepDead
 // and KeepDeadBytes allow. Its dead letters are the first to make room for others'.
 type DeleteTenant struct {
@@ -244,6 +244,9 @@ func (c *DeleteTenant) apply(t *tx) (any, error) {
 	t.dropSecrets(c.Tenant)
 	t.dropKeys(c.Tenant)
 	t.dropAudit(c.Tenant)
+	if err := t.dropBacktests(c.Tenant); err != nil {
+		return nil, err
+	}
 	t.touch(TopicTenants)
 	t.touch(TopicLeases)
 	return nil, nil
@@ -327,7 +330,9 @@ func (t *tx) letGo(tenant *Tenant) error {
 
 // needed reports whether some cursor still has an announcement from before the
 // one that put the successor in force, and judges it with what v says: with its
-// monitors, or at the depth that one of its networks gives.
+// monitors, or at the depth that one of its networks gives. The last version with the
+// document of a network is also needed as long as anybody follows the network: it is
+// watched for them.
 func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
 	behind := func(c *Cursor) bool {
 		n, ok := t.Network(c.Network)
@@ -350,11 +355,25 @@ func (t *tx) needed(tenant *Tenant, v Version, successor uint64) bool {
 		if d.Kind != DocNetwork {
 			continue
 		}
+		last := tenant.describes(d.ID) == v.Number
 		for c := range t.Cursors(networkKey(tenant.ID, d.ID)) {
-			if behind(c) {
+			if last || behind(c) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// describes is the number of the last version that has the document of a network.
+func (t *Tenant) describes(network string) uint64 {
+	if _, ok := t.Current.Manifest.Find(DocNetwork, network); ok {
+		return t.Current.Number
+	}
+	for _, v := range slices.Backward(t.Previous) {
+		if _, ok := v.Manifest.Find(DocNetwork, network); ok {
+			return v.Number
+		}
+	}
+	return 0
 }

@@ -84,7 +84,10 @@ func (s sequence) Announce(ctx context.Context, network string, epoch uint64, li
 }
 
 // recorder keeps fired alerts in the journal.
-type recorder struct{ j *journal.Journal }
+type recorder struct {
+	j    *journal.Journal
+	news *news
+}
 
 func (r recorder) Record(list []worker.Recorded) {
 	alerts := make([]journal.Alert, len(list))
@@ -94,6 +97,9 @@ func (r recorder) Record(list []worker.Recorded) {
 		alerts[i].Variables = f.Alert.Variables
 	}
 	r.j.Record(alerts)
+	for i, f := range list {
+		r.news.publish(&alerts[i], f.Fired.State.String(), f.Fired.Position)
+	}
 }
 
 func journalAlert(f *fsm.Fired) journal.Alert {
@@ -113,7 +119,7 @@ func journalAlert(f *fsm.Fired) journal.Alert {
 	}
 	slices.SortStableFunc(history, func(a, b journal.Change) int { return cmp.Compare(a.Position, b.Position) })
 	return journal.Alert{
-		ID: f.Alert, Tenant: f.Tenant, MonitorID: f.Monitor, MonitorName: f.Monitor, Network: f.Network,
+		ID: f.Alert, Tenant: f.Tenant, Born: f.Born, MonitorID: f.Monitor, MonitorName: f.Monitor, Network: f.Network,
 		Block: f.Block, Tx: f.Tx, Version: f.Version, FiredAt: at, History: history,
 	}
 }

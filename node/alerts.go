@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -18,6 +14,14 @@ import (
 
 // What was fired is in the journal of the node that fired it: who wants to know
 // all asks all.
+
+// alertsQuery asks a journal for the alerts of a tenant on heights of a network.
+type alertsQuery struct {
+	Tenant  string `json:"tenant"`
+	Network string `json:"network"`
+	From    uint64 `json:"from"`
+	To      uint64 `json:"to"`
+}
 
 // alertsAnswer is what a node's journal has of a network for a tenant.
 type alertsAnswer struct {
@@ -38,27 +42,13 @@ type told struct {
 // announcement brought it about, and coverage does not expect it.
 const stateReplayed = "replayed"
 
-func (n *Node) serveAlerts(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	from, errFrom := strconv.ParseUint(q.Get("from"), 10, 64)
-	to, errTo := strconv.ParseUint(q.Get("to"), 10, 64)
-	if errFrom != nil || errTo != nil {
-		fail(w, fmt.Errorf("%w: from and to must be heights", api.ErrBadRequest))
-		return
-	}
-	answer, err := n.journalled(q.Get("tenant"), q.Get("network"), from, to)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	reply(w, answer)
-}
+func (n *Node) serveAlerts(w http.ResponseWriter, r *http.Request) { serveQuery(w, r, n.journalled) }
 
-func (n *Node) journalled(tenant, network string, from, to uint64) (alertsAnswer, error) {
+func (n *Node) journalled(q alertsQuery) (alertsAnswer, error) {
 	var out alertsAnswer
-	out.Gone, _ = n.journal.GoneUpTo(tenant, network)
-	out.Lost = n.journal.LostUpTo(network)
-	for a, err := range n.journal.Alerts(tenant, network, from, to) {
+	out.Gone, _ = n.journal.GoneUpTo(q.Tenant, q.Network)
+	out.Lost = n.journal.LostUpTo(q.Network)
+	for a, err := range n.journal.Alerts(q.Tenant, q.Network, q.From, q.To) {
 		if err != nil {
 			return out, err
 		}
@@ -81,45 +71,14 @@ const gatherPatience = 30 * time.Second
 // keeps all; up to lost, one is not there any more. silent are the nodes that could
 // not be asked: what they have fired may be missing.
 func (n *Node) gatherAlerts(ctx context.Context, tenant, network string, from, to uint64) (byHeight map[uint64][]told, dropped, lost uint64, silent []string) {
-	ctx, cancel := context.WithTimeout(ctx, gatherPatience)
-	defer cancel()
-	query := url.Values{
-		"tenant": {tenant}, "network": {network},
-		"from": {strconv.FormatUint(from, 10)}, "to": {strconv.FormatUint(to, 10)},
-	}
-	var mu sync.Mutex
 	byHeight = map[uint64][]told{}
-	take := func(a alertsAnswer) {
-		mu.Lock()
-		defer mu.Unlock()
+	q := alertsQuery{Tenant: tenant, Network: network, From: from, To: to}
+	silent = gatherWithin(ctx, gatherPatience, n, "/rpc/alerts", q, n.journalled, func(a alertsAnswer) {
 		dropped, lost = max(dropped, a.Gone), max(lost, a.Lost)
 		for _, f := range a.Alerts {
 			byHeight[f.Block.Height] = append(byHeight[f.Block.Height], f)
 		}
-	}
-	var all sync.WaitGroup
-	for node := range n.state.View().Nodes() {
-		all.Go(func() {
-			var answer alertsAnswer
-			var err error
-			if node.Name == n.opts.Name {
-				answer, err = n.journalled(tenant, network, from, to)
-			} else {
-				address := n.addressOf(consensus.Server{ID: node.Server, Address: node.Address})
-				err = n.call(ctx, address, http.MethodGet, "/rpc/alerts", query, nil, &answer)
-			}
-			if err == nil {
-				take(answer)
-				return
-			}
-			n.log.Warn("a node's journal could not be asked", "name", node.Name, "error", err)
-			mu.Lock()
-			defer mu.Unlock()
-			silent = append(silent, node.Name)
-		})
-	}
-	all.Wait()
-	slices.Sort(silent)
+	})
 	return byHeight, dropped, lost, silent
 }
 

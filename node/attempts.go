@@ -27,11 +27,14 @@ func (n *Node) observe(m *notify.Notification, res notify.Result, err error, beg
 	if m.TriggerID == "" {
 		return // a sample, which is no delivery
 	}
+	if !errors.Is(err, outbox.ErrNotBegun) {
+		n.meter.attempted(a.Tenant, res, err)
+	}
 	attempt := journal.Attempt{
 		Tenant: a.Tenant, Key: m.Key.String(), Alert: a.ID.String(), State: a.State.String(), Position: a.Position,
 		MonitorID: a.MonitorID, Monitor: a.MonitorName, Network: a.Network, Block: a.Block, Tx: a.Tx,
 		Trigger: m.TriggerID, Destination: notify.Destination(m.Trigger), Node: n.opts.Name,
-		N: m.Attempt, Began: began, Latency: time.Since(began), Status: res.Status, Outcome: journal.OutcomeSent, Excerpt: res.Excerpt,
+		Round: m.Round, Began: began, Latency: time.Since(began), Status: res.Status, Outcome: journal.OutcomeSent, Excerpt: res.Excerpt,
 	}
 	if res.Latency > 0 {
 		attempt.Latency = res.Latency
@@ -50,13 +53,15 @@ func (n *Node) observe(m *notify.Notification, res notify.Result, err error, beg
 }
 
 // attemptsQuery asks a journal: which deliveries' keys begin with Start; for the
-// attempts at the delivery of Tenant and Key; or for what Filter chooses.
+// attempts at the delivery of Tenant and Key; which of Tenant's deliveries in
+// Accepted were accepted; or for what Filter chooses.
 type attemptsQuery struct {
-	Start  string          `json:"start,omitempty"`
-	Tenant string          `json:"tenant,omitempty"`
-	Key    string          `json:"key,omitempty"`
-	Filter *journal.Filter `json:"filter,omitempty"`
-	Limit  int             `json:"limit,omitempty"` // 0: none
+	Start    string          `json:"start,omitempty"`
+	Tenant   string          `json:"tenant,omitempty"`
+	Key      string          `json:"key,omitempty"`
+	Accepted []string        `json:"accepted,omitempty"`
+	Filter   *journal.Filter `json:"filter,omitempty"`
+	Limit    int             `json:"limit,omitempty"` // 0: none
 }
 
 type attemptsAnswer struct {
@@ -74,6 +79,9 @@ func (n *Node) attempts(q attemptsQuery) (out attemptsAnswer, err error) {
 	case q.Start != "":
 		out.Refs, err = n.journal.Find(q.Start, limit)
 		return out, err
+	case len(q.Accepted) > 0:
+		out.Refs, err = n.journal.Accepted(q.Tenant, q.Accepted)
+		return out, err
 	case q.Filter != nil:
 		seq = n.journal.Latest(*q.Filter)
 	}
@@ -88,13 +96,16 @@ func (n *Node) attempts(q attemptsQuery) (out attemptsAnswer, err error) {
 	return out, nil
 }
 
-func (n *Node) serveAttempts(w http.ResponseWriter, r *http.Request) {
-	var q attemptsQuery
+func (n *Node) serveAttempts(w http.ResponseWriter, r *http.Request) { serveQuery(w, r, n.attempts) }
+
+// serveQuery answers another node that gathers.
+func serveQuery[Q, A any](w http.ResponseWriter, r *http.Request, own func(Q) (A, error)) {
+	var q Q
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&q); err != nil {
 		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
 		return
 	}
-	answer, err := n.attempts(q)
+	answer, err := own(q)
 	if err != nil {
 		fail(w, err)
 		return
@@ -116,7 +127,12 @@ func (n *Node) gatherAttempts(ctx context.Context, q attemptsQuery) (attempts []
 // gather asks every node the same, this one by calling own; take is called for one
 // answer at a time. silent are the nodes that could not be asked, sorted.
 func gather[Q, A any](ctx context.Context, n *Node, path string, q Q, own func(Q) (A, error), take func(A)) (silent []string) {
-	ctx, cancel := context.WithTimeout(ctx, attemptsPatience)
+	return gatherWithin(ctx, attemptsPatience, n, path, q, own, take)
+}
+
+// gatherWithin is gather for what takes the nodes as long as patience.
+func gatherWithin[Q, A any](ctx context.Context, patience time.Duration, n *Node, path string, q Q, own func(Q) (A, error), take func(A)) (silent []string) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -137,7 +153,7 @@ func gather[Q, A any](ctx context.Context, n *Node, path string, q Q, own func(Q
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				n.log.Warn("a node could not be asked about deliveries", "name", node.Name, "path", path, "error", err)
+				n.log.Warn("a node could not be asked", "name", node.Name, "path", path, "error", err)
 				silent = append(silent, node.Name)
 				return
 			}

@@ -93,16 +93,11 @@ func (n *Node) Backup(ctx context.Context, w io.Writer, stale bool) error {
 	return out.Close()
 }
 
-// leaderPatience is how long a backup waits for a leader, as proposals do.
-const leaderPatience = 5 * time.Second
-
 // upToDate waits until this node has what was committed before, for as long as
 // there is a leader to say what that is.
 func (n *Node) upToDate(ctx context.Context) error {
 	for {
-		limited, cancel := context.WithTimeout(ctx, leaderPatience)
-		err := n.group.Barrier(limited)
-		cancel()
+		err := n.caughtUp(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -221,7 +216,7 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	n.restoring.Store(true)
 	defer n.restoring.Store(false)
 	n.group.Settle() // what was let through before is part of what must not come back
-	if err := n.group.Barrier(ctx); err != nil {
+	if err := n.caughtUp(ctx); err != nil {
 		return api.Restored{}, err
 	}
 	current := n.state.View()

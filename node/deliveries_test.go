@@ -121,7 +121,7 @@ func TestDeliveries(t *testing.T) {
 		outcome string
 		status  int
 	}{{"refused", 400}, {"sent", 200}} {
-		if a := d.History[i]; a.N != 1 || a.Outcome != want.outcome || a.Status != want.status || a.Node != "test" || a.Destination != r.receiver.URL ||
+		if a := d.History[i]; a.N != i+1 || a.Round != 1 || a.Outcome != want.outcome || a.Status != want.status || a.Node != "test" || a.Destination != r.receiver.URL ||
 			!strings.Contains(a.Excerpt, "you sent") {
 			t.Errorf("attempt %+v, want %+v", a, want)
 		}

@@ -17,3 +17,6 @@ func (n *Node) Propose(ctx context.Context, c fsm.Command) (any, error) {
 
 // TenantAPI is the API for tenants, as the HTTP port has it.
 func (n *Node) TenantAPI() http.Handler { return n.tenants }
+
+// WriteCertificate makes a certificate for tests.
+var WriteCertificate = writeCertificate

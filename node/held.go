@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -63,7 +61,8 @@ func (a *alone) of(l lane) *api.DeliveryHeld {
 	return one
 }
 
-// heldLane is a destination that is left alone.
+// heldLane is a destination that is left alone; without a trigger, all of a tenant
+// that is over its quota.
 type heldLane struct {
 	lane
 	api.DeliveryHeld
@@ -115,25 +114,21 @@ type heldQuery struct {
 
 func (n *Node) heldHere(q heldQuery) ([]heldLane, error) {
 	v := n.state.View()
-	return n.alone.now(time.Now(), func(tenant string) bool {
+	out := n.alone.now(time.Now(), func(tenant string) bool {
 		t, ok := v.Tenant(tenant)
 		return ok && (q.Tenant == "" || q.Tenant == tenant) && v.Owner(t) == n.opts.Name
-	}), nil
+	})
+	if box := n.outbox.Load(); box != nil {
+		for tenant, over := range box.OverQuota() {
+			if t, ok := v.Tenant(tenant); ok && (q.Tenant == "" || q.Tenant == tenant) && v.Owner(t) == n.opts.Name {
+				out = append(out, heldLane{lane{Tenant: tenant}, api.DeliveryHeld{Error: over.Error(), Until: over.Again, Quota: over.PerHour}})
+			}
+		}
+	}
+	return out, nil
 }
 
-func (n *Node) serveHeld(w http.ResponseWriter, r *http.Request) {
-	var q heldQuery
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxErrorBody)).Decode(&q); err != nil {
-		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
-		return
-	}
-	answer, err := n.heldHere(q)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	reply(w, answer)
-}
+func (n *Node) serveHeld(w http.ResponseWriter, r *http.Request) { serveQuery(w, r, n.heldHere) }
 
 // addHeld adds to deliveries that are still to be made that their destinations are
 // left alone. Nodes that do not answer leave nothing alone, either.
@@ -148,7 +143,12 @@ func (n *Node) addHeld(ctx context.Context, tenant string, list []api.Delivery) 
 	lanes := n.heldLanes(ctx, tenant)
 	for i := range list {
 		if d := &list[i]; d.Status == api.DeliveryPending {
-			d.Held = lanes[lane{d.Tenant, d.Trigger}]
+			if d.Held = lanes[lane{d.Tenant, d.Trigger}]; d.Held == nil {
+				d.Held = lanes[lane{Tenant: d.Tenant}]
+			}
+			if d.Held != nil && d.Held.Quota > 0 && d.Next.After(d.Held.Until.Add(time.Second)) {
+				d.Held = nil // it waits for its own time
+			}
 		}
 	}
 }

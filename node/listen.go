@@ -21,12 +21,9 @@ const maxSocketPath = 103
 // listen opens the HTTP port and the local socket.
 func (n *Node) listen() error {
 	if n.opts.Listen != "" {
-		l, err := net.Listen("tcp", n.opts.Listen)
-		if err != nil {
-			return fmt.Errorf("HTTP port: %w (another address can be given with --listen)", err)
+		if err := n.listenHTTP(); err != nil {
+			return err
 		}
-		n.opts.Listen = l.Addr().String()
-		n.serveHTTP(l, n.publicHandler())
 	}
 	if n.opts.NoSocket {
 		return nil
@@ -47,16 +44,12 @@ func (n *Node) listen() error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	n.serveHTTP(l, n.operatorHandler())
+	n.serve(l, &http.Server{Handler: n.operatorHandler(), ReadHeaderTimeout: headerPatience})
 	return nil
 }
 
 // Listen is the address of the HTTP port, once started.
 func (n *Node) Listen() string { return n.opts.Listen }
-
-func (n *Node) serveHTTP(l net.Listener, h http.Handler) {
-	n.serve(l, &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second})
-}
 
 // atLeader are the operator's questions that the leader answers: it alone knows
 // how every node is, or may change what they ask to.
@@ -104,7 +97,11 @@ func (n *Node) serve(l net.Listener, s *http.Server) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		serve := s.Serve
+		if s.TLSConfig != nil {
+			serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 			n.log.Error("HTTP", "address", l.Addr().String(), "error", err)
 		}
 	}()

@@ -30,6 +30,7 @@ import (
 	"github.com/ozmo-dev/ozmo/watcher/blockcache"
 	"github.com/ozmo-dev/ozmo/watcher/chain/rpc"
 	"github.com/ozmo-dev/ozmo/worker"
+	"github.com/ozmo-dev/ozmo/worker/backtest"
 	"github.com/ozmo-dev/ozmo/worker/notify/egress"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 	"github.com/ozmo-dev/ozmo/worker/store"
@@ -43,6 +44,7 @@ type Node struct {
 	metrics  *metrics
 	state    *fsm.State
 	journal  *journal.Journal
+	news     *news
 	tables   *tables         // nil: no tenant source
 	contents *postgres.Store // nil: all contents are in the state, as far as this node was told
 	cache    blockcache.Cache
@@ -100,6 +102,7 @@ type Node struct {
 	replays    sync.Mutex
 	tenants    http.Handler               // the API for tenants
 	delivering atomic.Pointer[delivering] // once the node works
+	meter      meter
 }
 
 // ErrTooOld ends a node whose log holds what only a newer version understands.
@@ -127,7 +130,7 @@ func New(opts Options) (_ *Node, err error) {
 	n := &Node{
 		opts: opts, log: opts.Logger.With("node", opts.Name),
 		state: fsm.New(), fatal: make(chan error, 1), metrics: newMetrics(opts.Registry),
-		nudge: make(chan struct{}, 1), joined: make(chan *membership), ready: make(chan struct{}),
+		news: newNews(), nudge: make(chan struct{}, 1), joined: make(chan *membership), ready: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {
@@ -151,7 +154,10 @@ func New(opts Options) (_ *Node, err error) {
 		node: n, metrics: watcher.NewMetrics(opts.Registry), rpc: rpc.NewMetrics(opts.Registry), running: map[string]*watching{},
 	}
 	registerProcess(opts.Registry)
-	n.tenants = v1.New(v1.Options{Backend: tenantAPI{n}, Logger: n.log, Registerer: opts.Registry})
+	n.tenants = v1.New(v1.Options{
+		Backend: tenantAPI{n}, Logger: n.log, Registerer: opts.Registry,
+		Rates: v1.Rates{Key: opts.HTTP.KeyRate, Address: opts.HTTP.AddressRate},
+	})
 	return n, nil
 }
 
@@ -352,7 +358,7 @@ func (n *Node) begin(ctx context.Context) {
 	})
 	w := worker.New(worker.Options{
 		Node: n.opts.Name, Contact: n.contact, Log: replicated{n}, Blocks: blocks{n.fetcher},
-		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal},
+		Sender: sender, Triggers: triggers, Outbox: box, Recorder: recorder{n.journal, n.news}, Meter: &n.meter,
 		Logger: n.log, Registerer: n.opts.Registry, Patience: n.opts.Patience,
 	})
 	n.worker.Store(w)
@@ -363,7 +369,12 @@ func (n *Node) begin(ctx context.Context) {
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
+	past := backtest.New(backtest.Options{
+		Node: n.opts.Name, Log: replicated{n}, Blocks: pastBlocks{n}, Logger: n.log, Registerer: n.opts.Registry,
+	})
+	n.loops.Go(func() { past.Run(ctx) })
 	n.loops.Go(func() { n.housekeeping(ctx) })
+	n.loops.Go(func() { n.meterUsage(ctx) })
 }
 
 // report ends the node on the error of a loop.
@@ -411,6 +422,7 @@ func (n *Node) end() error {
 	if n.stop != nil {
 		n.stop()
 	}
+	n.news.close()
 	done := make(chan struct{})
 	go func() { n.loops.Wait(); close(done) }()
 	select {

@@ -59,7 +59,11 @@ func (n *Node) DrainNode(ctx context.Context, name string, drain bool) error {
 			return err
 		}
 	}
-	_, err := n.group.Propose(ctx, &fsm.DrainNode{Name: name, Drain: mode})
+	action := "node.undrain"
+	if drain {
+		action = "node.drain"
+	}
+	_, err := n.byOperator(ctx, &fsm.DrainNode{Name: name, Drain: mode}, action, "", name)
 	return err
 }
 
@@ -101,7 +105,7 @@ func (n *Node) RemoveNode(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if _, err := n.group.Propose(ctx, &fsm.RemoveNode{Name: name, Server: node.Server}); err != nil {
+	if _, err := n.byOperator(ctx, &fsm.RemoveNode{Name: name, Server: node.Server}, "node.remove", "", name); err != nil {
 		return err
 	}
 	n.contacts.forget(name)
@@ -194,9 +198,9 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	}
 	if m.To == "" {
 		// Where it is, but free to move from now on.
-		_, err := n.group.Propose(ctx, &fsm.GrantLease{
+		_, err := n.byOperator(ctx, &fsm.GrantLease{
 			Network: m.Network, Holder: network.Lease.Holder, IfEpoch: network.Lease.Epoch, Window: network.Lease.Window,
-		})
+		}, "lease.move", "", m.Network)
 		return err
 	}
 	node, ok := v.Node(m.To)
@@ -212,9 +216,9 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	case node.Drain != fsm.DrainNone:
 		return fmt.Errorf("%w: node %q is drained: `ozmo node undrain %s` first", api.ErrRefused, m.To, m.To)
 	}
-	_, err := n.group.Propose(ctx, &fsm.GrantLease{
+	_, err := n.byOperator(ctx, &fsm.GrantLease{
 		Network: m.Network, Holder: m.To, IfEpoch: network.Lease.Epoch, Window: max(windowFor(v, network), network.Lease.Window), Pin: true,
-	})
+	}, "lease.move", "", m.Network)
 	return err
 }
 
@@ -236,11 +240,11 @@ func (n *Node) PlaceTenant(ctx context.Context, p api.Placement) error {
 		if c, err = placement(n.state.View(), p); err != nil {
 			return err
 		}
-		if _, err = n.group.Propose(ctx, c); !errors.Is(err, fsm.ErrConflict) {
+		if _, err = n.byOperator(ctx, c, "placement.put", p.Tenant, p.Tenant); !errors.Is(err, fsm.ErrConflict) {
 			return err
 		}
 		// Another operator was faster, and this node may not know of it yet.
-		if err := n.group.Barrier(ctx); err != nil {
+		if err := n.caughtUp(ctx); err != nil {
 			return err
 		}
 	}
@@ -369,8 +373,14 @@ func (n *Node) Rebalance(ctx context.Context, dryRun bool) (api.Rebalance, error
 	if dryRun {
 		return out, nil
 	}
-	for _, c := range r.moves(v, places, nodes, plan.Moves, now) {
-		if _, err := n.group.Propose(ctx, c); err != nil {
+	for i, c := range r.moves(v, places, nodes, plan.Moves, now) {
+		var err error
+		if i == 0 { // they are one change
+			_, err = n.byOperator(ctx, c, "cluster.rebalance", "", fmt.Sprintf("tenants moved: %d", len(out.Moves)))
+		} else {
+			_, err = n.group.Propose(ctx, c)
+		}
+		if err != nil {
 			return out, err
 		}
 	}

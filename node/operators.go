@@ -67,6 +67,9 @@ func (n *Node) fromAfar(h http.Handler) http.Handler {
 		case peer.Role == pki.RoleOperator && r.Method != http.MethodGet:
 			n.log.Info("an operator's command", "operator", peer.Name, "method", r.Method, "path", r.URL.Path, "about", auditOf(r))
 		}
+		if by := r.Header.Get(actorHeader); by != "" && r.Header.Get(hopHeader) != "" && (peer.Role == pki.RoleNode || n.opts.Insecure) {
+			r = r.WithContext(context.WithValue(r.Context(), actorKey{}, by))
+		}
 		h.ServeHTTP(w, r)
 	})
 }

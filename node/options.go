@@ -33,7 +33,8 @@ type Options struct {
 	// Checkpoints is a state folder of OpenZeppelin Monitor: networks that have
 	// not begun here start where it left off.
 	Checkpoints string
-	Listen      string // HTTP address for health and metrics; empty: none
+	Listen      string // HTTP address of the API, health and metrics; empty: none
+	HTTP        HTTP
 
 	// ClusterListen is where other nodes connect, TCP and UDP; Advertise is how
 	// they reach it, where that differs.
@@ -282,6 +283,7 @@ func (o *Options) check() error {
 	errs = append(errs, o.checkHeartbeat()...)
 	errs = append(errs, o.checkEgress()...)
 	errs = append(errs, o.Sending.check()...)
+	errs = append(errs, o.HTTP.check(o.Listen)...)
 	for _, a := range o.Join {
 		if err := checkAddress("--join", a); err != nil {
 			errs = append(errs, err)

@@ -29,7 +29,10 @@ type past struct {
 	told    map[uint64][]told            // by the nodes' journals, by height
 	dropped uint64                       // height up to which some journal has dropped alerts for its bounds; 0: none
 	gone    uint64                       // height up to which what no journal has may have been in one; 0: none
-	silent  []string                     // nodes whose journals could not be asked
+	// accepted are the keys of deliveries that were, of those that went by the
+	// outbox. Only a replay looks for them.
+	accepted map[string]bool
+	silent   []string // nodes whose journals could not be asked
 }
 
 // pastOf gathers it. client reads the network's chain.
@@ -170,15 +173,19 @@ func (c *past) judgedAt(r *regime, g *group, h uint64) (position uint64, only ma
 	return r.from, only, only != nil
 }
 
-// dueIn reports whether a height was due, at the network's own depth, in a
-// regime whose documents are no longer kept.
-func (c *past) dueIn(r *regime, h uint64) bool {
-	own := c.network.DepthAt(r.from)
-	if c.due[own] == nil {
-		c.due[own] = c.network.DueAt(own, c.from, c.to)
+// mayHaveJudged reports whether a height was due, at any depth that a monitor can
+// have, in a regime whose documents are no longer kept. others are depths that the
+// networks' documents and the leases do not give.
+func (c *past) mayHaveJudged(r *regime, h uint64, others ...uint64) bool {
+	for _, depth := range append(others, c.network.DepthAt(r.from), 0, c.network.FinalityAt(r.from)) {
+		if c.due[depth] == nil {
+			c.due[depth] = c.network.DueAt(depth, c.from, c.to)
+		}
+		if position, ok := c.due[depth][h]; ok && r.contains(position) {
+			return true
+		}
 	}
-	position, ok := c.due[own][h]
-	return ok && r.contains(position)
+	return false
 }
 
 // notJudged tells why what was due at a position is not judged; empty if it is.
@@ -193,22 +200,27 @@ func (c *past) notJudged(position uint64) string {
 }
 
 // unprovable tells why it proves nothing that no journal has an alert of a height;
-// empty if it does. Of blocks that are not final, the ledger knows in any case: the
-// window may have been narrower when the block was announced.
+// empty if it does. Of blocks that are not final, the ledger knows in any case.
 func (c *past) unprovable(h uint64) string {
-	tip, _ := c.network.Branch.Tip()
-	window := c.network.FinalityAt(c.network.Next)
-	for _, w := range c.network.Windows {
-		window = min(window, w.Depth)
-	}
 	switch {
-	case h+window > tip.Height:
+	case !c.final(h):
 	case h <= c.gone:
 		return "not every alert is in a journal that is left, and since then a node was removed or has lost its disk"
 	case len(c.silent) > 0:
 		return "not every alert is in a journal that could be asked; no answer from " + strings.Join(c.silent, ", ")
 	}
 	return ""
+}
+
+// final reports whether the ledger may have forgotten what was fired for a height:
+// the window may have been narrower when the block was announced.
+func (c *past) final(h uint64) bool {
+	tip, _ := c.network.Branch.Tip()
+	window := c.network.FinalityAt(c.network.Next)
+	for _, w := range c.network.Windows {
+		window = min(window, w.Depth)
+	}
+	return h+window <= tip.Height
 }
 
 // block fetches the canonical block of a height. Where the window still knows

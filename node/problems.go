@@ -39,10 +39,9 @@ func work(v *fsm.View) (networks, tenants int) {
 			networks++
 		}
 	}
-	for t := range v.Tenants() {
-		if t.ID != fsm.Shared {
-			tenants++
-		}
+	tenants = v.TenantCount("")
+	for c := range v.Cohorts() {
+		tenants += v.TenantCount(c.ID)
 	}
 	return networks, tenants
 }

@@ -13,8 +13,9 @@ import (
 
 // reconciler brings what is into line with what should be, on the leader. It is
 // level-triggered: each pass plans from the state and from who is there now, so
-// that a missed event, a restart or another leader needs no special case. Three
-// pure planners decide: of the Raft group's members, of leases, of assignments.
+// that a missed event, a restart or another leader needs no special case. Pure
+// planners decide: of the Raft group's members, of leases, of assignments, of
+// backtests.
 type reconciler struct {
 	*Node
 	ttl time.Duration
@@ -43,6 +44,7 @@ func (r *reconciler) run(ctx context.Context) {
 	for {
 		leases := r.state.Changed(fsm.TopicLeases)
 		tenants := r.state.Changed(fsm.TopicTenants)
+		backtests := r.state.Changed(fsm.TopicBacktests)
 		members := r.gossip.Changed()
 		r.pass(ctx, time.Now())
 		select {
@@ -50,6 +52,7 @@ func (r *reconciler) run(ctx context.Context) {
 			return
 		case <-leases:
 		case <-tenants:
+		case <-backtests:
 		case <-members:
 		case <-r.nudge:
 		case <-ticker.C:
@@ -74,6 +77,7 @@ func (r *reconciler) pass(ctx context.Context, now time.Time) {
 	}
 	propose(ctx, r, "assignment", r.planMoves(ctx, v, nodes, now))
 	propose(ctx, r, "merge", planMerges(r.state.View(), nodes, r.ttl, r.settled, now))
+	propose(ctx, r, "backtest", planBacktests(r.state.View(), nodes, r.ttl, now))
 	r.reconcilePeers(nodes)
 	r.reportBalance(v, nodes)
 }
@@ -85,7 +89,7 @@ func propose[C fsm.Command](ctx context.Context, r *reconciler, what string, lis
 	for _, c := range list {
 		all.Go(func() {
 			_, err := r.group.Propose(ctx, c)
-			if err != nil && !errors.Is(err, fsm.ErrConflict) && !errors.Is(err, fsm.ErrNotFound) && ctx.Err() == nil {
+			if err != nil && !errors.Is(err, fsm.ErrConflict) && !errors.Is(err, fsm.ErrNotFound) && !errors.Is(err, fsm.ErrStaleEpoch) && ctx.Err() == nil {
 				r.log.Warn("the leader's plan could not be committed; it is made again", "what", what, "error", err)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
@@ -46,6 +47,7 @@ func (n *Node) Replay(ctx context.Context, q api.Replay, progress func(api.Progr
 	if err != nil {
 		return nil, err
 	}
+	n.findAccepted(ctx, p)
 	doc := what.doc
 	doc.Watches = []fsm.Watch{what.watch}
 	version := what.tenant.Current
@@ -143,8 +145,9 @@ func (r *replay) height(ctx context.Context, h uint64) error {
 		return nil
 	}
 	// Heights of which something is held back are not noted as replayed: they may
-	// be asked for again.
-	if withheld || within(r.done, h) {
+	// be asked for again. Those that are noted, have something to send only where it
+	// was lost since.
+	if withheld || within(r.done, h) && !sends(matches) {
 		if err := r.flush(ctx); err != nil {
 			return err
 		}
@@ -187,6 +190,12 @@ func (r *replay) weigh(k *knowledge, b *chain.Block, f *worker.Found) (chunkMatc
 	return m, nil
 }
 
+// depths are those at which a monitor with the watch of this one judged in a regime.
+func (r *replay) depths(in *regime) []uint64 {
+	w, net := r.what.watch, r.past.network
+	return []uint64{w.Depth, w.DepthOn(net.DepthAt(in.from), net.FinalityAt(in.from))}
+}
+
 func (r *replay) count(before api.Before) {
 	r.out.Deliveries++
 	switch before {
@@ -199,6 +208,10 @@ func (r *replay) count(before api.Before) {
 	case api.BeforeUnknown:
 		r.out.Unknown++
 	}
+}
+
+func sends(matches []chunkMatch) bool {
+	return slices.ContainsFunc(matches, func(m chunkMatch) bool { return len(m.send) > 0 })
 }
 
 func (r *replay) tell(m chunkMatch) {

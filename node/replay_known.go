@@ -39,21 +39,22 @@ type foundBefore struct {
 // of tells whether a delivery was made before, and how that is known.
 func (k *knowledge) of(a *alert.Alert, d *alert.Delivery, occurrence int) (api.Before, string, error) {
 	r := k.replay
-	v, key := r.past.view, d.Key.String()
-	if outcome, ok := k.inLedger(a, d, occurrence); ok {
-		return api.BeforeYes, "fired ledger: " + outcome, nil
+	own := evidence{key: d.Key.String(), outcome: fsm.HandedOver.String()}
+	if how := r.past.became(own); how != "" {
+		return api.BeforeYes, how, nil
 	}
-	if _, ok := v.FindOutgoing(a.Tenant, key); ok {
-		return api.BeforeYes, "in the outbox", nil
+	lost := false
+	for e := range k.evidence(a, d, occurrence) {
+		if how := r.past.became(e); how != "" {
+			return api.BeforeYes, how, nil
+		}
+		lost = true
 	}
-	if _, ok := v.FindDead(a.Tenant, key); ok {
-		return api.BeforeYes, "dead letter: see `ozmo delivery`", nil
+	if lost {
+		return api.BeforeUnknown, "it was handed to the outbox and is no longer there, and no journal has that it was accepted", nil
 	}
 	if within(r.done, k.height) {
 		return api.BeforeYes, "replayed before", nil
-	}
-	if outcome, ok := k.inJournals(a, d, occurrence); ok {
-		return api.BeforeYes, "journal: " + outcome, nil
 	}
 	if k.judged == nil {
 		var err error
@@ -64,7 +65,7 @@ func (k *knowledge) of(a *alert.Alert, d *alert.Delivery, occurrence int) (api.B
 	if k.judged.pending {
 		return api.BeforePending, "announced, and about to be judged", nil
 	}
-	if !k.final() {
+	if !k.replay.past.final(k.height) {
 		return api.BeforeNo, "not in the fired ledger", nil
 	}
 	for _, f := range k.judged.found {
@@ -85,57 +86,6 @@ func (k *knowledge) of(a *alert.Alert, d *alert.Delivery, occurrence int) (api.B
 	return api.BeforeNo, "in no node's journal", nil
 }
 
-// inLedger looks for a delivery that told of the alert in this block, in whatever
-// words.
-func (k *knowledge) inLedger(a *alert.Alert, d *alert.Delivery, occurrence int) (outcome string, ok bool) {
-	f, ok := k.replay.past.view.FindFired(a.Network, a.Block, a.ID.String(), k.replay.past.tenant.Born)
-	if !ok {
-		return "", false
-	}
-	for _, o := range f.Deliveries {
-		if o.Key == d.Key.String() || o.Trigger == d.Trigger && int(o.Occurrence) == occurrence && o.State != fsm.AlertRetracted {
-			return o.Outcome.String(), true
-		}
-	}
-	return "", false
-}
-
-func (k *knowledge) inJournals(a *alert.Alert, d *alert.Delivery, occurrence int) (outcome string, ok bool) {
-	for _, t := range k.replay.past.told[k.height] {
-		if t.ID != a.ID.String() || t.Block != a.Block {
-			continue
-		}
-		for _, list := range t.States {
-			n := 0
-			for _, o := range list {
-				if o.Key == d.Key.String() {
-					return o.Outcome, true
-				}
-				if o.Trigger != d.Trigger {
-					continue
-				}
-				if n == occurrence {
-					outcome, ok = o.Outcome, true
-				}
-				n++
-			}
-		}
-	}
-	return outcome, ok
-}
-
-// final reports whether the ledger may have forgotten what was fired for the
-// height: the window may have been narrower when the block was announced.
-func (k *knowledge) final() bool {
-	net := k.replay.what.network
-	tip, _ := net.Branch.Tip()
-	window := net.FinalityAt(net.Next)
-	for _, w := range net.Windows {
-		window = min(window, w.Depth)
-	}
-	return k.height+window <= tip.Height
-}
-
 // look finds out how the height was judged, with which versions, and judges it
 // again with those that had the monitor.
 func (k *knowledge) look() (*judgedBefore, error) {
@@ -144,7 +94,7 @@ func (k *knowledge) look() (*judgedBefore, error) {
 	for i := range p.list {
 		reg := &p.list[i]
 		if !reg.kept {
-			out.lost = out.lost || p.mayHaveJudged(reg, k.height, k.replay.what.watch)
+			out.lost = out.lost || p.mayHaveJudged(reg, k.height, k.replay.depths(reg)...)
 			continue
 		}
 		for j := range reg.groups {
@@ -159,7 +109,7 @@ func (k *knowledge) look() (*judgedBefore, error) {
 			case string(fsm.Superseded):
 				continue
 			}
-			if !k.final() {
+			if !k.replay.past.final(k.height) {
 				continue // the ledger knows
 			}
 			found, err := reg.groups[j].judge.Judge(k.block.Payload)
@@ -186,21 +136,6 @@ func fires(found []worker.Found, a *alert.Alert, trigger string, occurrence int)
 		}
 		return n > occurrence
 	})
-}
-
-// mayHaveJudged reports whether a height was due, at any depth that a monitor can
-// have, in a regime whose documents are no longer kept.
-func (c *past) mayHaveJudged(r *regime, h uint64, w fsm.Watch) bool {
-	own, finality := c.network.DepthAt(r.from), c.network.FinalityAt(r.from)
-	for _, depth := range []uint64{own, 0, finality, w.DepthOn(own, finality), w.Depth} {
-		if c.due[depth] == nil {
-			c.due[depth] = c.network.DueAt(depth, c.from, c.to)
-		}
-		if position, ok := c.due[depth][h]; ok && r.contains(position) {
-			return true
-		}
-	}
-	return false
 }
 
 // wholeAt reports whether all is known of who judged a height when: neither the

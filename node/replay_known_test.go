@@ -22,6 +22,9 @@ func TestWhatIsKnownOfADelivery(t *testing.T) {
 		return map[uint64][]told{100: {{Fired: api.Fired{ID: a.ID.String(), Block: ref}, States: [][]journal.Delivery{list}}}}
 	}
 	sent := journal.Delivery{Key: "of another state", Trigger: "ops", Outcome: "sent"}
+	handed := journal.Delivery{Key: "handed over", Trigger: "ops", Outcome: "outbox"}
+	dead := journal.Delivery{Key: "given up", Trigger: "ops", Outcome: "dead"}
+	accepted := map[string]bool{"handed over": true, "given up": true}
 	then := func(tx string, triggers ...string) []foundBefore {
 		return []foundBefore{{version: 3, found: []worker.Found{{Transaction: tx, Triggers: triggers}}}}
 	}
@@ -43,7 +46,17 @@ func TestWhatIsKnownOfADelivery(t *testing.T) {
 		{"a journal has two states of one", 500, 1, past{told: map[uint64][]told{100: {{
 			Fired: api.Fired{ID: a.ID.String(), Block: block}, States: [][]journal.Delivery{{sent}, {sent}},
 		}}}}, judgedBefore{}, nil, api.BeforeNo},
-		{"a journal has the key", 500, 1, past{told: inJournal(block, journal.Delivery{Key: ds[1].Key.String(), Trigger: "renamed"})}, judgedBefore{}, nil, api.BeforeYes},
+		{"a journal has the key", 500, 1, past{told: inJournal(block, journal.Delivery{Key: ds[1].Key.String(), Trigger: "renamed", Outcome: "sent"})}, judgedBefore{}, nil, api.BeforeYes},
+		{"handed over, and nobody knows more", 500, 0, past{told: inJournal(block, handed)}, judgedBefore{}, nil, api.BeforeUnknown},
+		{"handed over, and replayed before that", 500, 0, past{told: inJournal(block, handed)}, judgedBefore{}, []fsm.Span{{From: 100, To: 100}}, api.BeforeUnknown},
+		{"handed over, and an older version fires it", 500, 0, past{told: inJournal(block, handed)}, judgedBefore{found: then("0xab", "ops")}, nil, api.BeforeUnknown},
+		{"handed over, and accepted", 500, 0, past{told: inJournal(block, handed), accepted: accepted}, judgedBefore{}, nil, api.BeforeYes},
+		{"another is handed over", 500, 1, past{told: inJournal(block, handed)}, judgedBefore{}, nil, api.BeforeNo},
+		{"given up, and nobody knows more", 500, 0, past{told: inJournal(block, dead)}, judgedBefore{}, nil, api.BeforeUnknown},
+		{"given up, and accepted after all", 500, 0, past{told: inJournal(block, dead), accepted: accepted}, judgedBefore{}, nil, api.BeforeYes},
+		{"one state is lost, another was sent", 500, 0, past{told: map[uint64][]told{100: {{
+			Fired: api.Fired{ID: a.ID.String(), Block: block}, States: [][]journal.Delivery{{handed}, {sent}},
+		}}}}, judgedBefore{}, nil, api.BeforeYes},
 		{"a journal has another block", 500, 0, past{told: inJournal(fsm.BlockRef{Height: 100, Hash: fsm.Hash{2}}, sent)}, judgedBefore{}, nil, api.BeforeNo},
 		{"about to be judged", 500, 0, past{}, judgedBefore{pending: true}, nil, api.BeforePending},
 		{"an older version fires it", 500, 0, past{}, judgedBefore{found: then("0xab", "ops")}, nil, api.BeforeYes},

@@ -197,25 +197,28 @@ func (r *replay) committed(p part, dead []string, now time.Time) {
 			d.Sent, d.Dead = became[d.Key] == fsm.HandedOver, became[d.Key] == fsm.Refused
 		}
 		if len(m.send) > 0 {
-			list = append(list, replayedAlert(m, became, now))
+			list = append(list, replayedAlert(m, r.what.tenant.Born, became, now))
 		}
 		r.tell(m)
 	}
 	if len(list) > 0 {
 		r.node.journal.Record(list)
+		for i := range list {
+			r.node.news.publish(&list[i], stateReplayed, list[i].History[0].Position)
+		}
 	}
 }
 
 // replayedAlert is what the journal keeps, so that a replay with a later document
 // finds it.
-func replayedAlert(m chunkMatch, became map[string]fsm.Outcome, at time.Time) journal.Alert {
+func replayedAlert(m chunkMatch, born uint64, became map[string]fsm.Outcome, at time.Time) journal.Alert {
 	a := m.alert
 	change := journal.Change{State: stateReplayed, Position: a.Position, At: at}
 	for _, d := range m.send {
 		change.Deliveries = append(change.Deliveries, journal.Delivery{Key: d.Key.String(), Trigger: d.Trigger, Outcome: became[d.Key.String()].String()})
 	}
 	return journal.Alert{
-		ID: a.ID.String(), Tenant: a.Tenant, MonitorID: a.MonitorID, MonitorName: a.MonitorName, Network: a.Network,
+		ID: a.ID.String(), Tenant: a.Tenant, Born: born, MonitorID: a.MonitorID, MonitorName: a.MonitorName, Network: a.Network,
 		Block: a.Block, Tx: a.Tx, Version: a.Version, FiredAt: at, History: []journal.Change{change}, Variables: a.Variables,
 	}
 }
@@ -247,7 +250,7 @@ func (r *replay) awaitRoom(ctx context.Context, bytes int64) error {
 		changed := r.node.state.Changed(fsm.TopicOutbox)
 		v := r.node.state.View()
 		used := v.Box(tenant).Bytes
-		if used == 0 && v.OutboxBytes()+bytes <= fsm.MaxOutbox ||
+		if used == 0 && bytes <= v.OutboxRoom(tenant) ||
 			used+bytes <= fsm.MaxOutboxTenant-fsm.MaxOutboxTenant/outboxShare && v.OutboxBytes()+bytes <= fsm.MaxOutbox-fsm.MaxOutbox/outboxShare {
 			return nil
 		}

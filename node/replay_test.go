@@ -155,7 +155,7 @@ func TestReplayDeliversWhatNeverWas(t *testing.T) {
 			t.Errorf("sent again: %+v", final.Replayed)
 		}
 		q.Send = false
-		for monitor, how := range map[string]string{"transfers": "journal: sent", "late": "replayed before", "paused": "journal: "} {
+		for monitor, how := range map[string]string{"transfers": "journal: sent", "late": "journal: accepted", "paused": "journal: "} {
 			q.Monitor = monitor
 			replay(t, c, q).want(t, 8+8*map[string]int{"paused": 1}[monitor], api.BeforeYes, how)
 		}
@@ -164,7 +164,7 @@ func TestReplayDeliversWhatNeverWas(t *testing.T) {
 		c.Write("tenants/t000/monitors/new.json", monitorDoc("new", false, "hook"))
 		takeOver(c)
 		q.Monitor = "late"
-		replay(t, c, q).want(t, 8, api.BeforeYes, "journal: outbox")
+		replay(t, c, q).want(t, 8, api.BeforeYes, "journal: accepted")
 		q.Monitor = "new"
 		replay(t, c, q).want(t, 8, api.BeforeNo, "did not judge the block")
 		// What was replayed is nothing that coverage expects, or misses.

@@ -20,6 +20,8 @@ import (
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/mux"
 	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/watcher/chain"
+	"github.com/ozmo-dev/ozmo/worker/backtest"
 )
 
 // Node RPC is HTTP/2 over the cluster port. Paths below /rpc/ are for nodes;
@@ -41,6 +43,9 @@ var remoteErrors = map[string]error{
 	"token-used":    fsm.ErrTokenUsed,
 	"bad-request":   api.ErrBadRequest,
 	"refused":       api.ErrRefused,
+	"busy":          backtest.ErrBusy,
+	"unavailable":   api.ErrUnavailable,
+	"no-block":      chain.ErrNotFound,
 }
 
 type remoteError struct {
@@ -150,9 +155,14 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes.HandleFunc("GET /rpc/index", n.serveIndex)
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
-	nodes.HandleFunc("GET /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)
+	nodes.HandleFunc("GET "+pathPast, n.servePast)
+	nodes.HandleFunc("POST /rpc/alerts/recent", n.serveRecent)
+	nodes.HandleFunc("POST /rpc/alerts/follow", n.serveFollow)
 	nodes.HandleFunc("POST /rpc/attempts", n.serveAttempts)
+	nodes.HandleFunc("POST /rpc/operate", n.serveOperate)
 	nodes.HandleFunc("POST /rpc/held", n.serveHeld)
+	nodes.HandleFunc("POST /rpc/usage", n.serveUsage)
 	nodes.HandleFunc("GET /rpc/activity", n.serveActivity)
 	// What a node asks before it is registered.
 	nodes.HandleFunc("POST /rpc/register", n.serveRegister)
@@ -310,6 +320,9 @@ func (n *Node) serveActivity(w http.ResponseWriter, _ *http.Request) {
 // hopHeader marks a request that another node has passed on.
 const hopHeader = "Ozmo-Passed-On"
 
+// actorHeader names who has asked, on such a request.
+const actorHeader = "Ozmo-Asked-By"
+
 // errNoWay: nobody can be asked who could answer.
 var errNoWay = fmt.Errorf("%w: there is no leader: try again", api.ErrUnavailable)
 
@@ -339,6 +352,8 @@ func (n *Node) pass(w http.ResponseWriter, r *http.Request, address string) {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: "http", Host: address})
 			p.Out.Header.Set(hopHeader, n.opts.Name)
+			by, _ := operatorOf(r.Context())
+			p.Out.Header.Set(actorHeader, by)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			api.Refuse(w, fmt.Errorf("%w: the node at %s: %w", api.ErrUnavailable, address, err))

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,19 +34,8 @@ func (n tenantAPI) CatchUp(ctx context.Context) error {
 	if err := n.mustBeMember(); err != nil {
 		return err
 	}
-	// Without a leader nobody knows what was committed: like a proposal, it waits a
-	// while for one.
-	limited, cancel := context.WithTimeoutCause(ctx, catchUpPatience, fmt.Errorf("waited %v", catchUpPatience))
-	defer cancel()
-	if err := n.group.Barrier(limited); err != nil {
-		return errors.Join(api.ErrUnavailable, err)
-	}
-	return nil
+	return n.caughtUp(ctx)
 }
-
-// catchUpPatience is how long a request waits for a leader: as long as a command that
-// is proposed.
-const catchUpPatience = 5 * time.Second
 
 // unavailable marks what was not decided by the state.
 func unavailable(err error) error {
@@ -57,8 +47,8 @@ func unavailable(err error) error {
 	return err
 }
 
-// Place implements v1.Backend.
-func (n tenantAPI) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+// PlaceContents implements v1.Backend.
+func (n tenantAPI) PlaceContents(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
 	m, err := n.place(ctx, v, tenant, m, blobs)
 	return m, unavailable(err)
 }
@@ -126,15 +116,20 @@ func (n tenantAPI) MayRedeliver(t *fsm.Tenant, key string) error {
 
 // publicHandler is the HTTP port's.
 func (n *Node) publicHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", api.Public(n, n.opts.Registry))
-	mux.Handle("/v1/", n.tenants)
-	return mux
+	public, tenants := api.Public(n, n.opts.Registry), api.CORS(n.opts.HTTP.CORSOrigins, n.tenants)
+	// Not by a ServeMux, which sends who writes odd paths elsewhere.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.EscapedPath(), "/v1/") {
+			tenants.ServeHTTP(w, r)
+			return
+		}
+		public.ServeHTTP(w, r)
+	})
 }
 
 // tenantPaths are what the API for tenants has, that operators have too, without a
 // key.
-var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit"}
+var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/keys", "/v1/audit", "/v1/usage"}
 
 // isTenantPath reports whether the API for tenants answers an operator.
 func isTenantPath(r *http.Request) bool {
@@ -152,6 +147,9 @@ func isTenantPath(r *http.Request) bool {
 // operatorOf is who commands the cluster: over the local socket, or from afar with a
 // certificate.
 func operatorOf(ctx context.Context) (name string, afar bool) {
+	if by, ok := ctx.Value(actorKey{}).(string); ok { // whom another node has passed on
+		return by, true
+	}
 	if peer, ok := ctx.Value(peerKey{}).(pki.Identity); ok { // without a name where nodes run without certificates
 		return "operator:" + peer.Name, true
 	}
@@ -167,10 +165,21 @@ func asOperator(r *http.Request) *http.Request {
 	return v1.As(r, who)
 }
 
+// actorKey and auditKey hold who has something done where it is not who connects: the
+// name, and the whole entry of the audit log.
+type (
+	actorKey struct{}
+	auditKey struct{}
+)
+
 // byOperator proposes an operator's command with its entry in the audit log.
 func (n *Node) byOperator(ctx context.Context, c fsm.Command, action, tenant, object string) (any, error) {
 	e := fsm.Audit{Tenant: tenant, Role: fsm.RoleOperator.String(), Action: action, Object: object}
 	e.Actor, _ = operatorOf(ctx)
+	if by, ok := ctx.Value(auditKey{}).(fsm.Audit); ok { // over the API
+		e = by
+		e.Object = cmp.Or(e.Object, object)
+	}
 	return n.proposeAudited(ctx, c, e)
 }
 

@@ -60,7 +60,7 @@ func (n *Node) TestTrigger(ctx context.Context, q api.TriggerTest) (*api.Trigger
 		if out.OK && !out.DryRun {
 			n.alone.attempted(lane{t.ID, q.Trigger}, "", time.Now())
 			if box := n.outbox.Load(); box != nil {
-				box.Works(t.ID, q.Trigger)
+				box.Works(t.ID)
 			}
 		}
 	}

@@ -98,7 +98,7 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 	for i := range c.list {
 		r := &c.list[i]
 		if !r.kept {
-			if c.dueIn(r, h) {
+			if c.mayHaveJudged(r, h) {
 				c.out.Unprovable = addHeight(c.out.Unprovable, h, fmt.Sprintf("judged with version %d, whose documents are no longer kept", r.version))
 				judged = true
 			}

@@ -27,6 +27,7 @@ type watchers struct {
 	mu      sync.Mutex
 	running map[string]*watching
 	past    map[string]api.Calls // of watchers that have ended
+	gates   map[string]*gate     // of tenants with private networks that are, or were, watched here
 }
 
 // watching is one network that is being watched.
@@ -35,6 +36,7 @@ type watching struct {
 	doc    fsm.Hash     // of the network's document it was started with
 	stored store.Stored // secrets it was started with, once it has begun
 	client chain.Client
+	aside  *aside // beside which the past is fetched
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -42,6 +44,11 @@ type watching struct {
 // maxAhead is how many announcements may wait for the slowest cursor before a
 // watcher that is catching up waits for it.
 const maxAhead = 4096
+
+// maxAheadOfOne is the same for a tenant that is judged apart since it is slow: it is
+// not to hold up a network that others want, while the state can keep what it has
+// to catch up with.
+const maxAheadOfOne = 4 * maxAhead
 
 var errNotWatched = errors.New("this node does not watch the network")
 
@@ -78,12 +85,13 @@ func (w *watchers) align(ctx context.Context, all *sync.WaitGroup) {
 		delete(w.running, key)
 		all.Go(func() { <-r.done })
 	}
+	maps.DeleteFunc(w.gates, func(tenant string, _ *gate) bool { _, there := v.Tenant(tenant); return !there })
 	for n := range v.Networks() {
 		if n.Lease.Holder != w.node.opts.Name || w.running[n.Key] != nil {
 			continue
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), cancel: cancel, done: make(chan struct{})}
+		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), aside: newAside(), cancel: cancel, done: make(chan struct{})}
 		w.running[n.Key] = r
 		all.Go(func() {
 			defer close(r.done)
@@ -166,9 +174,9 @@ func (w *watchers) watch(ctx context.Context, key string, r *watching) error {
 		return err
 	}
 	follower, err := watcher.New(watcher.Options{
-		Network: key, Spec: doc, Client: client, Cache: w.node.cache, Journal: log, Epoch: r.epoch,
+		Network: key, Spec: doc, Client: headFirst{client, r.aside}, Cache: w.node.cache, Journal: log, Epoch: r.epoch,
 		Start: start, Window: int(n.Lease.Window), Room: func() int { return w.room(key) },
-		Logger: w.node.log, Metrics: w.metrics,
+		Held: w.held(key), Logger: w.node.log, Metrics: w.metrics,
 	})
 	if err != nil {
 		return err
@@ -206,11 +214,19 @@ func (w *watchers) room(key string) int {
 	if !ok {
 		return 0
 	}
-	least := n.Next - 1
-	for c := range v.Cursors(key) {
-		least = min(least, c.Position)
+	return roomOf(v, n)
+}
+
+func roomOf(v *fsm.View, n *fsm.Network) int {
+	room := maxAhead
+	for c := range v.Cursors(n.Key) {
+		most := maxAhead
+		if cohort, ok := v.Cohort(c.Cohort); ok && cohort.Reason == fsm.ReasonLaggard && n.Wanted > 1 {
+			most = maxAheadOfOne
+		}
+		room = min(room, most-int(n.Next-1-c.Position))
 	}
-	return max(0, maxAhead-int(n.Next-1-least))
+	return max(0, room)
 }
 
 // client makes the client of a network's chain.
@@ -222,7 +238,7 @@ func (w *watchers) client(key string, doc *spec.Network) (chain.Client, error) {
 	case spec.EVM:
 		return evm.New(evm.Options{
 			Options: rpc.Options{
-				Network: key, Endpoints: Endpoints(doc), Dial: w.node.tenantDial(key), Logger: w.node.log, Metrics: w.rpc,
+				Network: key, Endpoints: Endpoints(doc), Dial: w.node.tenantDial(key), Gate: w.gate(key), Logger: w.node.log, Metrics: w.rpc,
 			},
 			ChainID: doc.ChainID, BlockTime: doc.BlockTime,
 		})

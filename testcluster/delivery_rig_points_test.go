@@ -392,6 +392,12 @@ func (h handing) Adopt(a outbox.Adopted) func(bool) {
 	}
 }
 
+// Admit implements worker.Outbox.
+func (h handing) Admit(tenant string) error { return h.outbox.Admit(tenant) }
+
+// Readmit implements worker.Outbox.
+func (h handing) Readmit(tenant string) { h.outbox.Readmit(tenant) }
+
 // Park implements worker.Outbox.
 func (h handing) Park(ctx context.Context, tenant func(string) bool, limit time.Duration) error {
 	return h.outbox.Park(ctx, tenant, limit)

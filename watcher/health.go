@@ -39,6 +39,7 @@ func newBackOff(blockTime time.Duration) *backoff.ExponentialBackOff {
 type health struct {
 	log   *slog.Logger
 	grace time.Duration
+	held  func() (reason string, since time.Time) // see Options; may be nil
 
 	mu    sync.Mutex
 	seen  time.Time // last head of any height
@@ -128,7 +129,13 @@ func (h *health) headAge(now time.Time) (time.Duration, bool) {
 func (h *health) stalled(now time.Time) (reason string, lasting time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, t := range []trouble{h.block, h.heads} {
+	list := []trouble{h.block, h.heads}
+	if h.held != nil {
+		if reason, since := h.held(); reason != "" {
+			list = append(list, trouble{reason: reason, since: since})
+		}
+	}
+	for _, t := range list {
 		if d := now.Sub(t.since); !t.since.IsZero() && (reason == "" || d > lasting) {
 			reason, lasting = t.reason, d
 		}

@@ -246,3 +246,33 @@ func TestBackOffIsCapped(t *testing.T) {
 		}
 	}
 }
+
+// A network whose calls are held back stands still for that reason, unless something
+// else lasts longer.
+func TestHealthHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHealth(slog.New(slog.DiscardHandler), time.Second)
+		var since time.Time
+		h.held = func() (string, time.Time) {
+			if since.IsZero() {
+				return "", since
+			}
+			return "rpc-quota", since
+		}
+		want := func(reason string, lasting time.Duration) {
+			t.Helper()
+			if got, d := h.stalled(time.Now()); got != reason || d != lasting {
+				t.Errorf("stalled by %q for %v, want %q for %v", got, d, reason, lasting)
+			}
+		}
+		want("", 0)
+		since = time.Now()
+		<-time.After(5 * time.Second)
+		want("rpc-quota", 5*time.Second)
+		h.blockFailed(7, chain.ErrIncomplete, time.Now())
+		<-time.After(time.Second)
+		want("rpc-quota", 6*time.Second)
+		since = time.Time{}
+		want(chain.Reason(chain.ErrIncomplete), time.Second)
+	})
+}

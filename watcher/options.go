@@ -40,6 +40,10 @@ type Options struct {
 	// fallen behind. Nil: any number.
 	Room func() int
 
+	// Held tells since when calls to the network's endpoints are held back, and why;
+	// an empty reason when they are not. Nil: they never are.
+	Held func() (reason string, since time.Time)
+
 	Logger  *slog.Logger
 	Metrics *Metrics
 }
@@ -98,6 +102,7 @@ func New(opts Options) (*Watcher, error) {
 		stale:     true,
 	}
 	w.health = newHealth(w.log, opts.Spec.BlockTime)
+	w.health.held = opts.Held
 	return w, nil
 }
 

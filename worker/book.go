@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/worker/match"
@@ -25,6 +26,9 @@ type book struct {
 	window  uint64 // its finality depth
 	tenants map[string]*holding
 	engines map[uint64]engine
+
+	ahead   *ahead             // what has changed since and is ready
+	changed func(at time.Time) // hears when each change that is ready was proposed; nil: nobody does
 }
 
 // holding is what a book has of one tenant: at least one monitor.
@@ -94,7 +98,7 @@ func openBook(v *fsm.View, network, cohort string, index, position uint64, onPan
 	}
 	b := &book{
 		network: network, cohort: cohort, chain: chain,
-		tenants: map[string]*holding{}, engines: map[uint64]engine{},
+		tenants: map[string]*holding{}, engines: map[uint64]engine{}, ahead: newAhead(),
 		// A cursor that has not moved since it began has the index of the change by
 		// which it began, and no announcement was judged with that. Announcements
 		// and configurations never have the same index.
@@ -140,6 +144,7 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 			}
 		}
 	}
+	before := b.index
 	b.index = max(b.index, index)
 	if depth, window := depthsAt(v, b.network, position); depth != b.depth || window != b.window {
 		b.depth, b.window = depth, window
@@ -150,12 +155,14 @@ func (b *book) advance(v *fsm.View, index, position uint64) ([]owed, error) {
 	if len(changed) == 0 {
 		return nil, nil
 	}
+	defer b.ahead.forget(index)
 	moved := map[[2]uint64]map[owner]bool{}
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		lower, err := b.take(v, id, index, position)
 		if err != nil {
 			return nil, err
 		}
+		b.tellOf(v, id, before, index)
 		for _, m := range lower {
 			pair := [2]uint64{m.from, m.to}
 			if moved[pair] == nil {
@@ -261,7 +268,7 @@ func depthsAt(v *fsm.View, network string, position uint64) (own, finality uint6
 }
 
 func (b *book) load(v *fsm.View, tenant string, now ordered, position uint64) (*monitor, error) {
-	m, err := store.Monitor(v, now.doc)
+	m, c, err := b.compiled(v, tenant, now.doc)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +280,7 @@ func (b *book) load(v *fsm.View, tenant string, now ordered, position uint64) (*
 		e = b.chain.engine()
 		b.engines[held.depth] = e
 	}
-	held.end = e.add(match.Key{Tenant: tenant, Monitor: now.doc.ID}, m, held, position)
+	held.end = e.put(match.Key{Tenant: tenant, Monitor: now.doc.ID}, c, held, position)
 	return held, nil
 }
 

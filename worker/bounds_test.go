@@ -153,12 +153,13 @@ type sated struct {
 	tenant string
 }
 
-func (e sated) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e sated) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	if only != nil {
 		panic("late")
 	}
-	hits, over := e.engine.judge(b, position, budget, func(t string) bool { return t != e.tenant })
-	return hits, append(over, e.tenant)
+	f := e.engine.judge(b, position, budget, func(t string) bool { return t != e.tenant })
+	f.over = append(f.over, e.tenant)
+	return f
 }
 
 // What was delivered of the very first step of a batch is recorded as well when
@@ -322,7 +323,7 @@ type faulty struct {
 	panicked func()
 }
 
-func (e faulty) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e faulty) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	e.panicked()
 	return e.engine.judge(b, position, budget, only)
 }

@@ -16,16 +16,29 @@ type engine interface {
 	// add puts a monitor in force from a position on; the returned function
 	// ends it before another position.
 	add(key match.Key, m *spec.Monitor, about *monitor, from uint64) (end func(until uint64))
+	// put is add for what chainEngines compiled, for this once.
+	put(key match.Key, c compiled, about *monitor, from uint64) (end func(until uint64))
 	// prune forgets what ended at or before a position and tells how many
 	// monitors are left.
 	prune(before uint64) (left int)
 	// judge finds the matches of a block; tenants over their budget come back
-	// without any and are judged again with only set to them.
-	judge(b block, position uint64, budget int, only func(tenant string) bool) (hits []hit, over []string)
+	// without any and are judged again with only set to them. Without a budget nobody
+	// is over it.
+	judge(b block, position uint64, budget func(tenant string) int, only func(tenant string) bool) found
+}
+
+// found is what judging a block gave.
+type found struct {
+	hits  []hit
+	over  []string    // tenants over their budget
+	spent []evm.Spent // what it cost of whom; nil without limits
 }
 
 // block is a decoded block of some chain.
 type block any
+
+// compiled is a monitor of some chain.
+type compiled any
 
 // hit is one match.
 type hit struct {
@@ -38,6 +51,8 @@ type hit struct {
 // chainEngines makes engines and decodes blocks of one kind of chain.
 type chainEngines interface {
 	engine() engine
+	// compile prepares a monitor for an engine.
+	compile(m *spec.Monitor) compiled
 	// decode also tells the block's own time.
 	decode(payload []byte) (block, time.Time, error)
 }
@@ -66,6 +81,11 @@ func (e *evmEngines) decode(payload []byte) (block, time.Time, error) {
 	return b, time.Unix(int64(b.Timestamp), 0), nil
 }
 
+func (e *evmEngines) compile(m *spec.Monitor) compiled {
+	c, _ := evm.Compile(m, &e.specs) // its problems were reported when it was saved
+	return c
+}
+
 func (e *evmEngines) engine() engine {
 	return &evmEngine{
 		shared: e,
@@ -85,15 +105,19 @@ type evmEngine struct {
 }
 
 func (e *evmEngine) add(key match.Key, m *spec.Monitor, about *monitor, from uint64) func(until uint64) {
-	compiled, _ := evm.Compile(m, &e.shared.specs) // its problems were reported when it was saved
+	return e.put(key, e.shared.compile(m), about, from)
+}
+
+func (e *evmEngine) put(key match.Key, c compiled, about *monitor, from uint64) func(until uint64) {
+	m := c.(*evm.Monitor) //nolint:forcetypeassert // engines and what they are given have the same chain
 	e.mu.Lock()
-	e.about[compiled] = about
+	e.about[m] = about
 	e.mu.Unlock()
-	handle := e.index.Add(key, compiled, from)
+	handle := e.index.Add(key, m, from)
 	return func(until uint64) {
 		e.index.Remove(handle, until)
 		e.mu.Lock()
-		e.ended[compiled] = until
+		e.ended[m] = until
 		e.mu.Unlock()
 	}
 }
@@ -116,7 +140,7 @@ func (e *evmEngine) prune(before uint64) (left int) {
 	return left
 }
 
-func (e *evmEngine) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e *evmEngine) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	result := e.index.MatchLimited(b.(*chainevm.Block), position, evm.Limits{Tenants: only, Budget: budget})
 	hits := make([]hit, len(result.Hits))
 	e.mu.RLock()
@@ -126,5 +150,5 @@ func (e *evmEngine) judge(b block, position uint64, budget int, only func(string
 		about := e.about[h.Monitor]
 		hits[i] = hit{Key: h.Key, about: about, tx: h.Transaction().Hash.String(), build: func() *match.Match { return h.Match(about.slug) }}
 	}
-	return hits, result.OverBudget
+	return found{hits, result.OverBudget, result.Spent}
 }

@@ -16,7 +16,7 @@ type panicky struct {
 	at uint64
 }
 
-func (e panicky) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e panicky) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	if position == e.at {
 		panic("engine")
 	}
@@ -32,17 +32,7 @@ func TestEnginePanics(t *testing.T) {
 		r.extend("net", 6)
 		p := r.prepare(-1)
 		pl := p.pipeline("net")
-		v := r.state.View()
-		n, _ := v.Network("net")
-		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.engines[1] = panicky{b.engines[1], 4}
-		steps, _, err := plan(v, b, n.Base, n.Entries, nil, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, steps := r.planned(pl, 0, 6, func(b *book) { b.engines[1] = panicky{b.engines[1], 4} })
 		if err := pl.judgeAll(t.Context(), b, steps); err == nil || !strings.Contains(err.Error(), "position 4") {
 			t.Errorf("error %v, want one that names position 4", err)
 		}
@@ -132,7 +122,7 @@ func TestOverBudget(t *testing.T) {
 			greedy.monitors[name] = watching{networks: []string{"net"}, address: 1, triggers: []string{"hook"}}
 		}
 		r.setTenant("greedy", greedy)
-		p := r.start(-1, func(_ *process, o *Options) { o.Budget = 2 })
+		p := r.start(-1, func(_ *process, o *Options) { o.Budget = 25 })
 		r.extend("net", 5)
 		r.drained("net")
 		r.wantHeights("acme", "m", span(100, 103)...)

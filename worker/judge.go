@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/match/evm"
 )
 
 // process judges steps side by side, delivers in order and has all of it recorded
@@ -25,12 +26,23 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 	for i := range steps {
 		results[i] = make(chan judged, 1)
 	}
+	parallel := parallelBlocks
+	if p.alone() {
+		parallel = 1
+	}
+	ahead := make(chan struct{}, parallel) // steps that are begun and not delivered
 	var judges errgroup.Group
-	judges.SetLimit(parallelBlocks)
+	judges.SetLimit(parallel)
 	begun := make(chan struct{})
 	go func() {
 		defer close(begun)
 		for i := range steps {
+			select {
+			case ahead <- struct{}{}:
+			case <-judging.Done():
+				results[i] <- judged{err: context.Cause(judging)}
+				continue
+			}
 			judges.Go(func() error {
 				results[i] <- p.judgeStep(judging, b, &steps[i])
 				return nil
@@ -64,21 +76,45 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 		j := <-result
 		return j, j.err
 	}
+	fire := func(i int, j judged) (err error) {
+		j.order()
+		for further := false; !further || len(j.hits) > 0; further = true {
+			if further || len(r.fired) >= maxPart {
+				record(i)
+			}
+			if err := p.breathe(ctx, j, further); err != nil {
+				return err
+			}
+			began := time.Now()
+			if j, err = r.fire(ctx, &steps[i], j); err != nil {
+				return err
+			}
+			p.rest(ctx, time.Since(began))
+		}
+		return nil
+	}
 	for i := range steps {
 		j, err := wait(results[i], i)
 		if err == nil {
-			err = r.fire(ctx, &steps[i], j)
+			err = fire(i, j)
 		}
 		for _, l := range j.late {
 			for _, tenant := range l.tenants {
 				if err != nil {
 					break
 				}
+				if l.crowded {
+					p.part(ctx, tenant)
+				}
 				result := make(chan judged, 1)
 				apart.Go(func() { result <- p.judgeLate(&steps[i], l, tenant) })
 				var late judged
 				if late, err = wait(result, i); err == nil {
-					err = r.fire(ctx, &steps[i], late)
+					if len(late.hits) > maxAmong && p.opts.Log.View().TenantCount(p.cohort) > 1 {
+						p.metrics.crowded.WithLabelValues(p.network).Inc()
+						p.part(ctx, tenant)
+					}
+					err = fire(i, late)
 				}
 			}
 		}
@@ -87,6 +123,7 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			return err
 		}
 		p.noteLate(j)
+		<-ahead
 	}
 	record(len(steps))
 	return nil
@@ -107,6 +144,7 @@ type late struct {
 	judgement
 	block   timedBlock
 	tenants []string
+	crowded bool // with alerts, rather than evaluations
 }
 
 type hitAt struct {
@@ -132,9 +170,10 @@ func (p *pipeline) judgeLate(s *step, l late, tenant string) (j judged) {
 		return j // whoever has it now judges it
 	}
 	start := time.Now()
-	hits, _ := l.engine.judge(l.block.block, s.entry.Position, 0, func(t string) bool { return t == tenant })
+	hits := l.engine.judge(l.block.block, s.entry.Position, nil, func(t string) bool { return t == tenant }).hits
 	took := time.Since(start)
 	p.activity.late(took, tenant)
+	p.opts.Meter.Evaluated(tenant, took)
 	if took > laggardTime {
 		p.split(tenant, fmt.Sprintf("one block took %v", took))
 	}
@@ -152,7 +191,7 @@ func (p *pipeline) noteLate(j judged) {
 		late := over[ref]
 		slices.Sort(late)
 		for _, tenant := range p.lateness.note(slices.Compact(late)) {
-			p.split(tenant, fmt.Sprintf("over its budget in %d of %d blocks", laggardBlocks, laggardWindow))
+			p.split(tenant, fmt.Sprintf("over its quota of evaluation a block in %d of %d blocks", laggardBlocks, laggardWindow))
 		}
 	}
 }
@@ -187,16 +226,35 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 			j.blocks = append(j.blocks, task.ref)
 		}
 		start := time.Now()
-		hits, over := task.engine.judge(blk.block, s.entry.Position, p.budget(), nil)
+		f := task.engine.judge(blk.block, s.entry.Position, p.budget(), nil)
 		took := time.Since(start)
-		if len(over) > 0 {
-			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(over)))
-			j.late = append(j.late, late{task, blk, over})
+		if len(f.over) > 0 {
+			p.metrics.overBudget.WithLabelValues(p.network).Add(float64(len(f.over)))
+			j.late = append(j.late, late{task, blk, f.over, false})
 		}
-		p.activity.judged(took, hits)
+		var crowded []string
+		if f.hits, crowded = p.crowded(f.hits); len(crowded) > 0 {
+			p.metrics.crowded.WithLabelValues(p.network).Add(float64(len(crowded)))
+			j.late = append(j.late, late{task, blk, crowded, true})
+		}
+		p.rest(ctx, took)
+		p.activity.judged(took, f.hits)
+		p.attribute(took, f.spent)
 		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())
 		p.metrics.blocks.WithLabelValues(p.network).Inc()
-		j.add(hits, task, blk)
+		j.add(f.hits, task, blk)
 	}
 	return j
+}
+
+// attribute tells what a judgement took of whom, by the work that it was. Tenants of
+// which nothing was evaluated are not in it, however many there are.
+func (p *pipeline) attribute(took time.Duration, spent []evm.Spent) {
+	all := 0
+	for _, s := range spent {
+		all += s.Work
+	}
+	for _, s := range spent {
+		p.opts.Meter.Evaluated(s.Tenant, time.Duration(float64(took)*float64(s.Work)/float64(all)))
+	}
 }

@@ -67,11 +67,15 @@ func (r *runner) split(tenant string, why string) {
 	})
 }
 
-// budget is what a tenant may cost in a block: nobody else waits for a tenant
-// that has a cohort of its own.
-func (r *runner) budget() int {
-	if r.opts.Log.View().TenantCount(r.cohort) == 1 {
-		return 0
+// budget is what tenants may cost in a block: nobody else waits for a tenant that has
+// a cohort of its own.
+func (r *runner) budget() func(tenant string) int {
+	v := r.opts.Log.View()
+	if v.TenantCount(r.cohort) == 1 {
+		return func(string) int { return 0 }
 	}
-	return r.opts.Budget
+	if r.opts.Budget != 0 {
+		return func(string) int { return r.opts.Budget }
+	}
+	return func(tenant string) int { return v.QuotaOf(tenant).EvaluationMillis * fsm.EvaluationsPerMilli }
 }

@@ -27,7 +27,7 @@ func TestLaggard(t *testing.T) {
 		r.setTenant("greedy", greedy)
 		var log strings.Builder
 		p := r.start(-1, func(_ *process, o *Options) {
-			o.Budget = 2
+			o.Budget = 25
 			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		})
 		failed := 0
@@ -81,13 +81,14 @@ type sluggish struct {
 	takes  time.Duration
 }
 
-func (e sluggish) judge(b block, position uint64, budget int, only func(string) bool) ([]hit, []string) {
+func (e sluggish) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
 	if only != nil && only(e.tenant) {
 		<-time.After(e.takes)
 		return e.engine.judge(b, position, budget, only)
 	}
-	hits, over := e.engine.judge(b, position, budget, func(t string) bool { return t != e.tenant })
-	return hits, append(over, e.tenant)
+	f := e.engine.judge(b, position, budget, func(t string) bool { return t != e.tenant })
+	f.over = append(f.over, e.tenant)
+	return f
 }
 
 // While a slow tenant is judged, what the others were told is recorded; one such
@@ -101,17 +102,7 @@ func TestSlowTenant(t *testing.T) {
 		r.extend("net", 2)
 		p := r.prepare(-1)
 		pl := p.pipeline("net")
-		v := r.state.View()
-		n, _ := v.Network("net")
-		b, err := openBook(v, "net", cohort, n.Entries[0].Index, 1, pl.onPanic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.engines[1] = sluggish{b.engines[1], "greedy", time.Minute}
-		steps, _, err := plan(v, b, n.Base.Step(n.Entries[0], 64), n.Entries[1:], nil, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, steps := r.planned(pl, 1, 2, func(b *book) { b.engines[1] = sluggish{b.engines[1], "greedy", time.Minute} })
 		done := make(chan error)
 		go func() { done <- pl.judgeAll(t.Context(), b, steps) }()
 		pass(10 * time.Second)
@@ -122,7 +113,7 @@ func TestSlowTenant(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		v = r.state.View()
+		v := r.state.View()
 		c, _ := v.Cohort(mustTenant(t, v, "greedy").Cohort)
 		if c.ID == cohort || c.Reason != fsm.ReasonLaggard || c.From != cohort {
 			t.Errorf("the slow tenant is in %+v", c)
@@ -196,4 +187,23 @@ func TestLateness(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a tenant may cost in a block is its own quota; others' are not touched by it.
+func TestEvaluationQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", simple())
+		r.setTenant("beta", simple())
+		r.must(&fsm.SetTenantVersion{Tenant: "api", Source: fsm.SourceAPI})
+		r.must(&fsm.SetQuota{Tenant: "api", Quota: fsm.Quota{EvaluationMillis: 3}})
+		run := r.prepare(-1).pipeline("net")
+		budget := run.budget()
+		for tenant, want := range map[string]int{"acme": 200_000, "api": 30_000, "none": 200_000} {
+			if got := budget(tenant); got != want {
+				t.Errorf("%s may cost %d, want %d", tenant, got, want)
+			}
+		}
+	})
 }

@@ -13,12 +13,14 @@ type metrics struct {
 	behind       *worst
 	stalled      *worst
 	overBudget   *prometheus.CounterVec
+	crowded      *prometheus.CounterVec
 	restarts     *prometheus.CounterVec
 	judging      *prometheus.HistogramVec
 	blockToAlert prometheus.Histogram
 	panics       prometheus.Counter
 	cohorts      prometheus.Gauge
 	handOvers    prometheus.Histogram
+	changes      prometheus.Histogram
 	laggards     prometheus.Counter
 }
 
@@ -36,7 +38,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		behind:     newWorst(gauge("ozmo_worker_behind_positions", "Announcements not judged yet, by the slowest cohort of this node.", "network")),
 		stalled:    newWorst(gauge("ozmo_worker_stalled", "1 while a block to judge is not to be had.", "network")),
 		overBudget: counter("ozmo_worker_over_budget_total", "Tenants judged apart because a block cost more than their budget.", "network"),
-		restarts:   counter("ozmo_worker_restarts_total", "Times judging failed and began again at the cursor.", "network"),
+		crowded: counter("ozmo_worker_crowded_total",
+			"Tenants judged apart because a block gave them more alerts than go among others', or their quota has filled their outbox.", "network"),
+		restarts: counter("ozmo_worker_restarts_total", "Times judging failed and began again at the cursor.", "network"),
 		judging: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "ozmo_worker_judge_seconds", Help: "Matching of one block, without fetching and decoding.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 12),
@@ -55,12 +59,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "ozmo_worker_hand_over_seconds", Help: "From the sight of a move to the release of its cohort.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12),
 		}),
+		changes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "ozmo_worker_change_seconds", Help: "From the proposal of a tenant's new configuration, by its proposer's clock, until this node has compiled it: it judges what is announced next.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
 		laggards: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "ozmo_worker_laggards_total", Help: "Tenants that got a cohort of their own because they were slow.",
 		}),
 	}
-	reg.MustRegister(m.blocks, m.alerts, m.deliveries, m.behind.gauge, m.stalled.gauge, m.overBudget, m.restarts, m.judging, m.blockToAlert,
-		m.panics, m.cohorts, m.handOvers, m.laggards)
+	reg.MustRegister(m.blocks, m.alerts, m.deliveries, m.behind.gauge, m.stalled.gauge, m.overBudget, m.crowded, m.restarts, m.judging, m.blockToAlert,
+		m.panics, m.cohorts, m.handOvers, m.changes, m.laggards)
 	return m
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/worker/match"
@@ -66,8 +67,9 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	b.changed = func(at time.Time) { p.metrics.changes.Observe(time.Since(at).Seconds()) }
 	for {
-		changed := p.opts.Log.Changed(fsm.TopicNetwork(p.network))
+		changed, configured := p.opts.Log.Changed(fsm.TopicNetwork(p.network)), p.opts.Log.Changed(fsm.TopicTenants)
 		v := p.opts.Log.View()
 		n, c, err := p.cursor(v)
 		if err != nil {
@@ -77,10 +79,13 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 			return errMoved
 		}
 		p.metrics.behind.set(p.network, p.cohort, float64(n.Next-1-at))
+		b.prepare(v)
 		pending := n.Entries[len(n.Entries)-int(min(n.Next-1-at, uint64(len(n.Entries)))):]
 		if len(pending) == 0 {
 			select {
 			case <-changed:
+				continue
+			case <-configured:
 				continue
 			case <-p.rounds.failed.Done():
 				return nil

@@ -33,6 +33,7 @@ type process struct {
 	// propose, when set, stands before each proposal; deliver before each send.
 	propose func(c fsm.Command) error
 	deliver func(n *notify.Notification)
+	quota   func(tenant string) error
 	viewed  func(v *fsm.View) // sees what is about to be read
 
 	contact *line
@@ -361,6 +362,16 @@ func (p *process) Adopt(a outbox.Adopted) func(bool) {
 	}
 }
 
+// Admit asks what a test has set: nothing has a quota otherwise.
+func (p *process) Admit(tenant string) error {
+	if p.quota == nil {
+		return nil
+	}
+	return p.quota(tenant)
+}
+
+func (p *process) Readmit(string) {}
+
 // Park has nothing to wait for: this outbox attempts nothing.
 func (p *process) Park(context.Context, func(string) bool, time.Duration) error { return nil }
 
@@ -400,4 +411,30 @@ func (f failing) Deliver(context.Context, *notify.Notification) (notify.Result, 
 // captureLog writes a process's log to a buffer.
 func captureLog(w io.Writer) func(*process, *Options) {
 	return func(_ *process, o *Options) { o.Logger = slog.New(slog.NewTextHandler(w, nil)) }
+}
+
+// planned plans the announcements of "net" after as many as are judged, up to the
+// one of a number, in a book that change may alter before; those that follow are
+// known to the plan.
+func (r *rig) planned(pl *pipeline, judged, until int, change func(*book)) (*book, []step) {
+	r.t.Helper()
+	v := r.state.View()
+	n, _ := v.Network("net")
+	last := n.Entries[max(judged, 1)-1]
+	b, err := openBook(v, "net", cohort, last.Index, last.Position, pl.onPanic)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if change != nil {
+		change(b)
+	}
+	branch := n.Base
+	for _, e := range n.Entries[:judged] {
+		branch = branch.Step(e, 64)
+	}
+	steps, _, err := plan(v, b, branch, n.Entries[judged:until], n.Entries[until:], 64)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return b, steps
 }

@@ -147,7 +147,7 @@ func (r *round) entry(c *fsm.Progress, f *firing, now int64) (entry fsm.Fired, o
 		if adopt {
 			open = append(open, d)
 		}
-		if d.hasEnded() && d.attempt.Err != nil {
+		if d.hasEnded() && d.attempt.Err != nil && !overQuota(d.attempt.Err) { // of which there may be any number
 			r.log.Warn("delivery", "tenant", d.Alert.Tenant, "monitor", d.Alert.MonitorName, "trigger", d.Trigger,
 				"key", d.Key.String(), "outcome", outcome.String(), "error", d.attempt.Err)
 		}
@@ -224,6 +224,9 @@ func (d *sending) settle(c *fsm.Progress, now int64) (outcome fsm.Outcome, adopt
 		if result.RetryAfter > 0 {
 			out.NotBefore = now + result.RetryAfter.Milliseconds()
 		}
+		if over, ok := errors.AsType[*outbox.QuotaError](err); ok {
+			out.NotBefore = over.NotBefore(time.UnixMilli(now))
+		}
 		if notAttempted(err) {
 			out.Attempts, out.NotBefore = 0, max(out.NotBefore, now)
 		}
@@ -250,7 +253,13 @@ func (d *sending) settle(c *fsm.Progress, now int64) (outcome fsm.Outcome, adopt
 
 // notAttempted reports whether an attempt ended without a request.
 func notAttempted(err error) bool {
-	return errors.Is(err, errInTurn) || errors.Is(err, notify.ErrOpen) || errors.Is(err, notify.ErrLimited)
+	return errors.Is(err, errInTurn) || errors.Is(err, notify.ErrOpen) || errors.Is(err, notify.ErrLimited) || overQuota(err)
+}
+
+// overQuota reports whether a delivery only waits for its tenant's quota.
+func overQuota(err error) bool {
+	_, ok := errors.AsType[*outbox.QuotaError](err)
+	return ok
 }
 
 // encode is the stored form of a delivery, small enough for the outbox. The match

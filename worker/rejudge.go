@@ -113,7 +113,7 @@ func (r *Rejudge) Judge(payload []byte) ([]Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	hits, _ := r.engine.judge(b, 1, 0, nil)
+	hits := r.engine.judge(b, 1, nil, nil).hits
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed != nil {

@@ -49,9 +49,10 @@ type rig struct {
 	silent   map[string]chan struct{} // by trigger: the receiver answers when it is closed
 	shared   map[string]*spec.Network
 	versions map[string]uint64
-	broken   []string // rules broken, seen by the fakes
-	unplaced bool     // new tenants are assigned to nobody
-	window   uint32   // finality depth of networks
+	broken   []string   // rules broken, seen by the fakes
+	unplaced bool       // new tenants are assigned to nobody
+	source   fsm.Source // of what is configured from now on
+	window   uint32     // finality depth of networks
 }
 
 // sent is a notification that the receiver accepted.
@@ -336,7 +337,7 @@ func (r *rig) setTenant(id string, d tenantDoc) {
 func (r *rig) commit(tenant string, p *store.Packed) {
 	r.t.Helper()
 	r.must(&fsm.PutBlobs{Blobs: p.Blobs, At: 1})
-	r.must(&fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: p.Manifest, At: 1})
+	r.must(&fsm.SetTenantVersion{Tenant: tenant, Expect: r.versions[tenant], Manifest: p.Manifest, At: 1, Source: r.source})
 	r.versions[tenant]++
 	if tenant != fsm.Shared && r.versions[tenant] == 1 && !r.unplaced {
 		r.move(node, false, tenant)

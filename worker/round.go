@@ -54,10 +54,12 @@ type firing struct {
 	deliveries []*sending
 }
 
-// fire builds a step's alerts and begins their deliveries: of all of them or,
-// with an error, of none. Tenants that are not this cohort's any more are left
+// fire builds a step's alerts and begins their deliveries. With an error, what has
+// begun is for the caller to record. Tenants that are not this cohort's any more are left
 // out: what they are owed, the cohort has to which they went.
-func (r *round) fire(ctx context.Context, s *step, j judged) error {
+//
+// What is too much to be delivered at once is left for another round: see crowd.go.
+func (r *round) fire(ctx context.Context, s *step, j judged) (rest judged, err error) {
 	retracts := s.entry.Kind == fsm.Rollback && !j.apart
 	if r.flight == nil && (len(j.hits) > 0 || retracts) {
 		r.flight = r.flights.begin(r.cohort) // before the view is read: see handOver
@@ -65,33 +67,45 @@ func (r *round) fire(ctx context.Context, s *step, j judged) error {
 	r.rounds.reap() // before as well
 	v := r.opts.Log.View()
 	if r.fenced(v) {
-		return fsm.ErrStaleEpoch
+		return rest, fsm.ErrStaleEpoch
 	}
 	var fired []*firing
+	matches := map[string]int{}
 	if retracts {
-		var err error
 		if fired, err = r.retract(v, s); err != nil {
-			return err
+			return rest, err
 		}
 	}
-	for _, confirming := range []bool{false, true} { // what is to be confirmed comes first
-		for _, h := range j.hits {
-			if h.about.confirms() != confirming || h.about.retractable() && s.rollsBack(h.ref) {
-				continue
-			}
-			t, ok := v.Tenant(h.Tenant)
-			if !ok || t.Cohort != r.cohort || t.Born > s.entry.Index {
-				continue // moved, or deleted meanwhile: nobody is left to tell here
-			}
-			version, ok := t.InForce(s.entry.Index)
-			if !ok {
-				return r.unkept(h.Tenant, s)
-			}
-			fired = append(fired, r.build(v, s, h, t.Born, version))
+	size := 0
+	for i, h := range j.hits {
+		if i >= maxPart || size >= maxPartBytes {
+			rest = judged{hits: j.hits[i:], apart: true} // what is retracted went with this part
+			break
 		}
+		if h.about.retractable() && s.rollsBack(h.ref) {
+			continue
+		}
+		t, ok := v.Tenant(h.Tenant)
+		if !ok || t.Cohort != r.cohort || t.Born > s.entry.Index {
+			continue // moved, or deleted meanwhile: nobody is left to tell here
+		}
+		version, ok := t.InForce(s.entry.Index)
+		if !ok {
+			return rest, r.unkept(h.Tenant, s)
+		}
+		f := r.build(v, s, h, t.Born, version)
+		size += len(f.alert.Match) * max(1, len(f.deliveries))
+		if fired = append(fired, f); len(fired) >= launchEach {
+			r.launch(ctx, fired)
+			fired = nil
+		}
+		matches[h.Tenant]++
+	}
+	for tenant, n := range matches {
+		r.opts.Meter.Matched(tenant, n)
 	}
 	r.launch(ctx, fired)
-	return nil
+	return rest, nil
 }
 
 func (r *round) unkept(tenant string, s *step) error {

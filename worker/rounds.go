@@ -63,6 +63,15 @@ func (rs *rounds) room(ctx context.Context) {
 	}
 }
 
+// settle waits until all rounds are recorded, or one could not be.
+func (rs *rounds) settle(ctx context.Context) {
+	for rs.reap(); len(rs.open) > 0; rs.reap() {
+		if !rs.wait(ctx, rs.open[0]) {
+			return
+		}
+	}
+}
+
 func (rs *rounds) wait(ctx context.Context, r *round) bool {
 	select {
 	case <-r.finished:

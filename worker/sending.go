@@ -179,22 +179,34 @@ func (r *round) startAfter(ctx context.Context, in *intent, d *sending) {
 	}
 }
 
-// begin makes the first attempts in the background.
+// begin makes the first attempts in the background, within the tenant's quota.
 func (r *round) begin(ctx context.Context, d *sending, release func()) {
+	if err := r.opts.Outbox.Admit(d.Alert.Tenant); err != nil {
+		release()
+		r.opts.Meter.OverQuota(d.Alert.Tenant)
+		d.end(outbox.Attempt{Err: err})
+		return
+	}
 	if !r.starts.begin(d) {
 		release()
+		r.opts.Outbox.Readmit(d.Alert.Tenant)
 		return
 	}
 	go func() {
 		defer r.starts.attempts.Done()
 		defer release()
 		if err := r.clear(ctx, d); err != nil {
+			r.opts.Outbox.Readmit(d.Alert.Tenant)
 			d.end(outbox.Attempt{Err: err})
 			return
 		}
-		d.end(r.deliver(ctx, d.deadline(), d.Alert.Seen, &notify.Notification{
-			Alert: d.Alert, Key: d.Key, Trigger: d.trigger, TriggerID: d.Trigger, Attempt: 1, Time: time.Now(),
-		}))
+		a := r.deliver(ctx, d.deadline(), d.Alert.Seen, &notify.Notification{
+			Alert: d.Alert, Key: d.Key, Trigger: d.trigger, TriggerID: d.Trigger, Round: 1, Attempt: 1, Time: time.Now(),
+		})
+		if notAttempted(a.Err) || errors.Is(a.Err, outbox.ErrNotBegun) {
+			r.opts.Outbox.Readmit(d.Alert.Tenant)
+		}
+		d.end(a)
 	}()
 }
 

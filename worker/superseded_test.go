@@ -32,18 +32,7 @@ func TestSupersededBesideASlowTenant(t *testing.T) {
 		r.extend("net", 3) // at 3, 100 is due at depth 2, and 101 at depth 1
 		r.announce("net", r.rollback("net", 2))
 		pl := r.prepare(-1).pipeline("net")
-		v := r.state.View()
-		n, _ := v.Network("net")
-		b, err := openBook(v, "net", cohort, n.Entries[1].Index, 2, pl.onPanic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.engines[2] = sluggish{b.engines[2], "greedy", time.Minute}
-		branch := n.Base.Step(n.Entries[0], 64).Step(n.Entries[1], 64)
-		steps, _, err := plan(v, b, branch, n.Entries[2:3], n.Entries[3:], 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		b, steps := r.planned(pl, 2, 3, func(b *book) { b.engines[2] = sluggish{b.engines[2], "greedy", time.Minute} })
 		if err := pl.judgeAll(t.Context(), b, steps); err != nil {
 			t.Fatal(err)
 		}

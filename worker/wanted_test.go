@@ -63,13 +63,16 @@ func TestTakenAway(t *testing.T) {
 			r.setShared("net", 1)
 			r.setTenant("acme", simple())
 			r.extend("net", 40)
-			// The assignment moves between sending and recording.
+			// The assignment moves between sending and recording, before the next batch can
+			// be judged.
+			r.hide(r.chain("net").branch[batchSteps-1].Hash)
 			var moved bool
 			p := r.start(-1, func(p *process, _ *Options) {
 				p.propose = func(fsm.Command) error {
 					if !moved {
 						moved = true
 						r.move("node-2", true, "acme")
+						r.found()
 					}
 					return nil
 				}
@@ -100,6 +103,7 @@ func TestTakenAway(t *testing.T) {
 			r.setShared("net", 1)
 			r.setTenant("acme", simple())
 			r.extend("net", 40)
+			r.hide(r.chain("net").branch[batchSteps-1].Hash)
 			var p *process
 			registered := false
 			p = r.start(-1, func(p *process, o *Options) {
@@ -108,6 +112,7 @@ func TestTakenAway(t *testing.T) {
 					if !registered {
 						registered = true
 						r.register(node)
+						r.found()
 					}
 					return nil
 				}

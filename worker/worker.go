@@ -35,6 +35,11 @@ type Sender interface {
 
 // Outbox takes over what could not be delivered at once.
 type Outbox interface {
+	// Admit takes from the tenant's quota of notifications for a first attempt that is
+	// about to begin. Its error is an *outbox.QuotaError: the delivery is to be handed
+	// over. Readmit gives back what an attempt took that was not made.
+	Admit(tenant string) error
+	Readmit(tenant string)
 	// Adopt says that a delivery about to be handed over is still being
 	// attempted here. The caller tells whether the hand-over was committed; the
 	// outcome then follows on Done.
@@ -49,6 +54,23 @@ type Outbox interface {
 type Recorder interface {
 	Record(fired []Recorded)
 }
+
+// Meter is told what tenants have caused. It must not wait.
+type Meter interface {
+	// Evaluated tells that judging a block for a tenant took so long.
+	Evaluated(tenant string, took time.Duration)
+	// Matched tells of so many matches.
+	Matched(tenant string, n int)
+	// OverQuota tells of a notification that has to wait for the tenant's quota.
+	OverQuota(tenant string)
+}
+
+// noMeter is the meter where nobody asks.
+type noMeter struct{}
+
+func (noMeter) Evaluated(string, time.Duration) {}
+func (noMeter) Matched(string, int)             {}
+func (noMeter) OverQuota(string)                {}
 
 // Recorded is an alert in one of its states, with what the ledger says of it.
 type Recorded struct {
@@ -66,6 +88,7 @@ type Options struct {
 	Triggers   *store.Triggers
 	Outbox     Outbox
 	Recorder   Recorder
+	Meter      Meter // nil: nobody asks
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
@@ -75,15 +98,14 @@ type Options struct {
 	// means 5 s. What is not finished is done again after the next start.
 	Grace time.Duration
 	// Budget is what one tenant may cost in one block before it is judged after
-	// everybody else's alerts have gone out; see evm.Limits. 0 means defaultBudget.
-	// A tenant that has a cohort of its own has no budget.
+	// everybody else's alerts have gone out; see evm.Limits. 0 means what the tenant's
+	// quota says. A tenant that has a cohort of its own has no budget.
 	Budget int
 }
 
 const (
 	defaultPatience = time.Second
 	defaultGrace    = 5 * time.Second
-	defaultBudget   = 2_000_000
 )
 
 // Worker judges for the cohorts of one node.
@@ -106,8 +128,8 @@ func New(opts Options) *Worker {
 	if opts.Grace == 0 {
 		opts.Grace = defaultGrace
 	}
-	if opts.Budget == 0 {
-		opts.Budget = defaultBudget
+	if opts.Meter == nil {
+		opts.Meter = noMeter{}
 	}
 	if opts.Contact == nil {
 		opts.Contact = always{}

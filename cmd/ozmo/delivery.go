@@ -24,6 +24,10 @@ of a delivery:
   sent     accepted. Only the nodes' journals tell, each of what that node sent in
            the last 7 days, at most 500 000 attempts; they go with its disk
 
+The first attempt with its quick repetitions, as the trigger's retry_policy says, is
+a round, and so is each later attempt from the outbox. Lists count rounds, and "show"
+has every attempt.
+
 A delivery keeps its key whenever it is made again: receivers see the same
 webhook-id, and can tell.`
 	return cmd

@@ -55,11 +55,11 @@ func writeDeliveries(w io.Writer, list []api.Delivery, now time.Time) {
 		fmt.Fprintln(w, "no deliveries")
 		return
 	}
-	t := newTable("KEY", "TENANT", "MONITOR", "TRIGGER", "ALERT STATE", "STATUS", "ATTEMPTS", "NEXT", "LAST ERROR")
+	t := newTable("KEY", "TENANT", "MONITOR", "TRIGGER", "ALERT STATE", "STATUS", "ROUNDS", "NEXT", "LAST ERROR")
 	for _, d := range list {
 		failure := d.Error
-		if d.Held != nil && d.Held.Error != "" && d.Attempts == 0 {
-			failure = d.Held.Error // why it was never attempted
+		if d.Held != nil && d.Held.Error != "" && (d.Attempts == 0 || d.Held.Quota > 0) {
+			failure = d.Held.Error // why it was never attempted, or is not now
 		}
 		t.AppendRow(table.Row{
 			clean(d.Key), clean(d.Tenant), or(clean(d.Monitor)), clean(d.Trigger), or(clean(d.State)), d.Status, d.Attempts,
@@ -108,7 +108,11 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 	line("destination", "%s", clean(d.Destination))
 	switch d.Status {
 	case api.DeliveryPending:
-		line("status", "pending since %s, %s so far, %d bytes", stamp(d.At), count(int(d.Attempts), "attempt"), d.Bytes)
+		made := "not attempted yet"
+		if d.Attempts > 0 {
+			made = count(int(d.Attempts), "round") + " of attempts so far"
+		}
+		line("status", "pending since %s, %s, %d bytes", stamp(d.At), made, d.Bytes)
 		if d.After != "" {
 			line("next", "when delivery %s is settled", clean(d.After))
 		} else if !d.Next.IsZero() {
@@ -118,14 +122,16 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 			}
 			line("next", "%s (%s)", stamp(next), nextText(&d.Delivery, now))
 		}
-		if h := d.Held; h != nil && h.Until.After(now) {
+		if h := d.Held; h != nil && h.Quota > 0 {
+			line("quota", "over the tenant's quota of %s an hour: it waits its turn", count(h.Quota, "notification"))
+		} else if h != nil && h.Until.After(now) {
 			line("breaker", "open until about %s (in %s): the destination keeps failing, and is left alone", stamp(h.Until), ago(h.Until.Sub(now)))
 			if h.Error != "" {
 				line("", "it has failed last at %s: %s", stamp(h.Failed), clean(h.Error))
 			}
 		}
 	case api.DeliveryDead:
-		line("status", "dead since %s, after %s, %d bytes", stamp(d.At), count(int(d.Attempts), "attempt"), d.Bytes)
+		line("status", "dead since %s, after %s of attempts, %d bytes", stamp(d.At), count(int(d.Attempts), "round"), d.Bytes)
 		if d.Bytes == 0 {
 			line("", "its content was too large to be kept: it cannot be redelivered")
 		}
@@ -133,7 +139,7 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 			line("", "its alert was retracted since: it is not made again")
 		}
 	case api.DeliverySent:
-		line("status", "sent at %s, with attempt %d", stamp(d.At), d.Attempts)
+		line("status", "sent at %s, in round %d", stamp(d.At), d.Attempts)
 	default:
 		line("status", "neither in the outbox nor a dead letter any more; last attempted at %s", stamp(d.At))
 	}
@@ -143,14 +149,14 @@ func writeDelivery(w io.Writer, d *api.DeliveryDetail, now time.Time) {
 	}
 	if len(d.History) > 0 {
 		fmt.Fprintln(w)
-		t := newTable("ATTEMPT", "BEGAN", "NODE", "STATUS", "LATENCY", "OUTCOME", "ERROR", "ANSWER")
+		t := newTable("ATTEMPT", "ROUND", "BEGAN", "NODE", "STATUS", "LATENCY", "OUTCOME", "ERROR", "ANSWER")
 		for _, a := range d.History {
 			status := none
 			if a.Status != 0 {
 				status = fmt.Sprint(a.Status)
 			}
 			t.AppendRow(table.Row{
-				a.N, stamp(a.Began), clean(a.Node), status, ago(a.Latency), clean(a.Outcome),
+				a.N, a.Round, stamp(a.Began), clean(a.Node), status, ago(a.Latency), clean(a.Outcome),
 				or(reason(a.Error, errorWidth)), or(shorten(a.Excerpt, errorWidth)),
 			})
 		}

@@ -44,8 +44,8 @@ func someDelivery() api.DeliveryDetail {
 		MonitorID: "m1", Alert: "0123456789abcdef0123456789abcdef", Block: api.BlockRef{Height: 19000120, Hash: fsm.Hash{1}}, Position: 130,
 		Tx: "0xabc", Destination: "https://hook.example", Bytes: 812, Variables: map[string]string{"monitor.name": "Large\ntransfers"},
 		History: []api.DeliveryAttempt{
-			{N: 1, Began: statusTime, Node: "a", Latency: 12 * time.Millisecond, Outcome: "failed", Error: "connection refused"},
-			{N: 2, Began: statusTime.Add(5 * time.Second), Node: "b", Latency: 2 * time.Second, Status: 503, Outcome: "failed", Error: "answered 503", Excerpt: "busy"},
+			{N: 1, Round: 1, Began: statusTime, Node: "a", Latency: 12 * time.Millisecond, Outcome: "failed", Error: "connection refused"},
+			{N: 2, Round: 2, Began: statusTime.Add(5 * time.Second), Node: "b", Latency: 2 * time.Second, Status: 503, Outcome: "failed", Error: "answered 503", Excerpt: "busy"},
 		},
 		Silent: []string{"c"},
 	}

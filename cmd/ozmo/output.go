@@ -105,7 +105,7 @@ func writeJSONLine(w io.Writer, v any) error {
 }
 
 // count is a number with its noun.
-func count[T ~int | ~uint64](n T, noun string) string {
+func count[T ~int | ~uint32 | ~uint64](n T, noun string) string {
 	switch {
 	case n == 1:
 	case strings.HasSuffix(noun, "y"):

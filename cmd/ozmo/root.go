@@ -19,10 +19,10 @@ var commands = []struct {
 	make      []func(*app) *cobra.Command
 }{
 	{"run", "Run:", []func(*app) *cobra.Command{newServe, newDemo}},
-	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage}},
-	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newTenant, newLease, newRebalance, newDelivery, newKeyring, newSecret, newKey, newOperator}},
+	{"see", "See what is going on:", []func(*app) *cobra.Command{newStatus, newCoverage, newAlert}},
+	{"operate", "Look after a cluster:", []func(*app) *cobra.Command{newNode, newTenant, newUsage, newLease, newRebalance, newDelivery, newKeyring, newSecret, newKey, newOperator}},
 	{"save", "Begin, keep and mend a cluster:", []func(*app) *cobra.Command{newCluster, newBackup, newRestore, newRecover}},
-	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig, newMonitor, newTrigger}},
+	{"write", "Write configurations:", []func(*app) *cobra.Command{newConfig, newMonitor, newTrigger, newBacktest}},
 	{"tool", "About this program:", []func(*app) *cobra.Command{newOpenAPI, newVersion}},
 }
 

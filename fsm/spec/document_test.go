@@ -341,8 +341,14 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("origin %d, %s: %v", tc.origin, tc.secret, ps)
 		}
 	}
-	if _, ps := ParseTrigger([]byte(sampleScript), WithOrigin(OriginTenant)); ps.Err() == nil {
-		t.Error("a tenant may not name files of the node")
+	if _, ps := ParseTrigger([]byte(sampleScript), WithOrigin(OriginTenant)); ps.Err() != nil {
+		t.Errorf("a tenant may refer to its stored scripts: %v", ps)
+	}
+	for _, path := range []string{"/bin/run.py", "../run.py", "a/../../run.py", "/", "."} {
+		doc := edit(t, sampleScript, "./config/triggers/scripts/run.py", path)
+		if _, ps := ParseTrigger([]byte(doc), WithOrigin(OriginTenant)); ps.Err() == nil {
+			t.Errorf("a tenant may not name files of the node, like %s", path)
+		}
 	}
 }
 

@@ -14,8 +14,8 @@ const (
 	// OriginFolder: the operator's folder, the default. Every secret but a
 	// sealed one; script paths are allowed.
 	OriginFolder Origin = iota
-	// OriginTenant: a tenant, over the API. Plain secrets only, no script paths:
-	// a tenant must not read the node's environment or files.
+	// OriginTenant: a tenant, over the API. Plain secrets only, and script paths are
+	// those of stored scripts: a tenant must not read the node's environment or files.
 	OriginTenant
 	// OriginState: the replicated state. All that may have been stored.
 	OriginState

@@ -27,6 +27,8 @@ type References struct {
 	triggers       map[string]bool
 	triggerList    []string
 	brokenTriggers bool // some trigger file could not be read at all
+
+	scripts map[string]bool // ids of stored scripts; nil: scripts are files
 }
 
 // NewReferences makes References from networks and trigger ids, the private
@@ -83,6 +85,9 @@ func CheckReferences(m *Monitor, r References, opts ...Option) Problems {
 			root.at("triggers").item(i).fail("refers to the trigger %s, which is not defined%s", quote(id), didYouMean(id, r.triggerList))
 		}
 	}
+	for i, s := range m.TriggerConditions {
+		r.checkStored(root.at("trigger_conditions").item(i), s)
+	}
 	checkSignatures(root.at("match_conditions"), m, chains)
 	if complete {
 		checkAddresses(root.at("addresses"), m, chains)
@@ -93,6 +98,8 @@ func CheckReferences(m *Monitor, r References, opts ...Option) Problems {
 func (r References) slugs() []string {
 	return slices.Sorted(maps.Keys(unite(r.own.bySlug, r.shared.bySlug)))
 }
+
+func (r References) scriptIDs() []string { return slices.Sorted(maps.Keys(r.scripts)) }
 
 func unite[V any](a, b map[string]V) map[string]V {
 	out := maps.Clone(a)

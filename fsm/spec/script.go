@@ -21,8 +21,8 @@ func checkScript(n node, s Script) {
 		}
 		return
 	}
-	if n.w.origin == OriginTenant {
-		n.fail("names a file, which only the operator's folder may do")
+	if _, ok := ScriptID(s.ScriptPath); !ok && n.w.origin == OriginTenant {
+		n.fail("found %s, expected the path of a stored script: relative, like scripts/filter.py", quote(s.ScriptPath))
 		return
 	}
 	if want, ok := scriptExtensions[s.Language]; ok && path.Ext(s.ScriptPath) != want {

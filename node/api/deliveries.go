@@ -117,7 +117,7 @@ type Delivery struct {
 	Trigger  string         `json:"trigger"`
 	State    string         `json:"alert_state"`
 	Status   DeliveryStatus `json:"status"`
-	Attempts uint32         `json:"attempts"`
+	Attempts uint32         `json:"attempts"` // in rounds: the first attempt with its quick repetitions, and each later one, are a round
 	// At is when it was handed over to the outbox, died, or was accepted.
 	At       time.Time `json:"at"`
 	Next     time.Time `json:"next,omitzero"`         // the next attempt; zero: not known, or none
@@ -126,15 +126,16 @@ type Delivery struct {
 	Error    string    `json:"last_error,omitempty"`
 	Excerpt  string    `json:"last_excerpt,omitempty"` // of the last answer
 
-	Held *DeliveryHeld `json:"held,omitempty"` // the destination is left alone; of pending ones
+	Held *DeliveryHeld `json:"held,omitempty"` // why it waits beyond its schedule; of pending ones
 }
 
 // DeliveryHeld is why nothing is attempted at a destination at present: it keeps
-// failing, and its breaker is open.
+// failing, and its breaker is open; or the tenant is over its quota of notifications.
 type DeliveryHeld struct {
 	Until  time.Time `json:"until"`           // about; then one attempt finds out
 	Error  string    `json:"error,omitempty"` // of the last attempt that was made at the trigger
 	Failed time.Time `json:"failed,omitzero"` // when that began
+	Quota  int       `json:"quota,omitempty"` // notifications an hour that the tenant is over; 0: the destination fails
 }
 
 // TenantDead is a tenant with dead letters.
@@ -171,7 +172,8 @@ type DeliveryDetail struct {
 
 // DeliveryAttempt is one attempt that was made.
 type DeliveryAttempt struct {
-	N           int           `json:"n"`
+	N           int           `json:"n"`     // of all that the journals have, from 1
+	Round       int           `json:"round"` // see Delivery.Attempts; once redelivered, it begins at 1 again
 	Began       time.Time     `json:"began"`
 	Node        string        `json:"node"`
 	Destination string        `json:"destination"`

@@ -19,6 +19,7 @@ import (
 type Alert struct {
 	ID          string            `json:"id"`
 	Tenant      string            `json:"tenant"`
+	Born        uint64            `json:"born,omitempty"` // the tenant's: another of its name is not told of it
 	MonitorID   string            `json:"monitor_id"`
 	MonitorName string            `json:"monitor"`
 	Network     string            `json:"network"`
@@ -88,11 +89,14 @@ func putAlert(tx *bbolt.Tx, a Alert) (added bool, err error) {
 		if err := tx.Bucket(bucketOrder).Put(order, nil); err != nil {
 			return false, err
 		}
-	} else if json.Unmarshal(value, &old) == nil { // a damaged one is replaced
-		a = merge(old, a)
+	} else if json.Unmarshal(value, &old) == nil && (old.Born == 0 || a.Born == 0 || old.Born == a.Born) {
+		a = merge(old, a) // a damaged one, or another tenant's of the same name, is replaced
 	}
 	value, err := json.Marshal(&a)
 	if err != nil {
+		return false, err
+	}
+	if err := index(tx, &old, &a, key); err != nil {
 		return false, err
 	}
 	return added, kept.Put(key, value)
@@ -119,6 +123,7 @@ func merge(old, now Alert) Alert {
 	}
 	slices.SortStableFunc(history, func(a, b Change) int { return cmp.Compare(a.Position, b.Position) })
 	now.History, now.FiredAt = history, old.FiredAt
+	now.Born = max(now.Born, old.Born)
 	if len(now.Variables) == 0 { // the ledger knows none
 		now.Variables, now.MonitorName = old.Variables, old.MonitorName
 	}
@@ -158,6 +163,9 @@ func noteGone(tx *bbolt.Tx, key []byte) error {
 	var a Alert
 	if value == nil || json.Unmarshal(value, &a) != nil {
 		return nil // dropped before
+	}
+	if err := index(tx, &a, nil, key); err != nil {
+		return err
 	}
 	gone := tx.Bucket(bucketGone)
 	p := prefix(a.Tenant, a.Network)

@@ -29,7 +29,9 @@ type Attempt struct {
 	Destination string       `json:"destination"` // scheme and host, or what stands for them
 	Node        string       `json:"node"`        // that made it
 
-	N       int           `json:"n"` // which attempt of the delivery it was, from 1
+	// Round is the delivery's round that it was of, from 1. The first may have several
+	// attempts in quick succession; a redelivered one begins at 1 again.
+	Round   int           `json:"round"`
 	Began   time.Time     `json:"began"`
 	Latency time.Duration `json:"latency_ns"`
 	Status  int           `json:"status,omitempty"` // of the answer; 0: there was none
@@ -143,6 +145,29 @@ func (j *Journal) Attempts(tenant, key string) iter.Seq2[Attempt, error] {
 			yield(Attempt{}, err)
 		}
 	}
+}
+
+// Accepted lists those of a tenant's deliveries that a receiver has accepted.
+func (j *Journal) Accepted(tenant string, keys []string) (out []Ref, err error) {
+	j.Flush()
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketByKey).Cursor()
+		for _, key := range keys {
+			p := prefix(key, tenant)
+			for k, _ := c.Seek(p); k != nil && bytes.HasPrefix(k, p); k, _ = c.Next() {
+				a, ok, err := load(tx, k[len(p):])
+				if err != nil {
+					return err
+				}
+				if ok && a.Outcome == OutcomeSent {
+					out = append(out, Ref{Tenant: tenant, Key: key})
+					break
+				}
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // load reads an attempt that an index names.

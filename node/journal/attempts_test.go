@@ -29,7 +29,7 @@ func try(tenant, key string, n int, at time.Time) Attempt {
 	return Attempt{
 		Tenant: tenant, Key: key, Alert: "4f", State: "fired", Position: 12, MonitorID: "m", Monitor: "Monitor", Network: "net",
 		Block: fsm.BlockRef{Height: 100, Hash: fsm.Hash{1}}, Tx: "0x1", Trigger: "hook", Destination: "https://hook.example", Node: "a",
-		N: n, Began: at, Latency: 12 * time.Millisecond, Status: 503, Outcome: OutcomeFailed, Error: "answered 503", Excerpt: "busy",
+		Round: n, Began: at, Latency: 12 * time.Millisecond, Status: 503, Outcome: OutcomeFailed, Error: "answered 503", Excerpt: "busy",
 	}
 }
 
@@ -40,7 +40,7 @@ func numbersOf(t *testing.T, seq func(func(Attempt, error) bool)) (out []string)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, fmt.Sprintf("%s/%s/%d", a.Tenant, a.Key, a.N))
+		out = append(out, fmt.Sprintf("%s/%s/%d", a.Tenant, a.Key, a.Round))
 	}
 	return out
 }
@@ -64,7 +64,7 @@ func TestAttempts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.N == 2 {
+		if a.Round == 2 {
 			if diff := cmp.Diff(want, a); diff != "" {
 				t.Errorf("read back differs (-recorded +read):\n%s", diff)
 			}
@@ -131,7 +131,7 @@ func TestAttemptsProperty(t *testing.T) {
 			var want []string
 			for _, a := range slices.Backward(all) {
 				if tenant == "" || a.Tenant == tenant {
-					want = append(want, fmt.Sprintf("%s/%s/%d", a.Tenant, a.Key, a.N))
+					want = append(want, fmt.Sprintf("%s/%s/%d", a.Tenant, a.Key, a.Round))
 				}
 			}
 			if got := numbersOf(t, j.Latest(Filter{Tenant: tenant})); !slices.Equal(got, want) {
@@ -141,7 +141,7 @@ func TestAttemptsProperty(t *testing.T) {
 				want = nil
 				for _, a := range all {
 					if a.Tenant == tenant && a.Key == key {
-						want = append(want, fmt.Sprintf("%s/%s/%d", tenant, key, a.N))
+						want = append(want, fmt.Sprintf("%s/%s/%d", tenant, key, a.Round))
 					}
 				}
 				if got := numbersOf(t, j.Attempts(tenant, key)); !slices.Equal(got, want) {
@@ -261,12 +261,15 @@ func TestDamagedAttempt(t *testing.T) {
 
 // The form on disk is read by other versions.
 func TestForm(t *testing.T) {
-	j := open(t, func(o *Options) { o.KeepFor, o.KeepAttemptsFor = 1<<62, 1<<62 })
+	j := open(t, func(o *Options) { o.KeepFor, o.KeepAttemptsFor, o.KeepUsageFor = 1<<62, 1<<62, 1<<60 })
 	a := sample("acme", "net", 300)
 	a.FiredAt, a.History[0].At = dawn, dawn
 	a.History = append(a.History, Change{State: "retracted", Position: 310, At: dawn.Add(time.Minute)})
 	j.Record([]Alert{a})
 	j.RecordAttempt(try("acme", "k", 1, dawn))
+	j.RecordUsage(Used{
+		Hour: dawn, Tenants: map[UsageOwner]Usage{{"acme", 5}: {time.Second, 1, 2, 3, 4, 5}}, Networks: map[string]NetworkUsage{"net": {1, 2, 3, 4}},
+	})
 	j.Flush()
 	var text strings.Builder
 	err := j.db.View(func(tx *bbolt.Tx) error {

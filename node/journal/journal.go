@@ -21,6 +21,9 @@ type Options struct {
 
 	KeepAttemptsFor time.Duration // of attempts at deliveries; 0 means 7 days
 	KeepAttempts    int           // 0 means 500 000 attempts
+
+	KeepUsageFor time.Duration // of usage; 0 means 92 days
+	KeepUsage    int           // 0 means 1 000 000 hours of a tenant or network
 }
 
 // Journal is the history of one node. Writing is done aside: Record never
@@ -31,6 +34,7 @@ type Journal struct {
 
 	alerts   chan []Alert
 	attempts chan Attempt
+	usage    chan Used
 	lost     atomic.Uint64 // attempts that found no room to wait in, not told yet
 	flush    chan chan struct{}
 	done     chan struct{}
@@ -40,7 +44,7 @@ type Journal struct {
 }
 
 // counts is how much is kept.
-type counts struct{ alerts, attempts int }
+type counts struct{ alerts, attempts, usage int }
 
 var (
 	bucketAlerts = []byte("alerts") // tenant, network, height, block, id -> Alert
@@ -51,7 +55,7 @@ var (
 	bucketByKey    = []byte("attempt-keys")  // delivery key, tenant, time, number -> nothing
 	bucketByTime   = []byte("attempt-times") // tenant, time, number -> nothing
 
-	buckets = [][]byte{bucketAlerts, bucketOrder, bucketGone, bucketAttempts, bucketByKey, bucketByTime, bucketServers, bucketLost}
+	buckets = [][]byte{bucketAlerts, bucketOrder, bucketGone, bucketAttempts, bucketByKey, bucketByTime, bucketServers, bucketLost, bucketUsage, bucketNetworkUsage, bucketChanges, bucketByID}
 )
 
 const (
@@ -77,6 +81,12 @@ func Open(opts Options) (*Journal, error) {
 	if opts.KeepAttempts == 0 {
 		opts.KeepAttempts = 500_000
 	}
+	if opts.KeepUsageFor == 0 {
+		opts.KeepUsageFor = 92 * 24 * time.Hour
+	}
+	if opts.KeepUsage == 0 {
+		opts.KeepUsage = 1_000_000
+	}
 	db, err := bbolt.Open(opts.Path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
@@ -95,7 +105,10 @@ func Open(opts Options) (*Journal, error) {
 	var kept counts
 	if err == nil {
 		err = db.View(func(tx *bbolt.Tx) error {
-			kept = counts{tx.Bucket(bucketOrder).Stats().KeyN, tx.Bucket(bucketAttempts).Stats().KeyN}
+			kept = counts{
+				tx.Bucket(bucketOrder).Stats().KeyN, tx.Bucket(bucketAttempts).Stats().KeyN,
+				tx.Bucket(bucketUsage).Stats().KeyN + tx.Bucket(bucketNetworkUsage).Stats().KeyN,
+			}
 			return nil
 		})
 	}
@@ -104,7 +117,7 @@ func Open(opts Options) (*Journal, error) {
 	}
 	j := &Journal{
 		opts: opts, db: db, kept: kept,
-		alerts: make(chan []Alert, queueLength), attempts: make(chan Attempt, attemptsLength),
+		alerts: make(chan []Alert, queueLength), attempts: make(chan Attempt, attemptsLength), usage: make(chan Used, usageLength),
 		flush: make(chan chan struct{}), done: make(chan struct{}),
 	}
 	j.writing.Go(j.write)
@@ -136,6 +149,7 @@ func (j *Journal) Flush() {
 type batch struct {
 	alerts   []Alert
 	attempts []Attempt
+	usage    []Used
 }
 
 // write puts what is queued on disk, all that waits in one transaction.
@@ -154,6 +168,8 @@ func (j *Journal) write() {
 				}
 				continue
 			}
+		case u := <-j.usage:
+			next.usage = append(next.usage, u)
 		case <-due:
 		case ack = <-j.flush:
 		case <-j.done:
@@ -177,6 +193,8 @@ func (j *Journal) drain(b *batch) {
 			b.alerts = append(b.alerts, more...)
 		case a := <-j.attempts:
 			b.attempts = append(b.attempts, a)
+		case u := <-j.usage:
+			b.usage = append(b.usage, u)
 		default:
 			return
 		}
@@ -189,15 +207,16 @@ func (j *Journal) save(b batch) {
 	if lost := j.lost.Swap(0); lost > 0 {
 		j.opts.Logger.Error("attempts are missing from this node's journal: more were made than could be written", "attempts", lost)
 	}
-	if len(b.alerts)+len(b.attempts) == 0 {
+	if len(b.alerts)+len(b.attempts)+len(b.usage) == 0 {
 		return
 	}
 	err := j.update(b)
-	if err != nil && len(b.alerts) > 0 && len(b.attempts) > 0 { // one kind shall not cost the other
-		err = errors.Join(j.update(batch{alerts: b.alerts}), j.update(batch{attempts: b.attempts}))
+	if err != nil { // one kind shall not cost the others
+		err = errors.Join(j.update(batch{alerts: b.alerts}), j.update(batch{attempts: b.attempts}), j.update(batch{usage: b.usage}))
 	}
 	if err != nil {
-		j.opts.Logger.Error("alerts are missing from this node's journal", "alerts", len(b.alerts), "attempts", len(b.attempts), "error", err)
+		j.opts.Logger.Error("alerts are missing from this node's journal",
+			"alerts", len(b.alerts), "attempts", len(b.attempts), "usage", len(b.usage), "error", err)
 	}
 }
 
@@ -210,7 +229,12 @@ func (j *Journal) update(b batch) error {
 			}
 		}
 		if len(b.attempts) > 0 {
-			return j.putAttempts(tx, b.attempts, &kept.attempts)
+			if err := j.putAttempts(tx, b.attempts, &kept.attempts); err != nil {
+				return err
+			}
+		}
+		if len(b.usage) > 0 {
+			return j.putUsage(tx, b.usage, &kept.usage)
 		}
 		return nil
 	})

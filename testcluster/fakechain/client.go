@@ -55,6 +55,7 @@ func (c *Client) Close() error {
 func (c *Client) call(ctx context.Context, kind rpc.Kind, calls int) (view, error) {
 	c.kinds[kind].Add(uint64(calls)) //nolint:gosec // one or two
 	c.site.count(kind, calls)
+	chain.Count(ctx, calls)
 	if err := c.site.pass(ctx, c.closed); err != nil {
 		return view{}, err
 	}

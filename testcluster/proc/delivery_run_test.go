@@ -52,8 +52,8 @@ type deliveryRun struct {
 }
 
 // newDeliveryRun starts nodes that watch a mint for customers, and waits until
-// they do. Receivers are healthy at first.
-func newDeliveryRun(t *testing.T, o ClusterOptions, customers []customer, schedule []string) *deliveryRun {
+// they do. Receivers are healthy at first. More documents may be written before.
+func newDeliveryRun(t *testing.T, o ClusterOptions, customers []customer, schedule []string, more ...func(*deliveryRun)) *deliveryRun {
 	t.Helper()
 	d := &deliveryRun{dir: Dir(t), mint: NewMint(t), customers: customers, depth: 1, schedule: schedule}
 	var err error
@@ -72,6 +72,9 @@ func newDeliveryRun(t *testing.T, o ClusterOptions, customers []customer, schedu
 	t.Setenv("SSL_CERT_FILE", authority) // the nodes inherit it
 	d.cluster = NewCluster(t, d.dir, o)
 	d.writeFolder(t)
+	for _, write := range more {
+		write(d)
+	}
 	d.mint.Block(0)
 	d.cluster.Start(t)
 	d.cluster.AwaitHealthy(t)

@@ -82,6 +82,11 @@ func (m *Mint) Block(transfers int) Minted {
 		txs[i] = fakechain.Transfer(from, fakechain.Address{1}, m.nonce)
 	}
 	m.mu.Unlock()
+	return m.With(txs...)
+}
+
+// With makes a block of these transactions.
+func (m *Mint) With(txs ...fakechain.Tx) Minted {
 	b := m.chain.ExtendWith(txs...) // the last it does is to tell subscribers
 	out := Minted{Height: b.Number, Hash: b.Hash.String(), At: time.Now()}
 	for _, tx := range b.Txs {

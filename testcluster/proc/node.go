@@ -23,7 +23,7 @@ type Node struct {
 	Data   string // data directory
 	Listen string // address of health and metrics
 	Log    *Log
-	Folder Folder // configuration
+	Folder Folder // configuration; of an empty name: none
 }
 
 // NewNode makes the folders of a node in dir. It does not run yet.
@@ -47,7 +47,10 @@ func NewNode(t testing.TB, dir string) *Node {
 // Start runs `ozmo serve` on the node's folders and does not wait for it.
 func (n *Node) Start(t testing.TB, more ...string) {
 	t.Helper()
-	args := []string{"serve", "--bootstrap", "--cluster-listen", "127.0.0.1:0", "--config", n.Folder.Dir, "--data", n.Data, "--listen", n.Listen}
+	args := []string{"serve", "--bootstrap", "--cluster-listen", "127.0.0.1:0", "--data", n.Data, "--listen", n.Listen}
+	if n.Folder.Dir != "" {
+		args = append(args, "--config", n.Folder.Dir)
+	}
 	n.Process = Start(t, n.Log, "ozmo", append(args, more...)...)
 }
 

@@ -3,6 +3,7 @@ package notify
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,8 +20,9 @@ type Dialect struct {
 	Delimiters string
 	Role       func(c, before, after byte) (opens, closes bool)
 
-	// Mentions and Links are what the service makes out of plain text, outside
-	// code for links. A zero-width space goes where group 1 stands.
+	// Mentions and Links are what the service makes out of plain text; links neither
+	// in code nor in an address whose host the author has given. A zero-width space
+	// goes where group 1 stands.
 	Mentions, Links []*regexp.Regexp
 
 	// Anchor finds a link that the author made; its group "target" is the
@@ -42,6 +44,10 @@ const zeroWidth = "\u200b"
 var alike = map[rune]string{
 	'*': "∗", '_': "＿", '~': "∼", '|': "∣", '`': "ˋ", '\\': "⧵", '[': "［", ']': "］", '(': "（", ')': "）",
 }
+
+// address is one that begins with a host, which is group 1; it ends where a service
+// may take it to end.
+var address = regexp.MustCompile("[A-Za-z][A-Za-z0-9+.-]*://([^\\s/?#\\\\<>|()\\[\\]`]+)[/?#][^\\s<>|()\\[\\]`]*")
 
 var (
 	fences = regexp.MustCompile("(?s)```.*?```")
@@ -111,6 +117,7 @@ type dialectWriter struct {
 	value   []bool // from a variable
 	code    []bool // inside code of the author
 	target  []bool // inside the address of a link of the author
+	path    []bool // behind the host of an address, which is the author's
 	disarm  []bool // to be written as its look-alike
 	breakAt []bool // a zero-width space goes before
 }
@@ -120,12 +127,13 @@ func newDialectWriter(d *Dialect, t Text) *dialectWriter {
 	w := &dialectWriter{
 		Dialect: d, text: t.text,
 		value: make([]bool, len(mask)), code: regions(code, mask),
-		target: make([]bool, len(mask)), disarm: make([]bool, len(mask)),
+		target: make([]bool, len(mask)), path: make([]bool, len(mask)), disarm: make([]bool, len(mask)),
 		breakAt: make([]bool, len(mask)+1),
 	}
 	for _, v := range t.values {
 		fill(w.value, v.Start, v.End)
 	}
+	w.findPaths()
 	group := 2 * d.Anchor.SubexpIndex("target")
 	end := 0
 	for _, m := range d.Anchor.FindAllStringSubmatchIndex(mask, -1) {
@@ -136,6 +144,16 @@ func newDialectWriter(d *Dialect, t Text) *dialectWriter {
 	}
 	w.disarmClosing(end, len(mask))
 	return w
+}
+
+// findPaths finds addresses of which values are only the end: where they lead to, the
+// author has said, and broken they lead nowhere.
+func (w *dialectWriter) findPaths() {
+	for _, m := range address.FindAllStringSubmatchIndex(w.text, -1) {
+		if !slices.Contains(w.value[m[0]:m[3]+1], true) {
+			fill(w.path, m[3], m[1])
+		}
+	}
 }
 
 // disarmBrackets keeps values inside a link of the author from ending its label.
@@ -168,10 +186,10 @@ func (w *dialectWriter) findPatterns() {
 	}
 }
 
-func (w *dialectWriter) findPattern(p *regexp.Regexp, outsideCode bool) {
+func (w *dialectWriter) findPattern(p *regexp.Regexp, link bool) {
 	for _, m := range p.FindAllStringSubmatchIndex(w.text, -1) {
 		start, end, at := m[0], m[1], m[2]
-		if outsideCode && w.code[start] || w.Entities && w.value[start] && w.text[start] == '<' {
+		if link && (w.code[start] || w.path[start]) || w.Entities && w.value[start] && w.text[start] == '<' {
 			continue
 		}
 		if w.foreign(at-1) || w.foreign(at) {

@@ -42,6 +42,9 @@ type service struct {
 var (
 	codeSpan = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
 	scheme   = regexp.MustCompile(`[A-Za-z]+://`)
+	// own is an address of the author's, with whatever a value adds to its end: a service
+	// sees one link, which leads where the author says.
+	own = regexp.MustCompile("https://ok\\.example(/[^\\s<>|()\\[\\]`]*)?")
 )
 
 var services = map[string]service{
@@ -99,8 +102,11 @@ func (s service) structure(text string) (exact map[string]int, formatting map[st
 	outside := codeSpan.ReplaceAllStringFunc(text, func(code string) string { return strings.Repeat("\x01", len(code)) })
 	for name, p := range s.exactly {
 		in := outside
-		if name == "mention" || name == "entity" {
+		switch name {
+		case "mention", "entity":
 			in = text
+		case "address", "mail", "domain", "invitation":
+			in = own.ReplaceAllString(outside, "\x01")
 		}
 		exact[name] = len(p.FindAllString(in, -1))
 	}
@@ -205,6 +211,13 @@ func TestDialects(t *testing.T) {
 		{"${v}", "[a](https://x)", "[a](https:\u200b//x)", "[a］（https:\u200b//x)"},
 		{"[a ${v}](https://ok.example)", "b](c", "", "[a b］（c](https://ok.example)"},
 		{"<https://ok.example/${v}|a>", "x|y> z", "<https://ok.example/x%7Cy%3E%20z|a>", ""},
+		// The end of an address whose host is the author's stays whole, and what follows it is text again.
+		{"https://ok.example/name/${v}", "alice.example", "", ""},
+		{"https://ok.example?url=${v}", "https://discord.com/x", "", ""},
+		{"<https://ok.example/${v}|a> [a](https://ok.example/${v})", "alice.example", "", ""},
+		{"https://ok.example/${v}", "a evil.example https://x", "https://ok.example/a evil\u200b.example https:\u200b//x", "https://ok.example/a evil.example https:\u200b//x"},
+		{"https://${v}", "evil.example/a.example", "https://evil\u200b.example/a\u200b.example", ""},
+		{"https://ok${v}", ".evil.example/a", "https://ok\u200b.evil\u200b.example/a", ""},
 		// Formatting.
 		{"${v}", "*b* _i_ ~s~ `c`", "∗b∗ ＿i＿ ∼s∼ ˋcˋ", "∗b∗ ＿i＿ ~s~ ˋcˋ"},
 		{"${v}", "a**b** __u__ ~~s~~ ||h||", "", "a∗∗b∗∗ ＿＿u＿＿ ∼∼s∼∼ ∣∣h∣∣"},

@@ -124,7 +124,7 @@ func (h *HTTP) Do(ctx context.Context, r Request) (Result, error) {
 
 	start := time.Now()
 	resp, err := h.client.Do(req)
-	res := Result{Latency: time.Since(start)}
+	res := Result{Latency: time.Since(start), Bytes: len(r.Body)}
 	if err != nil {
 		res.Permanent = errors.Is(err, ErrForbidden) || errors.Is(err, ErrMisconfigured)
 		if errors.Is(context.Cause(ctx), ErrTimeout) {

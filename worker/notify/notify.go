@@ -43,8 +43,10 @@ type Notification struct {
 	// empty for a sample, of which there are none.
 	TriggerID string
 
-	// Attempt counts from 1. It never changes what is sent.
-	Attempt int
+	// Round counts from 1: the first attempts are one, and each time that an outbox
+	// comes back to the delivery is another. Attempt counts those within a round, from
+	// 1. They never change what is sent.
+	Round, Attempt int
 	// Time is when this round of attempts began. Signatures are computed from
 	// it, so that the attempts of one round are identical byte for byte. Who
 	// sends again much later sets a new time, since receivers refuse old ones.
@@ -55,6 +57,7 @@ type Notification struct {
 type Result struct {
 	Status     int           // HTTP status; 0 when there was no answer
 	Latency    time.Duration // until the answer's header, or the failure
+	Bytes      int           // of what was sent, or would have been: the body, or the mail with its protocol
 	Excerpt    string        // beginning of the answer, at most 1 KiB, without the trigger's secrets
 	RetryAfter time.Duration // how long the destination asked to wait; 0 = it did not
 	Permanent  bool          // the same attempt can only fail again

@@ -33,7 +33,7 @@ func (o *Outbox) attempt(ctx context.Context, entry *fsm.Outgoing, one *try) Att
 	limited, cancel := context.WithDeadline(ctx, one.until)
 	defer cancel()
 	result, err := o.opts.Sender.Send(limited, &notify.Notification{
-		Alert: d.Alert, Key: d.Key, Trigger: trigger, TriggerID: d.Trigger, Attempt: int(entry.Attempts) + 1, Time: time.Now(),
+		Alert: d.Alert, Key: d.Key, Trigger: trigger, TriggerID: d.Trigger, Round: int(entry.Attempts) + 1, Attempt: 1, Time: time.Now(),
 	})
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		// Cut off by us, not refused by the receiver.

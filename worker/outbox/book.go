@@ -16,11 +16,14 @@ type book struct {
 	due  func(v *fsm.View, e *fsm.Outgoing) time.Time
 	owns func(v *fsm.View, tenant string) bool
 	busy func(id) bool // somebody on this node attempts it
+	// admit takes from a tenant's quota; the error says when to ask again.
+	admit func(tenant string, now time.Time) error
 
 	mu    sync.Mutex
 	boxes map[string]*box // by tenant
 	lanes laneHeap        // those with something to come, by when; none that is in turn
-	turn  []*box          // those with a lane in turn; the first is next
+	turn  []*box          // those with a lane in turn that are within their quota; the first is next
+	over  boxHeap         // those that are over it, by when they may ask again
 	total int             // slots taken
 	index uint64          // of the state at the last look
 	looks uint64          // looks at the state
@@ -41,6 +44,8 @@ type box struct {
 	lanes   map[string]*lane   // by trigger
 	turn    []*lane            // those with something due; the first is next
 	running int                // slots taken
+	overAt  int                // in book.over; -1: not there
+	until   time.Time          // when it may ask for its quota again, while it is there
 }
 
 // item is one delivery.
@@ -53,7 +58,9 @@ type item struct {
 	fill  uint64 // the last one in which it was there
 }
 
-func newBook() *book { return &book{boxes: map[string]*box{}} }
+func newBook() *book {
+	return &book{boxes: map[string]*box{}, admit: func(string, time.Time) error { return nil }}
+}
 
 // look takes over what has changed in the state since the last look. moved says
 // that tenants may have come or gone.
@@ -87,7 +94,7 @@ func (b *book) take(v *fsm.View, tenant string, state *fsm.Box) {
 		if state == nil || state.Entries == 0 {
 			return
 		}
-		one = &box{tenant: tenant}
+		one = &box{tenant: tenant, overAt: -1}
 		b.boxes[tenant] = one
 	}
 	one.look = b.looks

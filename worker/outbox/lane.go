@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"container/heap"
+	"errors"
 	"slices"
 	"time"
 
@@ -63,7 +64,7 @@ func (b *book) enterTurns(now time.Time) {
 	for len(b.lanes) > 0 && !b.lanes[0].when().After(now) {
 		l := heap.Pop(&b.lanes).(*lane) //nolint:forcetypeassert // it holds nothing else
 		l.inTurn = true
-		if l.box.turn = append(l.box.turn, l); len(l.box.turn) == 1 {
+		if l.box.turn = append(l.box.turn, l); len(l.box.turn) == 1 && l.box.overAt < 0 {
 			b.turn = append(b.turn, l.box)
 		}
 	}
@@ -73,10 +74,14 @@ func (b *book) enterTurns(now time.Time) {
 func (b *book) next(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.lanes) == 0 {
-		return idle
+	pause := idle
+	if len(b.lanes) > 0 {
+		pause = min(pause, b.lanes[0].when().Sub(now))
 	}
-	return min(max(b.lanes[0].when().Sub(now), 0), idle)
+	if len(b.over) > 0 && b.total < maxAttempts { // otherwise a slot that comes free is what to wait for
+		pause = min(pause, b.over[0].until.Sub(now))
+	}
+	return max(pause, 0)
 }
 
 // pop takes a slot and the delivery to use it for: tenant by tenant in turn, of a
@@ -89,6 +94,7 @@ func (b *book) pop(now time.Time) (*fsm.Outgoing, *lane) {
 	if b.total == maxAttempts {
 		return nil, nil
 	}
+	b.resume(now)
 	for i := 0; i < len(b.turn); {
 		one := b.turn[i]
 		l := one.ready(now, b)
@@ -96,6 +102,14 @@ func (b *book) pop(now time.Time) (*fsm.Outgoing, *lane) {
 			if i < len(b.turn) && b.turn[i] == one { // otherwise it has left
 				i++
 			}
+			continue
+		}
+		if err := b.admit(one.tenant, now); err != nil {
+			again := quotaRecheck
+			if q, ok := errors.AsType[*QuotaError](err); ok {
+				again = min(again, q.Again.Sub(now))
+			}
+			b.wait(one, now.Add(again))
 			continue
 		}
 		it := heap.Pop(&l.waiting).(*item) //nolint:forcetypeassert // it holds nothing else
@@ -157,17 +171,21 @@ func (b *book) made(l *lane, accepted bool) {
 	}
 }
 
-// free has a trigger's lane wait no longer.
-func (b *book) free(tenant, trigger string) {
+// free has a tenant's lanes wait no longer. Several may go to one receiver, and each
+// finds out with one attempt whether it is to be asked.
+func (b *book) free(tenant string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	one := b.boxes[tenant]
-	if one == nil || one.lanes[trigger] == nil {
+	if one == nil {
 		return
 	}
-	l := one.lanes[trigger]
-	l.held, l.probe = time.Time{}, false
-	b.placeLane(l)
+	for _, l := range one.lanes {
+		if !l.held.IsZero() {
+			l.held = time.Time{}
+			b.placeLane(l)
+		}
+	}
 }
 
 // release gives a slot back.

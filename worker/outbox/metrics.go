@@ -10,6 +10,8 @@ type metrics struct {
 	adopted  prometheus.Counter
 	parked   prometheus.Counter
 	attempts *prometheus.CounterVec
+
+	overQuota prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, log Log) *metrics {
@@ -24,8 +26,11 @@ func newMetrics(reg prometheus.Registerer, log Log) *metrics {
 			Name: "ozmo_outbox_attempts_total", Help: "Attempts from the outbox by how they ended.",
 		}, []string{"outcome"}),
 	}
+	m.overQuota = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "ozmo_outbox_over_quota_total", Help: "Deliveries not attempted at once because their tenant was over its quota of notifications an hour.",
+	})
 	f := &forgotten{log: log}
-	reg.MustRegister(m.adopted, m.parked, m.attempts,
+	reg.MustRegister(m.adopted, m.parked, m.attempts, m.overQuota,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "ozmo_outbox_entries", Help: "Deliveries of the cluster still to be made.",
 		}, func() float64 { return float64(log.View().OutboxLen()) }),

@@ -43,7 +43,7 @@ func TestOrder(t *testing.T) {
 					switch {
 					case n.Key.String() != keyOf(1):
 						return notify.Result{Status: 200}, nil
-					case n.Attempt < 4:
+					case n.Round < 4:
 						return notify.Result{Status: 503}, errors.New("busy")
 					default:
 						return tc.last, tc.err
@@ -185,8 +185,9 @@ func TestNotMade(t *testing.T) {
 		_, end := r.start()
 		r.handOver("hook", numbered(40)...)
 		pass(Schedule[0] + time.Second)
-		if got := len(r.tries()); got != laneAttempts {
-			t.Errorf("%d attempts, want %d: the rest waits", got, laneAttempts)
+		asked := len(r.tries()) // until the first was told
+		if asked < 1 || asked > laneAttempts {
+			t.Errorf("%d attempts, want %d at most: the rest waits", asked, laneAttempts)
 		}
 		r.handOver("other", 50)
 		pass(time.Minute)
@@ -194,8 +195,8 @@ func TestNotMade(t *testing.T) {
 			t.Error("a delivery of another trigger waits as well")
 		}
 		pass(30 * time.Minute)
-		if got := len(r.tries()) - 1; got < laneAttempts+2 || got > laneAttempts+4 {
-			t.Errorf("%d attempts after half an hour, want one every ten minutes or so", got-laneAttempts)
+		if got := len(r.tries()) - 1 - asked; got < 2 || got > 4 {
+			t.Errorf("%d attempts after half an hour, want one every ten minutes or so", got)
 		}
 		for e := range r.state.View().OutboxOf("acme") {
 			if e.Attempts != 1 || e.Reason != "first" {
@@ -204,7 +205,7 @@ func TestNotMade(t *testing.T) {
 		}
 		r.locked(func() { open = false })
 		pass(12 * time.Minute)
-		if got := r.state.View().OutboxLen(); got != 0 || len(r.recorded()) > 30 {
+		if got := r.state.View().OutboxLen(); got != 0 || len(r.recorded()) > 41 {
 			t.Errorf("%d left after %d commands", got, len(r.recorded()))
 		}
 		end()
@@ -212,32 +213,43 @@ func TestNotMade(t *testing.T) {
 }
 
 // What waits since its receiver keeps failing goes out as soon as somebody has
-// found that it works, if it is due.
+// found that it works, if it is due, to whichever of the tenant's triggers. What is
+// for another receiver goes on waiting.
 func TestWorksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
+		r.configure("acme", 1, "hook", "twin", "other")
 		works := false
-		r.answer = func(*notify.Notification) (notify.Result, error) {
-			if !works {
+		r.answer = func(n *notify.Notification) (notify.Result, error) {
+			if !works || n.Trigger.Name == "other" {
 				return notify.Result{RetryAfter: time.Hour}, notify.ErrOpen
 			}
 			return notify.Result{Status: 200}, nil
 		}
 		o, end := r.start()
 		r.handOver("hook", 1, 2, 3)
+		r.handOver("twin", 4, 5)
+		r.handOver("other", numbered(20)[9:]...)
 		pass(time.Minute)
 		r.locked(func() { works = true })
+		left := r.state.View().OutboxLen()
 		r.redeliver(1)
 		pass(time.Minute)
-		if got := r.state.View().OutboxLen(); got != 3 {
-			t.Fatalf("%d in the outbox while the receiver is left alone", got)
+		o.Works("nobody")
+		pass(time.Minute)
+		if got := r.state.View().OutboxLen(); got != left {
+			t.Fatalf("%d in the outbox while the receiver is left alone, want %d", got, left)
 		}
-		o.Works("acme", "other")
-		o.Works("nobody", "hook")
-		o.Works("acme", "hook")
-		pass(rescan)
-		if got := r.state.View().OutboxLen(); got != 0 {
-			t.Errorf("%d in the outbox", got)
+		asked := len(r.tries())
+		o.Works("acme")
+		pass(time.Minute)
+		for e := range r.state.View().OutboxOf("acme") {
+			if left--; e.Trigger != "other" {
+				t.Errorf("a delivery to %s waits", e.Trigger)
+			}
+		}
+		if got := len(r.tries()) - asked; left != 5 || got != 5+1 {
+			t.Errorf("%d have left the outbox with %d attempts, want 5 with one at the other receiver", left, got)
 		}
 		end()
 	})

@@ -47,6 +47,7 @@ type Outbox struct {
 	wake      chan struct{} // something may be due, or a slot is free
 	book      *book
 	tries     tries
+	quota     *allowances
 }
 
 const (
@@ -83,7 +84,12 @@ func New(opts Options) *Outbox {
 		settled: make(chan fsm.Settled), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
 		book: newBook(), tries: tries{all: map[id]*try{}},
 	}
+	o.quota = newAllowances(func(tenant string) int { return opts.Log.View().QuotaOf(tenant).NotificationsPerHour }, opts.Logger)
 	o.book.due, o.book.owns, o.book.busy = o.dueAt, o.owns, o.tries.busy
+	opts.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "ozmo_outbox_over_quota_tenants", Help: "Tenants of this node whose deliveries wait for their quota of notifications.",
+	}, func() float64 { return float64(len(o.OverQuota())) }))
+	o.book.admit = func(tenant string, now time.Time) error { return o.quota.take(tenant, now, false, true) }
 	return o
 }
 
@@ -162,6 +168,7 @@ func (o *Outbox) start(ctx context.Context, work *sync.WaitGroup) {
 		one.deadline = func() time.Time { return one.until }
 		if !o.tries.claim(which, one) {
 			o.book.release(lane) // whoever has it tells when it is over
+			o.Readmit(due.Tenant)
 			continue
 		}
 		// It may have been settled or attempted since it was looked at, or be another
@@ -171,6 +178,7 @@ func (o *Outbox) start(ctx context.Context, work *sync.WaitGroup) {
 		if !ok || !o.owns(v, due.Tenant) || o.blocked(v, entry) || o.dueAt(v, entry).After(time.Now()) {
 			o.tries.drop(which)
 			o.book.release(lane)
+			o.Readmit(due.Tenant)
 			o.book.settled(o.opts.Log.View, which)
 			o.book.reread(o.opts.Log.View, due.Tenant)
 			continue

@@ -70,13 +70,13 @@ func (w *world) Send(ctx context.Context, n *notify.Notification) (notify.Result
 	key := n.Key.String()
 	v := w.state.View()
 	w.mu.Lock()
-	if e, ok := v.FindOutgoing("acme", key); ok && int(e.Attempts)+1 != n.Attempt {
-		w.complain("delivery %s: attempt %d, after %d that are recorded", key, n.Attempt, e.Attempts)
+	if e, ok := v.FindOutgoing("acme", key); ok && int(e.Attempts)+1 != n.Round {
+		w.complain("delivery %s: attempt %d, after %d that are recorded", key, n.Round, e.Attempts)
 	}
-	if n.Attempt < w.number[key] {
-		w.complain("delivery %s: attempt %d comes after attempt %d", key, n.Attempt, w.number[key])
+	if n.Round < w.number[key] {
+		w.complain("delivery %s: attempt %d comes after attempt %d", key, n.Round, w.number[key])
 	}
-	w.number[key] = n.Attempt
+	w.number[key] = n.Round
 	if before, ok := w.after[key]; ok {
 		if _, waiting := v.FindOutgoing("acme", before); waiting {
 			w.complain("delivery %s is attempted before %s is settled", key, before)

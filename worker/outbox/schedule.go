@@ -98,5 +98,13 @@ func (o *Outbox) outlived(v *fsm.View, e *fsm.Outgoing, now time.Time) bool {
 }
 
 // Due is when the next attempt at an entry is due, as far as the state tells: also
-// of a tenant of another node.
-func (o *Outbox) Due(v *fsm.View, e *fsm.Outgoing) time.Time { return o.dueAt(v, e) }
+// of a tenant of another node. What a tenant of this node has waits for its quota, too.
+func (o *Outbox) Due(v *fsm.View, e *fsm.Outgoing) time.Time {
+	due := o.dueAt(v, e)
+	if t, ok := v.Tenant(e.Tenant); ok && v.Owner(t) == o.opts.Node {
+		if left, perHour, again := o.Allowance(e.Tenant); perHour > 0 && left == 0 && again.After(due) {
+			return again
+		}
+	}
+	return due
+}

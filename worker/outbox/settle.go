@@ -48,6 +48,9 @@ func (o *Outbox) ended(which id, one *try, a Attempt) {
 	default:
 		o.book.made(one.lane, a.Err == nil)
 	}
+	if one.lane != nil && (open || limited || cutOff) {
+		o.Readmit(which.tenant)
+	}
 	if a.Err != nil && (parked || cutOff || notMade && !one.adopted) {
 		if notMade {
 			o.metrics.attempts.WithLabelValues("not made").Inc()
@@ -129,10 +132,10 @@ func (o *Outbox) record(s fsm.Settled) {
 // notBefore rounds up to what is recorded, so that nothing is attempted early.
 func notBefore(at time.Time) int64 { return at.Add(time.Millisecond - 1).UnixMilli() }
 
-// Works says that a trigger's receiver has accepted something else: what waits
-// for it alone waits no longer.
-func (o *Outbox) Works(tenant, trigger string) {
-	o.book.free(tenant, trigger)
+// Works says that a receiver of a tenant has accepted something else. What waits for
+// its receivers waits no longer; where that is another one, it waits again.
+func (o *Outbox) Works(tenant string) {
+	o.book.free(tenant)
 	poke(o.wake)
 }
 

@@ -36,6 +36,9 @@ func Trigger(v *fsm.View, d fsm.Doc) (*spec.Trigger, error) { return load[spec.T
 // Network reads a stored network; its secrets are sealed.
 func Network(v *fsm.View, d fsm.Doc) (*spec.Network, error) { return load[spec.Network](v, d) }
 
+// Script reads a stored script.
+func Script(v *fsm.View, d fsm.Doc) (*spec.StoredScript, error) { return load[spec.StoredScript](v, d) }
+
 // Monitor reads a stored monitor. Its contract specifications share their bytes
 // with the state: do not change them.
 func Monitor(v *fsm.View, d fsm.Doc) (*spec.Monitor, error) {

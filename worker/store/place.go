@@ -25,16 +25,13 @@ type Placing struct {
 // returns the manifest to be proposed. blobs are those that are new; others are
 // found where a version that is kept has them.
 func (p Placing) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
-	given := make(map[fsm.Hash][]byte, len(blobs))
-	for _, data := range blobs {
-		given[fsm.HashBlob(data)] = data
-	}
 	if !v.BelongsOutside(tenant) {
-		return p.inside(ctx, v, m, given)
+		return p.Inside(ctx, v, m, blobs)
 	}
 	if p.Outside == nil {
 		return m, fmt.Errorf("tenant %q is in PostgreSQL, and this node was not told where that is: %w", tenant, fsm.ErrUnreachable)
 	}
+	given := byHash(blobs)
 	have := map[fsm.Hash]int64{}
 	if t, ok := v.Tenant(tenant); ok {
 		have = t.Current.Manifest.Sizes()
@@ -67,7 +64,17 @@ func (p Placing) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Ma
 	return m.Placed(true, have), nil
 }
 
-func (p Placing) inside(ctx context.Context, v *fsm.View, m fsm.Manifest, given map[fsm.Hash][]byte) (fsm.Manifest, error) {
+func byHash(blobs [][]byte) map[fsm.Hash][]byte {
+	out := make(map[fsm.Hash][]byte, len(blobs))
+	for _, data := range blobs {
+		out[fsm.HashBlob(data)] = data
+	}
+	return out
+}
+
+// Inside is Place where the contents belong in the state.
+func (p Placing) Inside(ctx context.Context, v *fsm.View, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+	given := byHash(blobs)
 	var put [][]byte
 	for _, hash := range m.Hashes() {
 		data, isNew := given[hash]

@@ -17,6 +17,7 @@ import (
 type Actor struct {
 	Name    string   // as the audit log shows it: "key:ID (name)", "operator:NAME", "socket"
 	Role    fsm.Role // what may be done
+	Key     string   // id of the key; empty: none was asked for
 	Tenant  string   // whose key it is; empty: the cluster's
 	Born    uint64   // of that tenant
 	Address string   // it comes from
@@ -58,7 +59,8 @@ func (a *API) guard(ctx huma.Context, next func(huma.Context)) {
 	who, ok := ctx.Context().Value(actorKey{}).(Actor)
 	if !ok {
 		var err error
-		if who, err = a.authenticate(ctx); err != nil {
+		who, err = a.authenticate(ctx)
+		if err = a.limit(ctx, who, err); err != nil {
 			a.refuse(ctx, err)
 			return
 		}
@@ -116,7 +118,7 @@ func (a *API) authenticate(ctx huma.Context) (Actor, error) {
 	if k.Tenant != "" {
 		role = min(role, fsm.RoleOwner) // whatever a tenant's key says
 	}
-	return Actor{Name: name, Role: role, Tenant: k.Tenant, Born: k.Born, Address: ctx.RemoteAddr()}, nil
+	return Actor{Name: name, Role: role, Key: k.ID, Tenant: k.Tenant, Born: k.Born, Address: ctx.RemoteAddr()}, nil
 }
 
 // tenant finds the tenant of a path for who asks. One that has got the name since

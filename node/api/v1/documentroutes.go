@@ -47,9 +47,9 @@ type sharedPut struct {
 	DocumentBody
 }
 
-// documentRoutes are those of networks, monitors and triggers.
+// documentRoutes are those of networks, monitors, triggers and scripts.
 func (a *API) documentRoutes() {
-	for name, k := range map[string]*kind{"network": networks, "monitor": monitors, "trigger": triggers} {
+	for name, k := range map[string]*kind{"network": networks, "monitor": monitors, "trigger": triggers, "script": scripts} {
 		register(a, name+".list", func(ctx context.Context, in *listInput) (*pageOutput[Listed], error) {
 			v := a.backend.View()
 			t, err := tenant(ctx, v, in.Tenant)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
@@ -128,8 +130,10 @@ type Written struct {
 
 type written struct {
 	Status int
-	ETag   string `header:"ETag"`
-	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	ETag   string   `header:"ETag"`
+	Index  uint64   `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   Written
 }
 
@@ -143,8 +147,32 @@ type DocumentBody struct {
 	Body json.RawMessage
 }
 
-// writes are the tries to change a tenant that others are changing too.
-const writes = 8
+// writes are the tries to change a tenant that others are changing too, between
+// which it waits a little, longer each time: whoever is nearest to the leader would win
+// every time.
+const (
+	writes    = 24
+	writePace = 4 * time.Millisecond
+)
+
+var errCrowded = fmt.Errorf("%w: others are changing this tenant all the time: try again", api.ErrUnavailable)
+
+// again reports whether to try a change once more that came too late, and waits
+// before that. Err is what the change has come to then.
+func again(ctx context.Context, try int, result error) (yes bool, err error) {
+	if !errors.Is(result, fsm.ErrConflict) {
+		return false, result
+	}
+	if try >= writes {
+		return false, errCrowded
+	}
+	select {
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	case <-time.After(rand.N(time.Duration(try) * writePace)):
+		return true, nil
+	}
+}
 
 // draft is a version of a tenant in the making.
 type draft struct {
@@ -216,11 +244,11 @@ func whose(tenant string) string {
 
 // commit puts the draft in force, if it is any different.
 func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
-	if d.before.Current.Manifest != nil && d.before.Current.Manifest.Same(&d.manifest) {
+	if d.isInForce() {
 		return d.before.Current, false, nil
 	}
 	now := d.a.now().UnixMilli()
-	manifest, err := d.a.backend.Place(d.ctx, d.view, d.tenant, d.manifest, d.blobs)
+	manifest, err := d.a.backend.PlaceContents(d.ctx, d.view, d.tenant, d.manifest, d.blobs)
 	if err != nil {
 		return v, false, err
 	}
@@ -238,6 +266,11 @@ func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
 // change makes a draft and commits it, again while others change the tenant at the
 // same time.
 func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
+	release, err := a.turns.take(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
 		d, err := a.draft(ctx, tenant)
 		if err != nil {
@@ -248,13 +281,18 @@ func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*wri
 			return nil, err
 		}
 		v, changed, err := d.commit(entry)
-		if errors.Is(err, fsm.ErrConflict) && try < writes {
+		once, err := again(ctx, try, err)
+		if once {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		out.Body.Version, out.Body.Changed, out.Index = v.Number, changed, v.Index
+		now := a.backend.View()
+		if t, ok := now.Tenant(tenant); ok {
+			out.Policy, out.Left = documentLimits(now, t)
+		}
 		out.Body.Effect = effects(a.backend.View(), tenant, v)
 		return out, nil
 	}
@@ -286,12 +324,16 @@ func effects(v *fsm.View, tenant string, version fsm.Version) []Effect {
 	return out
 }
 
+const idForm = "expected an id of 1 to 128 printable characters without white space around them"
+
+func badID(id string) bool {
+	return id == "" || id == "." || id == ".." || len(id) > 128 || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl)
+}
+
 // checkID refuses what cannot be a document's id.
 func checkID(id string) error {
-	if id == "" || id == "." || id == ".." || !utf8.ValidString(id) || strings.TrimSpace(id) != id || strings.ContainsFunc(id, unicode.IsControl) {
-		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{
-			Location: "path.id", Message: "expected an id of 1 to 128 printable characters without white space around them",
-		})
+	if badID(id) {
+		return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{Location: "path.id", Message: idForm})
 	}
 	return nil
 }
@@ -399,11 +441,17 @@ func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[L
 			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
 			break
 		}
-		doc, err := k.load(v, d)
+		name, err := a.names.of(d.Hash, func() (string, error) {
+			doc, err := k.load(v, d)
+			if err != nil {
+				return "", err
+			}
+			return k.name(doc), nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: k.name(doc), ETag: quoted(etag(d, true))})
+		out.Body.Items = append(out.Body.Items, Listed{ID: d.ID, Name: name, ETag: quoted(etag(d, true))})
 	}
 	return out, nil
 }

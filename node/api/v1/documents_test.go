@@ -3,10 +3,12 @@ package v1
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -167,7 +169,7 @@ func TestConcurrentChanges(t *testing.T) {
 	r.before = func() {
 		r.mu.Unlock() // the proposal is still to come
 		defer r.mu.Lock()
-		r.do(key, "PUT", "/v1/tenants/acme/triggers/quick", triggerDoc("quick", "https://x.example/q")).want(201)
+		r.elsewhere().do(key, "PUT", "/v1/tenants/acme/triggers/quick", triggerDoc("quick", "https://x.example/q")).want(201)
 	}
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("slow", "https://x.example/s")).want(201)
 	r.do(key, "GET", "/v1/tenants/acme/triggers", "").want(200, `"quick"`, `"slow"`, `"hook"`)
@@ -176,7 +178,7 @@ func TestConcurrentChanges(t *testing.T) {
 	r.before = func() {
 		r.mu.Unlock()
 		defer r.mu.Lock()
-		r.do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("theirs", "https://x.example/s")).want(200)
+		r.elsewhere().do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("theirs", "https://x.example/s")).want(200)
 	}
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/slow", triggerDoc("mine", "https://x.example/s"), "If-Match: "+tag).want(412)
 }
@@ -221,7 +223,7 @@ func TestPages(t *testing.T) {
 	if got := pages("/v1/tenants/acme/triggers", field("id")); !slices.Equal(got, want) {
 		t.Errorf("triggers %v, want %v", got, want)
 	}
-	if got := pages("/v1/tenants/acme/audit", field("object")); len(got) != 11 || got[0] != "t 6/ü" || got[10] != "net" {
+	if got := pages("/v1/tenants/acme/audit", field("object")); len(got) != 12 || got[0] != "t 6/ü" || got[11] != "net" {
 		t.Errorf("audit log %v", got)
 	}
 	r.do(key, "GET", "/v1/tenants/acme/triggers/t%203%2F%C3%BC", "").want(200)
@@ -412,4 +414,16 @@ func TestOnlyJSON(t *testing.T) {
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/x", triggerDoc("x", "https://x.example"), "Content-Type: text/yaml").want(415)
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/x", triggerDoc("x", "https://x.example"), "Content-Type: application/json; charset=utf-8").want(201)
 	r.do(key, "PUT", "/v1/tenants/acme/triggers/y", `{"name":"y","trigger_type":"console","config":{}}`).want(422)
+}
+
+// A body that breaks off, or is not encoded as it says, is the sender's fault.
+func TestBrokenBody(t *testing.T) {
+	r := newRig(t)
+	r.tenant("acme")
+	key := r.key("acme", fsm.RoleOwner)
+	req, w := newRequest("PUT", "/v1/tenants/acme/secrets/s", "x")
+	req.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+	req.Header.Set("Authorization", "Bearer "+key)
+	r.api.ServeHTTP(w, req)
+	answer{t: t, status: w.Code, body: w.Body.String()}.want(400, "cannot read request body")
 }

@@ -16,6 +16,7 @@ func TestNoRequestIsAFault(t *testing.T) {
 	r := newRig(t)
 	r.furnish("acme")
 	r.furnish("bolt")
+	r.backtest("acme", "bolt")
 	owner, operator := r.key("acme", fsm.RoleOwner), r.key("", fsm.RoleOperator)
 	start := r.snapshot()
 	words := []string{
@@ -24,19 +25,21 @@ func TestNoRequestIsAFault(t *testing.T) {
 	}
 	bodies := []string{
 		"", "null", "[]", "{}", "1e999", `{"value":null}`, `{"value":"` + strings.Repeat("y", 70000) + `"}`, strings.Repeat("[", 20000), `{"a":{"a":{"a":1}}}`, "\xff\xfe", `{"monitors":1e40}`,
+		`{"networks":{"\u0000":{}},"monitors":{"":{}},"triggers":null,"scripts":[]}`, bundleDoc("monitors/..", monitorDoc("m", "net", "", "hook"), "scripts/../x.py", scriptDoc("Python", "x")),
 		monitorDoc("\u0000\u202e", "net", "1 == ", "hook"), monitorDoc("m", "net", strings.Repeat("(", 5000), "hook"), networkDoc("net", "http://[::1", -1), triggerDoc("", ""),
-		`{"role":"owner","expires":"0000-00-00"}`, `{"role":"viewer","role":"owner"}`, networkDoc("mon", "https://x.example", 3), monitorDoc("m", "net", "value > 99999999999999999999999999999999", "hook"),
+		`{"role":"owner","expires":"0000-00-00"}`, `{"role":"viewer","role":"owner"}`, networkDoc("mon", "https://x.example", 3), `{"monitor":"mon","from":18446744073709551615}`, `{"monitor":"mon","last":18446744073709551615}`, `{"document":{"name":[]},"from":0,"to":5}`,
+		`{"monitor":"mon","network":"corp/net","from":1}`, monitorDoc("m", "net", "value > 99999999999999999999999999999999", "hook"),
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		r.restore(start)
 		key := rapid.SampledFrom([]string{owner, operator}).Draw(rt, "key")
 		o := rapid.SampledFrom(operations).Draw(rt, "operation")
 		path := o.path
-		for _, name := range []string{"{id}", "{name}", "{key}"} {
+		for _, name := range []string{"{id}", "{name}", "{key}", "{number}"} {
 			path = strings.ReplaceAll(path, name, url.PathEscape(rapid.SampledFrom(words).Draw(rt, name)))
 		}
 		path = strings.ReplaceAll(path, "{tenant}", "acme")
-		if q := rapid.SampledFrom([]string{"", "limit", "cursor", "network", "from", "force", "state", "other"}).Draw(rt, "query"); q != "" {
+		if q := rapid.SampledFrom([]string{"", "limit", "cursor", "network", "from", "force", "state", "dry_run", "mode", "create", "other"}).Draw(rt, "query"); q != "" {
 			path += "?" + q + "=" + url.QueryEscape(rapid.SampledFrom(words).Draw(rt, "value"))
 		}
 		body := rapid.OneOf(rapid.SampledFrom(bodies), rapid.String()).Draw(rt, "body")

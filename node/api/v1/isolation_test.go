@@ -20,6 +20,7 @@ func TestIsolation(t *testing.T) {
 	r := newRig(t)
 	r.furnish("acme")
 	r.furnish("bolt")
+	r.backtest("acme", "bolt")
 	keys := map[string]string{"acme": r.key("acme", fsm.RoleOwner), "bolt": r.key("bolt", fsm.RoleOwner)}
 	other := map[string]string{"acme": "bolt", "bolt": "acme"}
 	shown := r.do(keys["bolt"], "POST", "/v1/tenants/bolt/keys", `{"role":"viewer","name":"known"}`).want(201)
@@ -77,8 +78,12 @@ func TestIsolation(t *testing.T) {
 			{"GET", "/v1/tenants/acme%00bolt", ""},
 			{"GET", "/v1/tenants/%62olt/monitors/mon", ""},
 			{"GET", "/v1/tenants/BOLT", ""},
+			{"GET", "/v1/tenants/acme/../bolt", ""},
+			{"GET", "/v1/tenants//bolt", ""},
+			{"GET", "/v1/tenants/bolt/monitors/..", ""},
 			{"DELETE", "/v1/tenants/acme/keys/" + made.ID, ""},
 			{"DELETE", "/v1/tenants/acme/secrets/..%2F..%2Fbolt%2Fsecrets%2Fsec", ""},
+			{"GET", "/v1/tenants/acme/backtests/..%2F..%2Fbolt%2Fbacktests%2Fbt", ""},
 			{"GET", "/v1/tenants/acme/deliveries/" + strings.Repeat("f", 32), ""},
 		} {
 			got := r.do(keys["acme"], try[0], try[1], try[2])
@@ -135,7 +140,7 @@ func TestIsolation(t *testing.T) {
 		r.do(operator, "PUT", "/v1/tenants/bolt", "").want(201)
 		r.do(keys["bolt"], "GET", "/v1/tenants/bolt", "").want(401)
 		fresh := r.key("bolt", fsm.RoleOwner)
-		for _, list := range []string{"deliveries", "secrets", "monitors", "triggers", "networks"} {
+		for _, list := range []string{"deliveries", "secrets", "monitors", "triggers", "networks", "backtests"} {
 			got := r.do(fresh, "GET", "/v1/tenants/bolt/"+list, "").want(200, `"items":[]`)
 			if strings.Contains(got.body, "of bolt") {
 				t.Errorf("%s", got.body)

@@ -92,14 +92,19 @@ func (d *draft) surroundings(given *spec.Network) (*surroundings, error) {
 			return nil, err
 		}
 	}
+	s.references = spec.NewReferences(s.own, s.shared, idsOf(&d.manifest, fsm.DocTrigger)).WithStored(idsOf(&d.manifest, fsm.DocScript))
+	return s, nil
+}
+
+// idsOf are the ids of the documents of a kind.
+func idsOf(m *fsm.Manifest, k fsm.DocKind) []string {
 	var ids []string
-	for _, doc := range d.manifest.Docs {
-		if doc.Kind == fsm.DocTrigger {
+	for _, doc := range m.Docs {
+		if doc.Kind == k {
 			ids = append(ids, doc.ID)
 		}
 	}
-	s.references = spec.NewReferences(s.own, s.shared, ids)
-	return s, nil
+	return ids
 }
 
 // check looks at a monitor as the node does that reads a folder.
@@ -116,15 +121,8 @@ func (d *draft) monitor(id string, m *spec.Monitor) (spec.Problems, error) {
 	if most := d.before.Quota.OrDefault().TriggersPerMonitor; len(m.Triggers) > most {
 		return nil, fmt.Errorf("%w: %d triggers of the monitor, allowed are %d", fsm.ErrQuota, len(m.Triggers), most)
 	}
-	for i, a := range m.Addresses {
-		if a.ContractSpec == nil {
-			continue
-		}
-		var err error
-		// As it is shown, so that what was shown comes back as the same document.
-		if m.Addresses[i].ContractSpec, err = json.Marshal(a.ContractSpec); err != nil {
-			return nil, err
-		}
+	if err := asShown(m); err != nil {
+		return nil, err
 	}
 	s, err := d.surroundings(nil)
 	if err != nil {
@@ -142,13 +140,32 @@ func (d *draft) monitor(id string, m *spec.Monitor) (spec.Problems, error) {
 	return problems, nil
 }
 
+// asShown gives contract specifications the form in which they are shown, so that
+// what was shown comes back as the same document.
+func asShown(m *spec.Monitor) (err error) {
+	for i, a := range m.Addresses {
+		if a.ContractSpec == nil {
+			continue
+		}
+		if m.Addresses[i].ContractSpec, err = json.Marshal(a.ContractSpec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *draft) trigger(id string, t *spec.Trigger) (spec.Problems, error) {
+	references := spec.References{}.WithStored(idsOf(&d.manifest, fsm.DocScript))
+	problems := append(spec.CheckTrigger(t, references), t.Notices()...)
+	if problems.Err() != nil {
+		return problems, nil
+	}
 	p, err := store.Pack(d.ctx, d.tenant, &spec.Folder{Triggers: map[string]*spec.Trigger{id: t}}, nil, d.a.backend)
 	if err != nil {
 		return nil, err
 	}
 	d.add(p)
-	return t.Notices(), nil
+	return problems, nil
 }
 
 func (d *draft) network(id string, n *spec.Network) (spec.Problems, error) {

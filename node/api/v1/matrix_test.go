@@ -12,20 +12,25 @@ import (
 // request fills in an operation's path and body, so that it would work for who may.
 func request(o *operation, tenant string) (path, body string) {
 	id := map[string]string{
-		"network": "net", "monitor": "mon", "trigger": "hook", "sharednetwork": "main", "key": "aaaaaaaaaaaa", "operatorkey": "aaaaaaaaaaaa",
+		"network": "net", "monitor": "mon", "trigger": "hook", "sharednetwork": "main", "script": "run.py", "key": "aaaaaaaaaaaa", "operatorkey": "aaaaaaaaaaaa",
+		"backtest": "bt",
+		"alert":    alertID,
 	}
 	kind, verb, _ := strings.Cut(o.id, ".")
-	path = strings.NewReplacer("{tenant}", tenant, "{id}", id[kind], "{name}", "sec", "{key}", deliveryKey).Replace(o.path)
+	path = strings.NewReplacer("{tenant}", tenant, "{id}", id[kind], "{name}", map[bool]string{true: "n1", false: "sec"}[kind == "node"], "{key}", deliveryKey, "{number}", "2").Replace(o.path)
 	if o.id == "coverage.get" {
 		path += "?network=net"
 	}
-	if o.method == http.MethodGet || verb == "delete" || verb == "redeliver" || verb == "purge" || o.id == "tenant.put" {
+	if o.method == http.MethodGet || verb == "delete" || verb == "redeliver" || verb == "restore" || verb == "purge" || kind == "node" || verb == "rebalance" || o.id == "tenant.put" {
 		return path, ""
 	}
 	return path, map[string]string{
 		"network.put": networkDoc("net", "https://x.example/key", 1), "trigger.put": triggerDoc("h", "https://x.example/h"),
 		"monitor.put": monitorDoc("m", "net", "", "hook"), "sharednetwork.put": networkDoc("main", "https://x.example/main", 5),
 		"quota.put": `{"monitors":7}`, "secret.put": `{"value":"v"}`, "key.create": `{"role":"viewer"}`, "operatorkey.create": `{"name":"x"}`,
+		"backtest.create": `{"monitor":"mon","last":3}`,
+		"lease.move":      `{"network":"acme/net","to":"n1"}`, "placement.put": `{"weight":50,"pin":"n1"}`,
+		"script.put": scriptDoc("Python", "print('true')"), "configuration.put": `{"networks":{},"monitors":{},"triggers":{},"scripts":{}}`, "sharedconfiguration.put": `{"networks":{}}`,
 	}[o.id]
 }
 
@@ -36,6 +41,7 @@ func TestAccessMatrix(t *testing.T) {
 	r := newRig(t)
 	r.furnish("acme")
 	r.furnish("bolt")
+	r.backtest("acme", "bolt")
 	r.do(r.key("", fsm.RoleOperator), "PUT", "/v1/networks/main", networkDoc("main", "https://main.example/key", 5)).want(201)
 	keys := map[fsm.Role]string{fsm.RoleOperator: r.key("", fsm.RoleOperator)}
 	for role := fsm.RoleViewer; role <= fsm.RoleOwner; role++ {
@@ -108,10 +114,15 @@ func expected(o *operation, role fsm.Role, target string) string {
 		"key.list": fsm.RoleOwner, "key.create": fsm.RoleOwner, "key.delete": fsm.RoleOwner, "audit.list": fsm.RoleOwner,
 		"delivery.redeliver": fsm.RoleAdmin, "delivery.purge": fsm.RoleAdmin, "sharednetwork.put": fsm.RoleOperator, "sharednetwork.delete": fsm.RoleOperator,
 		"operatorkey.list": fsm.RoleOperator, "operatorkey.create": fsm.RoleOperator, "operatorkey.delete": fsm.RoleOperator,
-		"clusteraudit.list": fsm.RoleOperator, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
+		"clusteraudit.list": fsm.RoleOperator, "clusterusage.list": fsm.RoleOperator, "backtest.create": fsm.RoleMember, "backtest.delete": fsm.RoleMember, "status.get": fsm.RoleOperator, "health.get": fsm.RoleOperator,
+		"node.list": fsm.RoleOperator, "node.get": fsm.RoleOperator, "node.drain": fsm.RoleOperator, "node.undrain": fsm.RoleOperator,
+		"lease.list": fsm.RoleOperator, "lease.move": fsm.RoleOperator, "assignment.list": fsm.RoleOperator,
+		"placement.get": fsm.RoleOperator, "placement.put": fsm.RoleOperator, "cluster.rebalance": fsm.RoleOperator,
+		"script.put": fsm.RoleAdmin, "script.delete": fsm.RoleAdmin, "configuration.put": fsm.RoleAdmin, "version.restore": fsm.RoleAdmin,
+		"sharedconfiguration.get": fsm.RoleOperator, "sharedconfiguration.put": fsm.RoleOperator,
 	}[o.id]
 	if least == 0 {
-		if verb != "list" && verb != "get" {
+		if verb != "list" && verb != "get" && verb != "stream" {
 			panic("whatever changes something has a role in the test: " + o.id)
 		}
 		least = fsm.RoleViewer

@@ -3,6 +3,7 @@ package v1
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -33,6 +34,7 @@ var operations = []operation{
 	{"tenant.delete", "DELETE", "/v1/tenants/{tenant}", fsm.RoleOperator, "Delete a tenant with all it has"},
 	{"quota.get", "GET", "/v1/tenants/{tenant}/quota", fsm.RoleViewer, "Show what a tenant may have, and has"},
 	{"quota.put", "PUT", "/v1/tenants/{tenant}/quota", fsm.RoleOperator, "Set what a tenant may have"},
+	{"usage.get", "GET", "/v1/tenants/{tenant}/usage", fsm.RoleViewer, "Show what a tenant has caused, by hour or day"},
 
 	{"network.list", "GET", "/v1/tenants/{tenant}/networks", fsm.RoleViewer, "List a tenant's private networks"},
 	{"network.get", "GET", "/v1/tenants/{tenant}/networks/{id}", fsm.RoleViewer, "Show a private network"},
@@ -46,6 +48,16 @@ var operations = []operation{
 	{"trigger.get", "GET", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleViewer, "Show a trigger"},
 	{"trigger.put", "PUT", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleMember, "Create or replace a trigger"},
 	{"trigger.delete", "DELETE", "/v1/tenants/{tenant}/triggers/{id}", fsm.RoleMember, "Delete a trigger"},
+	{"script.list", "GET", "/v1/tenants/{tenant}/scripts", fsm.RoleViewer, "List a tenant's stored scripts"},
+	{"script.get", "GET", "/v1/tenants/{tenant}/scripts/{id}", fsm.RoleViewer, "Show a stored script"},
+	{"script.put", "PUT", "/v1/tenants/{tenant}/scripts/{id}", fsm.RoleAdmin, "Create or replace a stored script"},
+	{"script.delete", "DELETE", "/v1/tenants/{tenant}/scripts/{id}", fsm.RoleAdmin, "Delete a stored script"},
+
+	{"configuration.get", "GET", "/v1/tenants/{tenant}/configuration", fsm.RoleViewer, "Show all documents of a tenant in one"},
+	{"configuration.put", "PUT", "/v1/tenants/{tenant}/configuration", fsm.RoleAdmin, "Replace or merge all documents of a tenant at once"},
+	{"version.list", "GET", "/v1/tenants/{tenant}/versions", fsm.RoleViewer, "List the versions of a tenant's configuration that are kept, the newest first"},
+	{"version.get", "GET", "/v1/tenants/{tenant}/versions/{number}", fsm.RoleViewer, "Show all documents of a version"},
+	{"version.restore", "POST", "/v1/tenants/{tenant}/versions/{number}/restore", fsm.RoleAdmin, "Put the documents of a version in force again, as a new version"},
 
 	{"secret.list", "GET", "/v1/tenants/{tenant}/secrets", fsm.RoleViewer, "List the names of a tenant's stored secrets"},
 	{"secret.put", "PUT", "/v1/tenants/{tenant}/secrets/{name}", fsm.RoleAdmin, "Store a secret"},
@@ -57,21 +69,43 @@ var operations = []operation{
 	{"audit.list", "GET", "/v1/tenants/{tenant}/audit", fsm.RoleOwner, "List what was changed of a tenant, the newest first"},
 
 	{"coverage.get", "GET", "/v1/tenants/{tenant}/coverage", fsm.RoleViewer, "Show which blocks of a network were judged for a tenant"},
+	{"alert.list", "GET", "/v1/tenants/{tenant}/alerts", fsm.RoleViewer, "List a tenant's recent alerts, the newest first"},
+	{"alert.get", "GET", "/v1/tenants/{tenant}/alerts/{id}", fsm.RoleViewer, "Show an alert with what became of it"},
+	{"alert.stream", "GET", "/v1/tenants/{tenant}/alerts/stream", fsm.RoleViewer, "Tell of a tenant's alerts as they change, as server-sent events"},
 	{"delivery.list", "GET", "/v1/tenants/{tenant}/deliveries", fsm.RoleViewer, "List a tenant's pending deliveries and dead letters, the newest first"},
 	{"delivery.get", "GET", "/v1/tenants/{tenant}/deliveries/{key}", fsm.RoleViewer, "Show a pending delivery or a dead letter"},
 	{"delivery.redeliver", "POST", "/v1/tenants/{tenant}/deliveries/{key}/redeliver", fsm.RoleAdmin, "Have a delivery made at once"},
 	{"delivery.purge", "DELETE", "/v1/tenants/{tenant}/deliveries/{key}", fsm.RoleAdmin, "Forget a delivery"},
 
+	{"backtest.list", "GET", "/v1/tenants/{tenant}/backtests", fsm.RoleViewer, "List a tenant's backtests, the newest first"},
+	{"backtest.create", "POST", "/v1/tenants/{tenant}/backtests", fsm.RoleMember, "Have a monitor judge blocks of the past; nothing is sent"},
+	{"backtest.get", "GET", "/v1/tenants/{tenant}/backtests/{id}", fsm.RoleViewer, "Show a backtest with what it has found"},
+	{"backtest.delete", "DELETE", "/v1/tenants/{tenant}/backtests/{id}", fsm.RoleMember, "Cancel a backtest, or forget one that is over"},
+
 	{"sharednetwork.list", "GET", "/v1/networks", fsm.RoleViewer, "List the shared networks"},
 	{"sharednetwork.get", "GET", "/v1/networks/{id}", fsm.RoleViewer, "Show a shared network"},
 	{"sharednetwork.put", "PUT", "/v1/networks/{id}", fsm.RoleOperator, "Create or replace a shared network"},
 	{"sharednetwork.delete", "DELETE", "/v1/networks/{id}", fsm.RoleOperator, "Delete a shared network"},
+	{"sharedconfiguration.get", "GET", "/v1/configuration", fsm.RoleOperator, "Show all shared networks in one"},
+	{"sharedconfiguration.put", "PUT", "/v1/configuration", fsm.RoleOperator, "Replace or merge all shared networks at once"},
 	{"operatorkey.list", "GET", "/v1/keys", fsm.RoleOperator, "List the operators' keys"},
 	{"operatorkey.create", "POST", "/v1/keys", fsm.RoleOperator, "Make an operator's key, which is shown this once"},
 	{"operatorkey.delete", "DELETE", "/v1/keys/{id}", fsm.RoleOperator, "Delete an operator's key"},
 	{"clusteraudit.list", "GET", "/v1/audit", fsm.RoleOperator, "List what was changed of the cluster, the newest first"},
+	{"clusterusage.list", "GET", "/v1/usage", fsm.RoleOperator, "List what tenants have caused, those with most first"},
 	{"status.get", "GET", "/v1/status", fsm.RoleOperator, "Show the cluster as the node that answers sees it"},
 	{"health.get", "GET", "/v1/health", fsm.RoleOperator, "Show whether the node that answers is ready"},
+
+	{"node.list", "GET", "/v1/nodes", fsm.RoleOperator, "List the nodes, as the leader knows them"},
+	{"node.get", "GET", "/v1/nodes/{name}", fsm.RoleOperator, "Show a node"},
+	{"node.drain", "POST", "/v1/nodes/{name}/drain", fsm.RoleOperator, "Have a node give its work to the others"},
+	{"node.undrain", "DELETE", "/v1/nodes/{name}/drain", fsm.RoleOperator, "Have a node take work again"},
+	{"lease.list", "GET", "/v1/leases", fsm.RoleOperator, "List the networks with who watches them"},
+	{"lease.move", "POST", "/v1/leases/move", fsm.RoleOperator, "Have a network watched by a node, or by any"},
+	{"assignment.list", "GET", "/v1/assignments", fsm.RoleOperator, "List the tenants with who judges them"},
+	{"placement.get", "GET", "/v1/tenants/{tenant}/placement", fsm.RoleOperator, "Show who judges a tenant, and why"},
+	{"placement.put", "PUT", "/v1/tenants/{tenant}/placement", fsm.RoleOperator, "Say where a tenant should be, and what it counts"},
+	{"cluster.rebalance", "POST", "/v1/rebalance", fsm.RoleOperator, "Even the nodes out now, or tell what that would do"},
 }
 
 // describe is the operation as the OpenAPI document has it.
@@ -82,6 +116,13 @@ func (o *operation) describe() huma.Operation {
 		body = &huma.RequestBody{Description: "A document as OpenZeppelin Monitor has it. A secret is {\"type\": \"plain\", \"value\": ...}, which is sealed, " +
 			"{\"type\": \"stored\", \"value\": NAME}, or, to keep one, what was shown in its place."}
 	}
+	limit := int64(maxBody)
+	wait := time.Duration(0) // huma's default
+	if o.method == http.MethodPut && strings.HasSuffix(o.path, "/configuration") {
+		limit, wait = maxConfiguration, configurationPatience
+		body = &huma.RequestBody{Description: "Documents by kind, then by id: {\"networks\": {...}, \"monitors\": {...}, \"triggers\": {...}, \"scripts\": {...}}, " +
+			"each as it is put alone. What is left out is empty. A version is passed over."}
+	}
 	status := 0 // huma's default
 	if strings.HasSuffix(o.id, ".create") {
 		status = http.StatusCreated
@@ -89,11 +130,27 @@ func (o *operation) describe() huma.Operation {
 	return huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{tag},
 		Description: "Least role: " + o.least.String() + ".",
-		RequestBody: body, DefaultStatus: status, MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}},
+		RequestBody: body, DefaultStatus: status, MaxBodyBytes: limit, BodyReadTimeout: wait, Security: []map[string][]string{{"key": {}}},
 		RejectUnknownQueryParameters: true,
 		Metadata:                     map[string]any{"operation": o},
 		Errors:                       o.errors(),
+		Responses:                    o.responses(),
 	}
+}
+
+// streams reports whether the answer goes on until somebody ends it.
+func (o *operation) streams() bool { return o.id == "alert.stream" }
+
+// responses are those that huma cannot find out about.
+func (o *operation) responses() map[string]*huma.Response {
+	if !o.streams() {
+		return nil
+	}
+	return map[string]*huma.Response{"200": {
+		Description: "Server-sent events: `alert` for each change of an alert, `gap` where something may be missing, `end` before the node ends the stream. " +
+			"A comment every 15 s says that it lives.",
+		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}}
 }
 
 // errors are the statuses of its problems.

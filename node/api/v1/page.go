@@ -21,6 +21,11 @@ func badCursor() error {
 	return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &told)
 }
 
+// invalid refuses a value of a request.
+func invalid(location, message string) error {
+	return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{Location: location, Message: message})
+}
+
 // after is the id that the page follows; empty for the first page.
 func (p Paging) after() (string, error) {
 	text, err := base64.RawURLEncoding.DecodeString(p.Cursor)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,6 +20,9 @@ import (
 // The values it found are left out: they may be secret.
 func init() {
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		if status == http.StatusInternalServerError && msg == unreadBody {
+			status = http.StatusBadRequest
+		}
 		p := newProblem(ctx.Context(), status, msg)
 		for _, err := range errs {
 			p.Add(err)
@@ -32,6 +34,10 @@ func init() {
 	}
 }
 
+// unreadBody is what huma says of a body that breaks off, or is not encoded as its
+// header says: a fault of the sender's, which it takes for one of the node's.
+const unreadBody = "cannot read request body"
+
 func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel {
 	p := &huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}
 	if id := requestID(ctx); id != "" {
@@ -39,6 +45,10 @@ func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel
 	}
 	return p
 }
+
+// typeOverQuota is the type of problems of what a tenant may not have so much of: unlike
+// other conflicts, trying again is of no use.
+const typeOverQuota = "urn:ozmo:problem:over-quota"
 
 // errConflict refuses what the present state does not allow.
 var errConflict = errors.New("conflict")
@@ -54,6 +64,8 @@ var statuses = []struct {
 }{
 	{errNoKey, http.StatusUnauthorized},
 	{errThrottled, http.StatusTooManyRequests},
+	{errTooFast, http.StatusTooManyRequests},
+	{errTooManyStreams, http.StatusTooManyRequests},
 	{errNotThere, http.StatusNotFound},
 	{fsm.ErrNotFound, http.StatusNotFound},
 	{errConflict, http.StatusConflict},
@@ -109,6 +121,9 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		}
 	}
 	p := newProblem(ctx, status, err.Error())
+	if errors.Is(err, fsm.ErrQuota) {
+		p.Type = typeOverQuota
+	}
 	header := http.Header{}
 	switch status {
 	case http.StatusInternalServerError:
@@ -125,7 +140,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 		if w, ok := errors.AsType[*waiting](err); ok {
 			wait = w.wait
 		}
-		header.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+		header.Set("Retry-After", strconv.Itoa(seconds(max(wait, time.Second))))
 	default:
 	}
 	if len(header) == 0 {

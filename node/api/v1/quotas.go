@@ -13,7 +13,13 @@ type Limits struct {
 	Networks           int   `json:"networks" minimum:"0" doc:"Private ones."`
 	Triggers           int   `json:"triggers" minimum:"0"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor" minimum:"0"`
+	Scripts            int   `json:"scripts" minimum:"0" doc:"Stored ones."`
 	Bytes              int64 `json:"bytes" minimum:"0" doc:"Of the documents in force and the contract specifications in them."`
+	BacktestBlocks     int   `json:"backtest_blocks" minimum:"0" doc:"Of one backtest."`
+
+	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" doc:"Calls to the endpoints of private networks; absent: no bound. What is over waits: heads are seen later."`
+	NotificationsPerHour int `json:"notifications_per_hour,omitempty" minimum:"0" doc:"Absent: no bound. What is over waits in the outbox, in order."`
+	EvaluationMillis     int `json:"evaluation_ms_per_block" minimum:"0" doc:"A millisecond is 10 000 evaluations. A tenant that often needs more is judged apart, after the others."`
 }
 
 // WantedLimits are what a tenant may have, as an operator says it.
@@ -22,7 +28,13 @@ type WantedLimits struct {
 	Networks           int   `json:"networks,omitempty" minimum:"0" maximum:"1000000"`
 	Triggers           int   `json:"triggers,omitempty" minimum:"0" maximum:"1000000"`
 	TriggersPerMonitor int   `json:"triggers_per_monitor,omitempty" minimum:"0" maximum:"1000000"`
+	Scripts            int   `json:"scripts,omitempty" minimum:"0" maximum:"1000000"`
 	Bytes              int64 `json:"bytes,omitempty" minimum:"0" maximum:"1099511627776"`
+	BacktestBlocks     int   `json:"backtest_blocks,omitempty" minimum:"0" maximum:"10000000"`
+
+	RPCPerMinute         int `json:"rpc_per_minute,omitempty" minimum:"0" maximum:"10000000" doc:"Calls to the endpoints of private networks; by default, no bound."`
+	NotificationsPerHour int `json:"notifications_per_hour,omitempty" minimum:"0" maximum:"100000000" doc:"By default, no bound."`
+	EvaluationMillis     int `json:"evaluation_ms_per_block,omitempty" minimum:"0" maximum:"60000" doc:"By default 20."`
 }
 
 // Usage is what a tenant has of what it may have.
@@ -30,6 +42,7 @@ type Usage struct {
 	Monitors int   `json:"monitors"`
 	Networks int   `json:"networks"`
 	Triggers int   `json:"triggers"`
+	Scripts  int   `json:"scripts"`
 	Bytes    int64 `json:"bytes"`
 }
 
@@ -42,8 +55,11 @@ type Quota struct {
 func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
-		Limits: Limits{q.Monitors, q.Networks, q.Triggers, q.TriggersPerMonitor, q.Bytes},
-		Used:   Usage{used.Monitors, used.Networks, used.Triggers, used.Bytes},
+		Limits: Limits{
+			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes, BacktestBlocks: q.BacktestBlocks,
+			RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
+		},
+		Used: Usage{used.Monitors, used.Networks, used.Triggers, used.Scripts, used.Bytes},
 	}
 }
 
@@ -54,8 +70,16 @@ type quotaInput struct {
 }
 
 type quotaOutput struct {
-	Index uint64 `header:"X-Ozmo-Index"`
-	Body  Quota
+	Index  uint64   `header:"X-Ozmo-Index"`
+	Policy []string `header:"RateLimit-Policy" doc:"How much of each there may be."`
+	Left   []string `header:"RateLimit" doc:"How much of each there may be still."`
+	Body   Quota
+}
+
+func newQuotaOutput(v *fsm.View, t *fsm.Tenant) *quotaOutput {
+	out := &quotaOutput{Body: quotaOf(v, t)}
+	out.Policy, out.Left = documentLimits(v, t)
+	return out
 }
 
 // putQuota says what a tenant may have. What it has already stays.
@@ -73,7 +97,8 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	}
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
-		TriggersPerMonitor: in.Body.TriggersPerMonitor, Bytes: in.Body.Bytes,
+		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes, BacktestBlocks: in.Body.BacktestBlocks,
+		RPCPerMinute: in.Body.RPCPerMinute, NotificationsPerHour: in.Body.NotificationsPerHour, EvaluationMillis: in.Body.EvaluationMillis,
 	}
 	if want != t.Quota {
 		before, _ := json.Marshal(quotaOf(v, t).Limits) // plain numbers
@@ -88,5 +113,7 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 			return nil, err
 		}
 	}
-	return &quotaOutput{Index: v.Index(), Body: quotaOf(v, t)}, nil
+	out := newQuotaOutput(v, t)
+	out.Index = v.Index()
+	return out, nil
 }

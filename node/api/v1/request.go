@@ -37,6 +37,10 @@ func requestID(ctx context.Context) string {
 type metrics struct {
 	seconds  *prometheus.HistogramVec
 	failures *prometheus.CounterVec
+	limited  prometheus.Counter
+	streams  prometheus.Gauge
+	events   prometheus.Counter
+	gaps     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -48,6 +52,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		failures: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_api_authentication_failures_total", Help: "Requests without a valid key: refused, or throttled without looking at the key.",
 		}, []string{"reason"}),
+		limited: promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_limited_total", Help: "Requests refused since a key or an address sent too many."}),
+		streams: promauto.With(reg).NewGauge(prometheus.GaugeOpts{Name: "ozmo_api_streams", Help: "Streams of alerts that are open."}),
+		events:  promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_events_total", Help: "Changes of alerts written to streams."}),
+		gaps:    promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_gaps_total", Help: "Gaps told on streams: a slow reader, or a node that does not answer."}),
 	}
 }
 
@@ -56,6 +64,9 @@ func (a *API) measure(ctx huma.Context, next func(huma.Context)) {
 	start := time.Now()
 	next(ctx)
 	op := operationOf(ctx)
+	if op.streams() && ctx.Status() == http.StatusOK {
+		return // how long somebody listens says nothing
+	}
 	a.metrics.seconds.WithLabelValues(op.id, strconv.Itoa(ctx.Status())).Observe(time.Since(start).Seconds())
 }
 

@@ -36,6 +36,13 @@ type fake struct {
 	away   error         // of contents that are to be placed
 	behind []fsm.Command // committed, and not applied here before CatchUp
 	before func()        // called once, before the next proposal
+
+	used   map[string]Consumption // by tenant, in any hour
+	silent []string
+	alerts func(*fsm.Tenant) []api.Alert                           // nil: one of each tenant
+	asked  api.AlertQuery                                          // by the last list
+	follow func(context.Context, *fsm.Tenant) <-chan api.AlertNews // nil: what there is
+	since  time.Time                                               // of the last stream
 }
 
 func (f *fake) View() *fsm.View { return f.state.View() }
@@ -63,6 +70,26 @@ func (f *fake) Propose(_ context.Context, c fsm.Command) (any, error) {
 		do()
 	}
 	return f.apply(c)
+}
+
+// Usage makes up something that names its tenant's birth alone.
+func (f *fake) Usage(_ context.Context, t *fsm.Tenant, from, to time.Time) (UsageReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := UsageReport{Hours: map[time.Time]Consumption{}, Silent: f.silent}
+	for at := from; at.Before(to); at = at.Add(time.Hour) {
+		r.Hours[at] = f.used[t.ID]
+	}
+	if n := t.Quota.OrDefault().NotificationsPerHour; n > 0 {
+		r.Notifications = &RateNow{Limit: n, Window: 3600, Again: to}
+	}
+	return r, nil
+}
+
+func (f *fake) UsageOfAll(context.Context, time.Time, time.Time) (map[string]Consumption, []string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.used, f.silent, nil
 }
 
 func (f *fake) apply(c fsm.Command) (any, error) {
@@ -95,8 +122,8 @@ func (f *fake) Audit(_ context.Context, tenant string, before uint64, limit int)
 	return out, nil
 }
 
-// Place implements Backend, with all contents in the state.
-func (f *fake) Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+// PlaceContents implements Backend, with all contents in the state.
+func (f *fake) PlaceContents(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
 	if f.away != nil {
 		return m, f.away
 	}
@@ -263,6 +290,10 @@ func monitorDoc(name, network, expression string, triggers ...string) string {
 		"trigger_conditions":[],"triggers":%s}`, name, network, transferABI, quoted, list)
 }
 
+func scriptDoc(language, content string) string {
+	return fmt.Sprintf(`{"language":%q,"content":%q}`, language, content)
+}
+
 // furnish gives a tenant one of everything, all with the same names; what is said
 // of them is the tenant's own.
 func (r *rig) furnish(tenant string) {
@@ -273,9 +304,36 @@ func (r *rig) furnish(tenant string) {
 	r.do(owner, "PUT", base+"/networks/net", networkDoc("net", "https://"+tenant+".example/rpc-key", 1)).want(201)
 	r.do(owner, "PUT", base+"/triggers/hook", triggerDoc("hook of "+tenant, "https://"+tenant+".example/hook-key")).want(201)
 	r.do(owner, "PUT", base+"/monitors/mon", monitorDoc("monitor of "+tenant, "net", "value > 1", "hook")).want(201)
+	r.do(owner, "PUT", base+"/scripts/run.py", scriptDoc("Python", "# of "+tenant)).want(201)
 	r.do(owner, "PUT", base+"/secrets/sec", `{"value":"stored of `+tenant+`"}`).want(204)
 	t, _ := r.View().Tenant(tenant)
 	r.owe(tenant, fsm.Outgoing{Key: deliveryKey, Tenant: tenant, Born: t.Born, Trigger: "hook", At: r.now.UnixMilli()})
+}
+
+// backtest gives furnished tenants a backtest each, and blocks for others.
+func (r *rig) backtest(tenants ...string) {
+	r.t.Helper()
+	for _, tenant := range tenants {
+		r.watch(tenant+"/net", 9)
+		t, _ := r.View().Tenant(tenant)
+		doc, _ := t.Current.Manifest.Find(fsm.DocMonitor, "mon")
+		r.must(&fsm.PutBacktest{Job: fsm.Backtest{
+			ID: "bt", Tenant: tenant, Name: "monitor of " + tenant, Doc: doc, Watch: doc.Watches[0], Triggers: []string{"hook"}, From: 1, To: 2, By: "test",
+		}})
+	}
+}
+
+// watch has a network watched, and so many blocks of it announced.
+func (r *rig) watch(network string, blocks uint64) {
+	r.t.Helper()
+	n, _ := r.View().Network(network)
+	epoch := r.must(&fsm.GrantLease{Network: network, Holder: "n1", IfEpoch: n.Lease.Epoch}).(uint64)
+	list := make([]fsm.Entry, blocks)
+	for i := range list {
+		h := uint64(i) + 1
+		list[i] = fsm.Entry{Kind: fsm.Extend, Ref: fsm.BlockRef{Height: h, Hash: fsm.Hash{byte(h)}}, Parent: fsm.Hash{byte(h - 1)}}
+	}
+	r.must(&fsm.Announce{Network: network, Epoch: epoch, Entries: list})
 }
 
 // owe hands deliveries over to the outbox, as a worker does.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 )
@@ -61,6 +62,8 @@ func shown(doc document) string {
 		return ""
 	}
 	switch d := doc.(type) {
+	case *spec.StoredScript: // whatever its authors have written into it
+		return fmt.Sprintf(`{"language":%q,"bytes":%d,"sha256":"%x"}`, d.Language, len(d.Content), sha256.Sum256([]byte(d.Content)))
 	case *spec.Network:
 		return concealed(data, new(spec.Network))
 	case *spec.Trigger:

@@ -22,6 +22,7 @@ type Tenant struct {
 	Networks int       `json:"networks"`
 	Monitors int       `json:"monitors"`
 	Triggers int       `json:"triggers"`
+	Scripts  int       `json:"scripts"`
 }
 
 func shortTenant(t *fsm.Tenant) Tenant {
@@ -29,17 +30,7 @@ func shortTenant(t *fsm.Tenant) Tenant {
 		ID: t.ID, Source: t.Source.String(), Version: t.Current.Number, Index: t.Current.Index,
 		Changed: time.UnixMilli(t.Current.At).UTC(),
 	}
-	for _, d := range t.Current.Manifest.Docs {
-		switch d.Kind {
-		case fsm.DocNetwork:
-			out.Networks++
-		case fsm.DocMonitor:
-			out.Monitors++
-		case fsm.DocTrigger:
-			out.Triggers++
-		default:
-		}
-	}
+	out.Networks, out.Monitors, out.Triggers, out.Scripts = countDocuments(t.Current.Manifest)
 	return out
 }
 
@@ -83,7 +74,7 @@ func (a *API) tenantRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return &quotaOutput{Body: quotaOf(v, t)}, nil
+		return newQuotaOutput(v, t), nil
 	})
 	register(a, "quota.put", a.putQuota)
 }
@@ -107,12 +98,20 @@ func (a *API) listTenants(_ context.Context, in *tenantsInput) (*pageOutput[Tena
 	return out, nil
 }
 
+// checkTenantID refuses what cannot be a tenant's id.
+func checkTenantID(id string) error {
+	if spec.IsTenantName(id) {
+		return nil
+	}
+	return huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{
+		Location: "path.tenant", Message: "expected 1 to 63 lower-case letters, digits, underscores or hyphens, beginning with a letter or digit",
+	})
+}
+
 // putTenant creates a tenant without documents. One that is there stays as it is.
 func (a *API) putTenant(ctx context.Context, in *tenantInput) (*tenantOutput, error) {
-	if !spec.IsTenantName(in.Tenant) {
-		return nil, huma.NewError(http.StatusUnprocessableEntity, "validation failed", &huma.ErrorDetail{
-			Location: "path.tenant", Message: "expected 1 to 63 lower-case letters, digits, underscores or hyphens, beginning with a letter or digit",
-		})
+	if err := checkTenantID(in.Tenant); err != nil {
+		return nil, err
 	}
 	if err := a.backend.CatchUp(ctx); err != nil {
 		return nil, err
@@ -153,7 +152,8 @@ func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) 
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: a.now().UnixMilli(), Source: fsm.SourceAPI}
 		_, err = a.audited(ctx, c, fsm.Audit{Tenant: t.ID, Object: t.ID}, t.Born)
-		if errors.Is(err, fsm.ErrConflict) && try < writes {
+		once, err := again(ctx, try, err)
+		if once {
 			continue
 		}
 		if err != nil {

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,10 +31,10 @@ type Backend interface {
 	// Propose commits a command; when it returns without error, View shows it. Errors
 	// are the command's refusals, or wrap api.ErrUnavailable.
 	Propose(ctx context.Context, c fsm.Command) (any, error)
-	// Place stores the contents of a tenant's next version where they belong, before
+	// PlaceContents stores the contents of a tenant's next version where they belong, before
 	// it is proposed, and returns its manifest. Errors are those of Propose, or wrap
 	// fsm.ErrUnreachable.
-	Place(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error)
+	PlaceContents(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error)
 	// Audit is what an audit log has from before a log index, newest first, and no
 	// more than limit entries; a tenant's, or the cluster's for an empty name. 0 means
 	// the newest. Errors wrap fsm.ErrUnreachable.
@@ -48,8 +51,20 @@ type Backend interface {
 	// name are not among them. Delivery is refused with fsm.ErrNotFound.
 	Deliveries(t *fsm.Tenant, c api.DeliveryChoice) []api.Delivery
 	Delivery(t *fsm.Tenant, key string) (api.DeliveryDetail, error)
+	// Alerts, Alert and FollowAlerts tell what the nodes' journals have of a tenant's
+	// alerts, and what comes. Nodes that do not answer are named. Alert is refused with
+	// fsm.ErrNotFound. FollowAlerts begins at since, zero: now; it ends with ctx, and
+	// when the node does, which closes the channel.
+	Alerts(ctx context.Context, t *fsm.Tenant, q api.AlertQuery) (api.AlertList, error)
+	Alert(ctx context.Context, t *fsm.Tenant, id string) (a api.Alert, silent []string, err error)
+	FollowAlerts(ctx context.Context, t *fsm.Tenant, since time.Time) (<-chan api.AlertNews, error)
+	Operator
 	// MayRedeliver refuses what nothing would take back, with api.ErrRefused.
 	MayRedeliver(t *fsm.Tenant, key string) error
+	// Usage and UsageOfAll tell what tenants have caused in whole hours, as far as the
+	// nodes answer; silent are those that do not.
+	Usage(ctx context.Context, t *fsm.Tenant, from, to time.Time) (UsageReport, error)
+	UsageOfAll(ctx context.Context, from, to time.Time) (all map[string]Consumption, silent []string, err error)
 }
 
 // Options are what an API is made of.
@@ -58,6 +73,7 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // nil: time.Now
+	Rates      Rates
 }
 
 // API answers under /v1.
@@ -67,8 +83,14 @@ type API struct {
 	now      func() time.Time
 	metrics  *metrics
 	throttle *throttle
+	streams  streams
+	turns    turns
+	names    names
 	mux      *http.ServeMux
 	huma     huma.API
+
+	byKey     *limits[string]
+	byAddress *limits[netip.Prefix]
 }
 
 // maxBody bounds the body of a request, in bytes.
@@ -84,16 +106,23 @@ func New(opts Options) *API {
 	a := &API{
 		backend: opts.Backend, log: opts.Logger, now: opts.Now, metrics: newMetrics(opts.Registerer),
 		throttle: newThrottle(opts.Now), mux: http.NewServeMux(),
+		byKey: newLimits[string](opts.Rates.Key, opts.Now), byAddress: newLimits[netip.Prefix](opts.Rates.Address, opts.Now),
 	}
 	a.huma = humago.New(a.mux, configuration())
 	a.huma.UseMiddleware(a.measure, a.guard, a.awaitIndex)
 	a.tenantRoutes()
 	a.documentRoutes()
+	a.configurationRoutes()
+	a.versionRoutes()
 	a.secretRoutes()
 	a.keyRoutes()
 	a.auditRoutes()
 	a.deliveryRoutes()
+	a.backtestRoutes()
+	a.usageRoutes()
+	a.alertRoutes()
 	a.clusterRoutes()
+	a.operateRoutes()
 	document := sync.OnceValues(a.document)
 	a.mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		data, err := document()
@@ -135,6 +164,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, id := withRequestID(r)
 	w.Header().Set(requestHeader, id)
 	w.Header().Set("Cache-Control", "no-store")
+	// A path with "..", "." or "//" in it is none of the API's: nobody is sent elsewhere.
+	if p := r.URL.EscapedPath(); strings.TrimSuffix(p, "/") != path.Clean(p) {
+		a.refuse(humago.NewContext(&huma.Operation{}, r, w), errNotThere)
+		return
+	}
 	a.mux.ServeHTTP(w, r)
 }
 
@@ -173,17 +207,27 @@ func (a *API) document() ([]byte, error) {
 // audited is a change with its entry in the audit log. Born is that of the entry's
 // tenant, 0 where it is new, or of none.
 func (a *API) audited(ctx context.Context, c fsm.Command, e fsm.Audit, born uint64) (any, error) {
-	who := actorOf(ctx)
-	e.Action, _ = ctx.Value(actionKey{}).(string)
-	e.At, e.Actor, e.Role, e.Address = a.now().UnixMilli(), who.Name, who.Role.String(), who.Address
+	e = a.entry(ctx, e)
 	entry, err := fsm.NewAudited(e, born, c)
 	if err != nil {
 		return nil, err
 	}
 	result, err := a.backend.Propose(ctx, entry)
 	if err == nil {
-		a.log.Info("changed over the API", "action", e.Action, "tenant", e.Tenant, "object", e.Object, "actor", who.Name,
-			"address", who.Address, "request", requestID(ctx))
+		a.logChange(ctx, &e)
 	}
 	return result, err
+}
+
+// entry fills in who does what.
+func (a *API) entry(ctx context.Context, e fsm.Audit) fsm.Audit {
+	who := actorOf(ctx)
+	e.Action, _ = ctx.Value(actionKey{}).(string)
+	e.At, e.Actor, e.Role, e.Address = a.now().UnixMilli(), who.Name, who.Role.String(), who.Address
+	return e
+}
+
+func (a *API) logChange(ctx context.Context, e *fsm.Audit) {
+	a.log.Info("changed over the API", "action", e.Action, "tenant", e.Tenant, "object", e.Object, "actor", e.Actor,
+		"address", e.Address, "request", requestID(ctx))
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/ozmo-dev/ozmo/watcher/chain"
 )
 
 // Conn makes calls to one endpoint, on behalf of one use of Do.
@@ -39,7 +41,10 @@ func (c *Conn) Call(ctx context.Context, method string, params ...any) (*Reply, 
 	if err != nil {
 		return nil, err
 	}
-	c.count(method, 1)
+	if err := c.pool.admit(ctx, 1); err != nil {
+		return nil, err
+	}
+	c.count(ctx, method, 1)
 	buf, err := c.post(ctx, body)
 	if err != nil {
 		return nil, c.failed(method, err)
@@ -82,7 +87,12 @@ func (c *Conn) Batch(ctx context.Context, requests []Request) ([]Answer, *Reply,
 		if body, err = appendRequest(body, i+1, r.Method, r.Params); err != nil {
 			return nil, nil, err
 		}
-		c.count(r.Method, 1)
+	}
+	if err := c.pool.admit(ctx, len(requests)); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range requests {
+		c.count(ctx, r.Method, 1)
 	}
 	buf, err := c.post(ctx, append(body, ']'))
 	if err != nil {
@@ -141,7 +151,8 @@ func outcome(r *redactor, env envelope) error {
 	return &Error{Endpoint: r.host, Code: code, reason: rpcReason(code, e.Message), Message: r.clean(e.Message)}
 }
 
-func (c *Conn) count(method string, n int) {
+func (c *Conn) count(ctx context.Context, method string, n int) {
+	chain.Count(ctx, n)
 	c.pool.counts.add(c.kind, n)
 	c.pool.opts.Metrics.calls.WithLabelValues(c.pool.opts.Network, c.kind.String(), method).Add(float64(n))
 }

@@ -10,6 +10,7 @@ type Metrics struct {
 	latency   *prometheus.HistogramVec
 	received  *prometheus.CounterVec
 	heads     *prometheus.CounterVec
+	gated     *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of this package. A nil registerer leaves
@@ -21,7 +22,7 @@ func (m *Metrics) Forget(network string) {
 	of := prometheus.Labels{"network": network}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.calls, m.errors, m.rotations, m.latency, m.received, m.heads} {
+	}{m.calls, m.errors, m.rotations, m.latency, m.received, m.heads, m.gated} {
 		v.DeletePartialMatch(of)
 	}
 }
@@ -47,9 +48,12 @@ func newMetrics(reg prometheus.Registerer) *Metrics {
 		heads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_rpc_notifications_total", Help: "Notifications received over websockets.",
 		}, []string{"network"}),
+		gated: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ozmo_rpc_quota_wait_seconds_total", Help: "Time that calls have waited since their tenant was over its quota of calls.",
+		}, []string{"network"}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.calls, m.errors, m.rotations, m.latency, m.received, m.heads)
+		reg.MustRegister(m.calls, m.errors, m.rotations, m.latency, m.received, m.heads, m.gated)
 	}
 	return m
 }

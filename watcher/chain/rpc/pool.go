@@ -24,6 +24,13 @@ type Caller interface {
 	Call(ctx context.Context, method string, params ...any) (*Reply, error)
 }
 
+// Gate holds calls back where somebody may make only so many.
+type Gate interface {
+	// Wait returns when n calls may be sent, or with the error of ctx. That it takes
+	// long is no fault of an endpoint.
+	Wait(ctx context.Context, n int) error
+}
+
 // Options configure a Pool. Only Network and Endpoints are required.
 type Options struct {
 	Network   string // key of the network, for errors, logs and metrics
@@ -40,6 +47,9 @@ type Options struct {
 	MaxBody        int64         // bytes of a response, 256 MiB
 	Rate           float64       // requests a second and endpoint, 0: no limit
 	Burst          int           // requests at once within Rate, at least 1
+
+	// Gate, when set, is asked before calls are sent, at whichever endpoint.
+	Gate Gate
 
 	// Hedge asks the next endpoint as well when one has not answered for so
 	// long, and takes the first good answer. 0: never.
@@ -151,6 +161,19 @@ func newHTTPClient(dial func(ctx context.Context, network, address string) (net.
 		// the key in the URL's path to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// admit waits until the gate lets n calls through.
+func (p *Pool) admit(ctx context.Context, n int) error {
+	if p.opts.Gate == nil {
+		return nil
+	}
+	began := time.Now()
+	err := p.opts.Gate.Wait(ctx, n)
+	if waited := time.Since(began); waited > time.Millisecond {
+		p.opts.Metrics.gated.WithLabelValues(p.opts.Network).Add(waited.Seconds())
+	}
+	return err
 }
 
 // Counters tells how many calls were sent so far.

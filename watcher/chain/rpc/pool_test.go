@@ -362,3 +362,45 @@ func TestNewPoolRefuses(t *testing.T) {
 		}
 	}
 }
+
+// turnstile counts the calls that ask to pass, and lets some through.
+type turnstile struct {
+	asked, left int
+}
+
+var errShut = errors.New("shut")
+
+func (g *turnstile) Wait(_ context.Context, n int) error {
+	g.asked += n
+	if g.left < n {
+		return errShut
+	}
+	g.left -= n
+	return nil
+}
+
+// Calls pass the gate before they are counted and sent; each element of a batch does.
+func TestGate(t *testing.T) {
+	gate := &turnstile{left: 4}
+	r := newRig(t, 1, func(o *rpc.Options) { o.Gate = gate })
+	ctx := t.Context()
+	reply, err := r.pool.Call(ctx, rpc.HeadPoll, "eth_blockNumber")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply.Release()
+	batch := func(ctx context.Context, c *rpc.Conn) (int, error) {
+		answers, reply, err := c.Batch(ctx, []rpc.Request{{Method: "eth_blockNumber"}, {Method: "eth_chainId"}})
+		defer reply.Release()
+		return len(answers), err
+	}
+	if n, err := rpc.Do(ctx, r.pool, rpc.BlockFetch, "", batch); n != 2 || err != nil {
+		t.Errorf("%d answers, error %v", n, err)
+	}
+	if _, err := rpc.Do(ctx, r.pool, rpc.BlockFetch, "", batch); !errors.Is(err, errShut) {
+		t.Errorf("error %v", err)
+	}
+	if c := r.pool.Counters(); gate.asked != 5 || c.HeadPoll != 1 || c.BlockFetch != 2 {
+		t.Errorf("%d calls asked to pass, counted are %+v", gate.asked, c)
+	}
+}

@@ -100,6 +100,13 @@ type session struct {
 func (s *session) run(parent context.Context) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
+	calls := 1
+	if s.pool.opts.Verify != nil {
+		calls++
+	}
+	if err := s.pool.admit(ctx, calls); err != nil { // before the clock runs
+		return err
+	}
 	dialing, stop := context.WithTimeout(ctx, wsConnectTimeout)
 	defer stop()
 	conn, resp, err := websocket.Dial(dialing, s.ep.url, &websocket.DialOptions{HTTPClient: s.pool.client})

@@ -16,6 +16,7 @@ import (
 type NearMiss struct {
 	Tx          int // index in the block's transactions
 	Transaction fsm.Hash
+	Elsewhere   bool     // it involves no monitored address
 	Reasons     []Reason // at least one
 }
 
@@ -42,12 +43,41 @@ func Explain(m *Monitor, b *chainevm.Block) []NearMiss {
 	for _, h := range x.Match(b, 0) {
 		matched[h.Tx] = true
 	}
+	return NewExplainer(m).Explain(b, matched)
+}
+
+// Explainer explains block after block for one monitor. It serves one goroutine.
+type Explainer struct{ e *explainer }
+
+// NewExplainer makes a monitor's.
+func NewExplainer(m *Monitor) *Explainer {
 	e := &explainer{m: m, targets: make(map[chainevm.Address]*target, len(m.targets))}
 	for i := range m.targets {
 		e.targets[m.targets[i].address] = &m.targets[i]
 	}
 	if err := json.Unmarshal(m.doc.json(), &e.doc); err != nil {
-		return nil // written by pack, so it can be read
+		return &Explainer{} // pack has written it, so it can be read
+	}
+	return &Explainer{e}
+}
+
+// Candidates counts the transactions of a block that involve an address of the
+// monitor: each matches, or is a near miss.
+func (x *Explainer) Candidates(b *chainevm.Block) (n int) {
+	for i := range b.Transactions {
+		if x.e != nil && x.e.gate(&b.Transactions[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// Explain is the function of that name, for who knows by index which transactions
+// have matched.
+func (x *Explainer) Explain(b *chainevm.Block, matched map[int]bool) []NearMiss {
+	e := x.e
+	if e == nil {
+		return nil
 	}
 	var out []NearMiss
 	passed := len(matched) > 0
@@ -65,7 +95,7 @@ func Explain(m *Monitor, b *chainevm.Block) []NearMiss {
 		}
 		t := &b.Transactions[i]
 		if reasons := e.elsewhere(t); len(reasons) > 0 {
-			out = append(out, NearMiss{Tx: i, Transaction: t.Hash, Reasons: reasons})
+			out = append(out, NearMiss{Tx: i, Transaction: t.Hash, Elsewhere: true, Reasons: reasons})
 		}
 	}
 	return out

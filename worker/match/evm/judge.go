@@ -14,11 +14,24 @@ type Limits struct {
 	// Tenants, when set, says whose monitors are judged. It is asked at most once
 	// per tenant and block.
 	Tenants func(tenant string) bool
-	// Budget is how much work one tenant may cause, in evaluations of an
+	// Budget, when set, says how much work a tenant may cause, in evaluations of an
 	// expression over common arguments; large arguments count more. 0 is no limit.
-	// The same block and monitors always cost the same.
-	Budget int
+	// The same block and monitors always cost the same. It is asked at most once per
+	// tenant and block.
+	Budget func(tenant string) int
 }
+
+// Spent is the work that a tenant caused, as Limits.Budget counts it.
+type Spent struct {
+	Tenant string
+	Work   int
+}
+
+// What judging costs beside evaluations, in evaluations of about 100 ns: as measured.
+const (
+	bytesPerWork = 256 // of arguments that an expression may have to look through
+	workPerHit   = 10
+)
 
 // Result is what judging a block gave.
 type Result struct {
@@ -26,6 +39,9 @@ type Result struct {
 	// OverBudget lists, in alphabetical order, the tenants that exceeded the budget. They have no
 	// hits here: judge them again on their own.
 	OverBudget []string
+	// Spent lists the tenants that caused any work, in alphabetical order; nil without
+	// limits.
+	Spent []Spent
 }
 
 // Match returns the matches of a block at a position: at most one for each
@@ -57,8 +73,8 @@ type run struct {
 	pos    uint64
 	limits Limits
 	hits   []Hit
-	spent  map[*tenant]int // work of each tenant, or notWanted
-	over   []string        // tenants that exceeded the budget
+	spent  map[*tenant]*purse
+	over   []string // tenants that exceeded the budget
 	seen   [256]seen
 
 	// The transaction being judged.
@@ -97,12 +113,18 @@ type found struct {
 	cond *condition
 }
 
-const notWanted = -1
+// purse is what a tenant has spent of what it may.
+type purse struct {
+	unwanted     bool
+	spent, limit int // a limit of 0 is none
+}
+
+func (p *purse) empty() bool { return p.limit > 0 && p.spent > p.limit }
 
 func (r *run) start(x *Index, b *chainevm.Block, pos uint64, limits Limits) {
 	r.x, r.block, r.pos, r.limits = x, b, pos, limits
 	if r.byInst == nil {
-		r.byInst, r.spent, r.gated = make(map[*instance]int), make(map[*tenant]int), make(map[*account]bool)
+		r.byInst, r.spent, r.gated = make(map[*instance]int), make(map[*tenant]*purse), make(map[*account]bool)
 	}
 }
 
@@ -192,7 +214,7 @@ func (r *run) event(k int32, l *chainevm.Log, g *group) {
 	if err != nil {
 		return
 	}
-	r.log, r.cost = k, 1+len(l.Data)/1024
+	r.log, r.cost = k, 1+len(l.Data)/bytesPerWork
 	g.candidates(args, r.eventCandidate)
 }
 
@@ -217,7 +239,7 @@ func (r *run) eventCandidate(p posting) {
 
 // calls judges the transaction's own call.
 func (r *run) calls(a *account) {
-	r.log, r.cost = -1, 1+len(r.t.Input)/1024
+	r.log, r.cost = -1, 1+len(r.t.Input)/bytesPerWork
 	selector := [4]byte(r.t.Input[:4])
 	hash := selectorKey(selector)
 	a.find(&hash, func(g *group) {
@@ -299,6 +321,7 @@ func (r *run) settle() {
 				continue
 			}
 		}
+		r.charge(p.inst, workPerHit)
 		r.hits = append(r.hits, Hit{
 			Key: p.inst.key(), Monitor: m, Tx: r.tx,
 			block: r.block, order: p.inst.order, events: p.events, call: p.call, tx: p.tx,
@@ -315,27 +338,32 @@ func (r *run) wants(inst *instance) bool {
 	if !inst.inForce(r.pos) {
 		return false
 	}
-	if r.limits.Tenants == nil && r.limits.Budget <= 0 {
+	if r.unlimited() {
 		return true
 	}
-	spent, known := r.spent[inst.tenant]
-	if !known && r.limits.Tenants != nil {
-		if !r.limits.Tenants(inst.tenant.name) {
-			spent = notWanted
+	p := r.spent[inst.tenant]
+	if p == nil {
+		name := inst.tenant.name
+		p = &purse{unwanted: r.limits.Tenants != nil && !r.limits.Tenants(name)}
+		if !p.unwanted && r.limits.Budget != nil {
+			p.limit = r.limits.Budget(name)
 		}
-		r.spent[inst.tenant] = spent
+		r.spent[inst.tenant] = p
 	}
-	return spent != notWanted && (r.limits.Budget <= 0 || spent <= r.limits.Budget)
+	return !p.unwanted && !p.empty()
 }
+
+func (r *run) unlimited() bool { return r.limits.Tenants == nil && r.limits.Budget == nil }
 
 // charge books the work of one evaluation.
 func (r *run) charge(inst *instance, cost int) {
-	if r.limits.Budget <= 0 {
-		return
+	p := r.spent[inst.tenant]
+	if p == nil {
+		return // without limits
 	}
-	spent := r.spent[inst.tenant]
-	r.spent[inst.tenant] = spent + cost
-	if spent <= r.limits.Budget && spent+cost > r.limits.Budget {
+	before := p.empty()
+	p.spent += cost
+	if !before && p.empty() {
 		r.over = append(r.over, inst.tenant.name)
 	}
 }
@@ -363,7 +391,7 @@ func (r *run) holdsTx(inst *instance, c *condition) (ok bool) {
 	}
 	r.setVars()
 	if c.texts {
-		r.charge(inst, len(r.t.Input)/1024)
+		r.charge(inst, len(r.t.Input)/bytesPerWork)
 		r.vars.addTexts(r.t)
 	}
 	defer r.isolate(inst)
@@ -399,5 +427,15 @@ func (r *run) result() Result {
 	slices.SortFunc(r.hits, func(a, b Hit) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Tx, b.Tx))
 	})
-	return Result{Hits: r.hits, OverBudget: r.over}
+	return Result{Hits: r.hits, OverBudget: r.over, Spent: r.work()}
+}
+
+func (r *run) work() (out []Spent) {
+	for t, p := range r.spent {
+		if p.spent > 0 {
+			out = append(out, Spent{t.name, p.spent})
+		}
+	}
+	slices.SortFunc(out, func(a, b Spent) int { return cmp.Compare(a.Tenant, b.Tenant) })
+	return out
 }

@@ -19,6 +19,9 @@ func tenantsOf(hits []evm.Hit) string {
 	return strings.Join(slices.Compact(list), " ")
 }
 
+// each gives all tenants the same budget.
+func each(n int) func(string) int { return func(string) int { return n } }
+
 func TestLimits(t *testing.T) {
 	x, specs := evm.NewIndex(), &evm.ABIs{}
 	add := func(tenant string, n int) {
@@ -38,16 +41,32 @@ func TestLimits(t *testing.T) {
 	if got := x.MatchLimited(b, 0, only); tenantsOf(got.Hits) != "large" || got.OverBudget != nil {
 		t.Errorf("one tenant: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
 	}
-	got := x.MatchLimited(b, 0, evm.Limits{Budget: 10})
+	got := x.MatchLimited(b, 0, evm.Limits{Budget: each(30)})
 	if tenantsOf(got.Hits) != "small other" || !slices.Equal(got.OverBudget, []string{"large"}) {
 		t.Errorf("budget: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
 	}
-	got = x.MatchLimited(b, 0, evm.Limits{Budget: 10, Tenants: func(tenant string) bool { return tenant == "small" }})
+	got = x.MatchLimited(b, 0, evm.Limits{Budget: each(30), Tenants: func(tenant string) bool { return tenant == "small" }})
 	if tenantsOf(got.Hits) != "small" || got.OverBudget != nil {
 		t.Errorf("both: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
 	}
-	if got := x.MatchLimited(b, 0, evm.Limits{Budget: 50}); tenantsOf(got.Hits) != "small large other" {
+	if got := x.MatchLimited(b, 0, evm.Limits{Budget: each(550)}); tenantsOf(got.Hits) != "small large other" {
 		t.Errorf("budget just enough: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
+	}
+	asked := map[string]int{}
+	got = x.MatchLimited(b, 0, evm.Limits{Budget: func(tenant string) int {
+		asked[tenant]++
+		return map[string]int{"small": 1, "large": 600}[tenant]
+	}})
+	if tenantsOf(got.Hits) != "large other" || !slices.Equal(got.OverBudget, []string{"small"}) {
+		t.Errorf("a budget each: %q, over budget %q", tenantsOf(got.Hits), got.OverBudget)
+	}
+	if want := []evm.Spent{{"large", 550}, {"other", 22}, {"small", 22}}; !slices.Equal(got.Spent, want) || x.MatchLimited(b, 0, evm.Limits{}).Spent != nil {
+		t.Errorf("spent %v, want %v", got.Spent, want)
+	}
+	for tenant, n := range asked {
+		if n != 1 {
+			t.Errorf("asked %d times for the budget of %s", n, tenant)
+		}
 	}
 }
 

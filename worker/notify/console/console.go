@@ -38,7 +38,7 @@ func (c *Channel) Send(_ context.Context, n *notify.Notification) (notify.Result
 	if err == nil && written < len(text) {
 		err = io.ErrShortWrite
 	}
-	res := notify.Result{Latency: time.Since(start)}
+	res := notify.Result{Latency: time.Since(start), Bytes: written}
 	if err != nil {
 		return res, fmt.Errorf("console: %w: %w", notify.ErrRefused, err)
 	}

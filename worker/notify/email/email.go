@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
@@ -78,7 +79,7 @@ func (c *Channel) Send(ctx context.Context, n *notify.Notification) (notify.Resu
 
 	start := time.Now()
 	err = s.send(ctx, m)
-	res := notify.Result{Latency: time.Since(start)}
+	res := notify.Result{Latency: time.Since(start), Bytes: int(s.sent.Load())}
 	if m.IsDelivered() {
 		// Whatever happened afterwards, the server has it.
 		res.Status = 250
@@ -118,6 +119,7 @@ type session struct {
 	password string
 	secrets  []string // not to be shown
 	refusals string   // of recipients, though others got the mail
+	sent     atomic.Int64
 
 	dial  notify.DialFunc
 	tls   *tls.Config
@@ -193,7 +195,7 @@ func (s *session) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &boundedConn{Conn: plain, left: maxReply}
+	conn := &boundedConn{Conn: plain, left: maxReply, sent: &s.sent}
 	if s.email.Security() != spec.TLSImplicit {
 		return conn, nil
 	}

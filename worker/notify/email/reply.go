@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -22,7 +23,14 @@ var errTooLong = errors.New("the mail server's replies do not end")
 type boundedConn struct {
 	net.Conn
 
-	left int // read by one goroutine at a time
+	left int           // read by one goroutine at a time
+	sent *atomic.Int64 // bytes written
+}
+
+func (c *boundedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
 }
 
 // Read fails once the server has sent too much.
