@@ -55,7 +55,7 @@ demo-cluster: build ## three nodes and Redis; the one that watches the chain is 
 	@'$(BIN)/ozmo' demo --nodes 3 --redis --kill-watcher --for 60s
 
 .PHONY: test
-test: ## run all tests with the race detector (installs a C compiler and redis-server where it may)
+test: ## run all tests with the race detector (installs a C compiler, redis-server and PostgreSQL where it may)
 	@bash .ci/prepare.sh
 	@bash .ci/tool.sh '$(BIN)' $(GOTESTSUM)
 	@pkgs=$$(go list $(PKG) | grep -v '/testcluster$$' || true); [ -z "$$pkgs" ] || \

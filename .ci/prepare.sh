@@ -19,11 +19,17 @@ compiles_c() {
 		int main(void) { return abs(0); }' | $cc -x c -o /dev/null - >/dev/null 2>&1
 }
 
+# Debian keeps the programs of a PostgreSQL server out of PATH.
+have_postgres() {
+	have postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null
+}
+
 # One line a package: the Debian package, and the test that it is there.
 needs=(
 	"gcc           have $(go env CC | cut -d' ' -f1)"
 	"libc6-dev     compiles_c"
 	"redis-server  have redis-server"
+	"postgresql    have_postgres"
 	"systemd       have systemd-analyze"
 	"iproute2      have ip"
 )

@@ -21,6 +21,7 @@ type Audit struct {
 	Before  string `codec:"b,omitempty"`
 	After   string `codec:"f,omitempty"`
 	Version uint64 `codec:"v,omitempty"` // the tenant's version that came of it, given by the log where there is one
+	Seq     uint64 `codec:"s,omitempty"` // 1, 2, 3 … of all logs, given by the log once Store was set
 }
 
 // Bounds of audit logs: of more, the oldest go. What is too much in all goes from
@@ -176,6 +177,7 @@ func (t *tx) enter(a *Audit) {
 		}
 		a.Tenant = ""
 	}
+	t.line(a)
 	old, ok := get(t.audits, a.Tenant)
 	if !ok {
 		old = &auditLog{}
@@ -239,5 +241,8 @@ func (t *tx) loadAudits(entries []*Audit) {
 	}
 	for tenant, log := range logs {
 		t.putAudits(tenant, log)
+		for _, a := range log.entries {
+			t.append(a)
+		}
 	}
 }

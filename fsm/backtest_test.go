@@ -248,7 +248,7 @@ func TestNamesOfBacktestStates(t *testing.T) {
 func goldenBacktest() Backtest {
 	return Backtest{
 		ID: "bt1", Tenant: "acme", Born: 38, Index: 98, Monitor: "large-transfers", Version: 3, Name: "Large transfers",
-		Doc:   Doc{Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))}, Watches: []Watch{{Network: "base"}}, Depth: 1},
+		Doc:   Doc{Sizes: []int64{7}, Kind: DocMonitor, ID: "large-transfers", Hash: HashBlob([]byte("monitor")), Refs: []Hash{HashBlob([]byte("abi"))}, Watches: []Watch{{Network: "base"}}, Depth: 1},
 		Watch: Watch{Network: "ethereum_mainnet", Slug: "ethereum_mainnet", Depth: 12, Mode: ModeInstant}, Confirms: true, Triggers: []string{"slack"}, Filters: 2,
 		From: 100, To: 199, By: "key:abcdefghij23 (ci)", At: 1_700_000_001_000,
 		State: BacktestFailed, Ended: 1_700_000_001_100, Error: "the network is gone", Restarts: 2,

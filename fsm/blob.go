@@ -12,7 +12,7 @@ type Blob struct {
 	Uses uint64 `codec:"u"` // pointers to it in the versions that are kept; one version may hold several
 }
 
-// Blob reads a blob. The bytes are shared: do not change them.
+// Blob reads a blob of the state; see Content. The bytes are shared: do not change them.
 func (v *View) Blob(hash Hash) ([]byte, bool) {
 	b, ok := get(v.blobs, string(hash[:]))
 	if !ok {
@@ -84,6 +84,10 @@ func (c *CollectBlobs) apply(t *tx) (any, error) {
 
 // count adds a version's pointers to its blobs, or takes them away.
 func (t *tx) count(m *Manifest, by int) error {
+	if m.Outside {
+		t.countOutside(m, by)
+		return nil
+	}
 	for _, d := range m.Docs {
 		for _, hash := range append([]Hash{d.Hash}, d.Refs...) {
 			b, ok := get(t.blobs, string(hash[:]))

@@ -44,6 +44,8 @@ const (
 	TypePutBacktest      Type = 29
 	TypeWorkBacktest     Type = 30
 	TypeEndBacktest      Type = 31
+	TypeSetStore         Type = 32
+	TypeMoveContents     Type = 33
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -96,10 +98,12 @@ var registry = map[Type]func() Command{
 	TypePutBacktest:      func() Command { return new(PutBacktest) },
 	TypeWorkBacktest:     func() Command { return new(WorkBacktest) },
 	TypeEndBacktest:      func() Command { return new(EndBacktest) },
+	TypeSetStore:         func() Command { return new(SetStore) },
+	TypeMoveContents:     func() Command { return new(MoveContents) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeEndBacktest }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeMoveContents }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.

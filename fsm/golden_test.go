@@ -38,6 +38,7 @@ func fixturesV1() map[string]Command {
 		{Kind: DocTrigger, ID: "slack", Hash: HashBlob([]byte("trigger"))},
 	}}
 	manifest.Normalize()
+	manifest = manifest.Placed(true, map[Hash]int64{HashBlob([]byte("monitor")): 7, HashBlob([]byte("abi")): 3, HashBlob([]byte("network")): 7})
 	outgoing := Outgoing{
 		Key: "d1", Tenant: "acme", Born: 38, Trigger: "slack", Delivery: []byte(`{"alert":"a1"}`),
 		At: 1_700_000_000_250, Attempts: 2, Reason: "503 Service Unavailable", NotBefore: 1_700_000_005_250,
@@ -49,7 +50,7 @@ func fixturesV1() map[string]Command {
 		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001, Source: SourceAPI},
 		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002, Source: SourceAPI},
 		"register-node": &RegisterNode{
-			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150, After: 18,
+			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150, After: 18, Reaches: true,
 		},
 		"drain-node":  &DrainNode{Name: "node-1", Drain: DrainOperator},
 		"remove-node": &RemoveNode{Name: "node-1", Server: "node-1@5f3a9c01"},
@@ -111,10 +112,12 @@ func fixturesV1() map[string]Command {
 			Counts: goldenBacktest().Parts[0].Counts, Matches: goldenBacktest().Parts[0].Matches, Misses: goldenBacktest().Parts[0].Misses,
 			Anew: true, Error: "the network is gone",
 		},
-		"end-backtest": &EndBacktest{Tenant: "acme", ID: "bt1", Forget: true, At: 1_700_000_001_300},
+		"end-backtest":  &EndBacktest{Tenant: "acme", ID: "bt1", Forget: true, At: 1_700_000_001_300},
+		"set-store":     &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
+		"move-contents": &MoveContents{Tenant: "acme", Born: 38, Expect: 3, Outside: true, Sizes: []ContentSize{{Hash: HashBlob([]byte("abi")), Size: 3}}},
 		"audited": audited(Audit{
 			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
-			Object: "slack-hook", Before: `{"type":"sealed"}`, After: `{"type":"sealed"} `, Version: 3,
+			Object: "slack-hook", Before: `{"type":"sealed"}`, After: `{"type":"sealed"} `, Version: 3, Seq: 12,
 		}, 38, &PutSecret{Tenant: "acme", Name: "slack-hook", Sealed: []byte("sealed"), At: 1_700_000_000_900}),
 	}
 }
@@ -280,8 +283,8 @@ func goldenScript() []Command {
 	}
 	return []Command{
 		&PutBlobs{Blobs: docs, At: 1_700_000_000_000}, // 1
-		&RegisterNode{Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: AllRoles, Weight: 150}, // 2
-		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001},                                                         // 3
+		&RegisterNode{Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: AllRoles, Weight: 150, Reaches: true}, // 2
+		&SetTenantVersion{Tenant: Shared, Manifest: shared, At: 1_700_000_000_001},                                                                        // 3
 		first, // 4
 		&Move{At: 1_700_000_000_002, Moves: []Moved{{Tenant: "acme", To: "node-1", Reason: ReasonInitial}}}, // 5
 		&StartNetwork{Network: "acme/anvil", Height: 7, Missed: []uint64{3, 5}},                             // 6
@@ -329,10 +332,14 @@ func goldenTenancy() []Command {
 	put.Key.Tenant, quota.Tenant, quota.Expect = "corp", "corp", 0
 	entry := change.Entry
 	entry.Tenant = "corp"
+	outside := Manifest{Docs: []Doc{{Kind: DocTrigger, ID: "far", Hash: HashBlob([]byte("far"))}}}
+	outside = outside.Placed(true, map[Hash]int64{HashBlob([]byte("far")): 3})
 	born := &SetTenantVersion{Tenant: "corp", Manifest: Manifest{Docs: []Doc{}}, Source: SourceAPI, At: 10}
 	return []Command{
 		born, quota, put,
 		&PutKey{Key: Key{ID: "root", Role: RoleOperator, At: 11}},
+		&SetStore{Kind: StorePostgres},
+		&SetTenantVersion{Tenant: "corp", Expect: 1, Manifest: outside, Source: SourceAPI, At: 12},
 		audited(entry, 0, &PutSecret{Tenant: "corp", Name: "slack-hook", Sealed: []byte("sealed"), At: 12}),
 		audited(entry, 0, &DropSecret{Tenant: "corp", Name: "slack-hook"}),
 		audited(Audit{Actor: "socket", Action: "key.delete", Object: "none"}, 0, &PutKey{Key: Key{ID: "second", Role: RoleOperator, At: 13}}),
@@ -415,7 +422,7 @@ func TestGoldenSnapshot(t *testing.T) {
 		"tenants": len(d.Tenants), "changes": len(d.Changes), "blobs": len(d.Blobs), "networks": len(d.Networks), "cohorts": len(d.Cohorts),
 		"nodes": len(d.Nodes), "tokens": len(d.Tokens), "cursors": len(d.Cursors), "fired": len(d.Fired), "outbox": len(d.Outbox), "dead": len(d.Dead),
 		"retractions": len(d.Retracted), "boxes": len(d.Boxes), "replays": len(d.Replays), "secrets": len(d.Secrets),
-		"keys": len(d.Keys), "audit logs": len(d.Audits), "backtests": len(d.Backtests),
+		"keys": len(d.Keys), "audit logs": len(d.Audits), "entries to be copied": len(d.Line), "contents outside": len(d.Outside), "backtests": len(d.Backtests),
 	} {
 		if n == 0 {
 			t.Errorf("the golden snapshot holds no %s", kind)
@@ -447,6 +454,9 @@ type contents struct {
 	Keys      map[string]*Key
 	Audits    map[string][]*Audit // newest first
 	Audited   int64               // bytes
+	Store     Store
+	Line      []*Audit
+	Outside   map[string]uint64
 	Backtests map[string]*Backtest
 	Tested    int64 // bytes
 }
@@ -458,6 +468,7 @@ func dump(v *View) contents {
 		Fired: map[string]*Fired{}, Outbox: map[string]*Outgoing{}, Dead: map[string]*Dead{},
 		Retracted: map[string]*retraction{}, Boxes: map[string]*Box{}, Bytes: v.outboxBytes, Replays: map[string]*replayed{}, Secrets: map[string]*Secret{},
 		Keys: map[string]*Key{}, Audits: map[string][]*Audit{}, Audited: v.auditBytes,
+		Store: v.Store(), Line: slices.Collect(v.AuditSince(0)), Outside: maps.Collect(walk(v.outside, "")),
 		Backtests: map[string]*Backtest{}, Tested: v.backtestBytes,
 	}
 	maps.Insert(c.Tenants, walk(v.tenants, ""))

@@ -185,7 +185,7 @@ func TestNamesOfRoles(t *testing.T) {
 			t.Errorf("%q is read as %v", wrong, r)
 		}
 	}
-	if diff := cmp.Diff([]string{"folder", "API", "source 2"}, []string{SourceFolder.String(), SourceAPI.String(), Source(2).String()}); diff != "" {
+	if diff := cmp.Diff([]string{"folder", "API", "tables", "source 3"}, []string{SourceFolder.String(), SourceAPI.String(), SourceTables.String(), Source(3).String()}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -41,6 +41,8 @@ type Doc struct {
 
 	Watches []Watch `codec:"w,omitempty"` // an unpaused monitor's networks
 	Depth   uint64  `codec:"p,omitempty"` // a network's confirmation_blocks
+
+	Sizes []int64 `codec:"z,omitempty"` // bytes of what Hash and Refs stand for, where the contents are outside
 }
 
 // Watch says that a monitor judges the blocks of a network.
@@ -105,6 +107,8 @@ func (w Watch) DepthOn(own, finality uint64) uint64 {
 type Manifest struct {
 	Docs   []Doc    `codec:"d"`           // sorted by kind, then id
 	Wanted []string `codec:"w,omitempty"` // keys of the networks its monitors watch, sorted
+	// Outside says that the contents are not in the state: see Contents.
+	Outside bool `codec:"o,omitempty"`
 }
 
 // Find is the document of a kind with an id.

@@ -88,7 +88,8 @@ type Node struct {
 	Roles   Roles  `codec:"r"`
 	Weight  uint32 `codec:"w"` // its share of the work in percent of a usual node's; 0 means 100
 	Drain   Drain  `codec:"d"`
-	Version string `codec:"v"` // of its program
+	Version string `codec:"v"`           // of its program
+	Reaches bool   `codec:"p,omitempty"` // it was told where the contents outside of the state are
 }
 
 // Node finds a node by name.
@@ -115,7 +116,8 @@ type RegisterNode struct {
 	// 0 for a name that has none; 0 follows whatever there is. A registration that
 	// was proposed by a process that has ended since, and that commits late, is
 	// refused with ErrConflict: a younger process has taken its place.
-	After uint64 `codec:"f,omitempty"`
+	After   uint64 `codec:"f,omitempty"`
+	Reaches bool   `codec:"p,omitempty"` // see Node.Reaches
 }
 
 // Type is TypeRegisterNode.
@@ -134,7 +136,7 @@ func (c *RegisterNode) apply(t *tx) (any, error) {
 		return nil, fmt.Errorf("node %q: registration %d expected, %d found: %w", c.Name, c.After-1, boot, ErrConflict)
 	}
 	n := &Node{
-		Name: c.Name, Server: c.Server, Address: c.Address, Boot: t.index, Roles: c.Roles, Weight: c.Weight, Version: c.Version,
+		Name: c.Name, Server: c.Server, Address: c.Address, Boot: t.index, Roles: c.Roles, Weight: c.Weight, Version: c.Version, Reaches: c.Reaches,
 	}
 	if known && old.Drain != DrainLeaving {
 		n.Drain = old.Drain

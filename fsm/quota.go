@@ -13,6 +13,7 @@ type Source uint8
 const (
 	SourceFolder Source = 0 // the operator's folder
 	SourceAPI    Source = 1 // whoever has a key
+	SourceTables Source = 2 // tables of a PostgreSQL database that another program writes
 )
 
 // String is the source's name in messages.
@@ -22,6 +23,8 @@ func (s Source) String() string {
 		return "folder"
 	case SourceAPI:
 		return "API"
+	case SourceTables:
+		return "tables"
 	default:
 		return fmt.Sprintf("source %d", uint8(s))
 	}
@@ -97,15 +100,20 @@ func (v *View) Used(m *Manifest) Quota {
 	})
 }
 
-// UsedBy is Used where the sizes of blobs are known from elsewhere.
+// UsedBy is Used where the sizes of blobs are known from elsewhere. Those of contents
+// outside of the state the manifest tells.
 func UsedBy(m *Manifest, size func(Hash) int64) Quota {
 	var q Quota
 	seen := make(map[Hash]bool, len(m.Docs))
-	count := func(hash Hash) {
-		if !seen[hash] {
-			seen[hash] = true
-			q.Bytes += size(hash)
+	count := func(hash Hash, told int64) {
+		if seen[hash] {
+			return
 		}
+		seen[hash] = true
+		if told == 0 {
+			told = size(hash)
+		}
+		q.Bytes += told
 	}
 	for _, d := range m.Docs {
 		switch d.Kind {
@@ -119,9 +127,9 @@ func UsedBy(m *Manifest, size func(Hash) int64) Quota {
 			q.Scripts++
 		default:
 		}
-		count(d.Hash)
-		for _, hash := range d.Refs {
-			count(hash)
+		count(d.Hash, d.size(0))
+		for i, hash := range d.Refs {
+			count(hash, d.size(i+1))
 		}
 	}
 	return q
@@ -151,7 +159,7 @@ func (q Quota) Check(used, before Quota) error {
 
 // checkQuota refuses what a tenant of the API has too much of.
 func (t *tx) checkQuota(next *Tenant, before *Manifest) error {
-	if next.Source != SourceAPI || next.ID == Shared {
+	if next.Source == SourceFolder || next.ID == Shared {
 		return nil
 	}
 	had := Quota{}
@@ -179,8 +187,8 @@ func (c *SetQuota) apply(t *tx) (any, error) {
 	if !ok || c.Tenant == Shared {
 		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, ErrNotFound)
 	}
-	if old.Source != SourceAPI {
-		return nil, fmt.Errorf("tenant %q comes from the %s, quotas hold for tenants of the API: %w", c.Tenant, old.Source, ErrConflict)
+	if old.Source == SourceFolder {
+		return nil, fmt.Errorf("tenant %q comes from the %s, quotas hold for all others: %w", c.Tenant, old.Source, ErrConflict)
 	}
 	if old.QuotaIndex != c.Expect {
 		return nil, fmt.Errorf("tenant %q: its quota was set at %d, %d expected: %w", c.Tenant, old.QuotaIndex, c.Expect, ErrConflict)

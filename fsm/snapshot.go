@@ -44,6 +44,7 @@ const (
 	recordKey        recordType = 18
 	recordAudit      recordType = 19
 	recordBacktest   recordType = 20
+	recordStore      recordType = 32
 	recordTrailer    recordType = 255
 )
 
@@ -111,6 +112,9 @@ func (v *View) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 	writeAll(out, recordBacktest, v.backtests)
+	if v.store != nil {
+		out.record(recordStore, v.store)
+	}
 	out.record(recordTrailer, trailer{Records: out.records, CRC: out.crc.Sum32()})
 	if out.err == nil {
 		out.err = out.w.Flush()
@@ -288,6 +292,9 @@ func (l *loader) load(kind recordType, body []byte) error {
 		return err
 	case recordBacktest:
 		return l.loadBacktest(body)
+	case recordStore:
+		l.store = new(Store)
+		return unmarshal(body, l.store)
 	default:
 		return fmt.Errorf("type %d is of a newer version", kind)
 	}
@@ -311,6 +318,7 @@ func (l *loader) view() *View {
 	l.countBoxes(l.forgotten)
 	l.countContent()
 	l.loadAudits(l.audits)
+	l.indexOutside()
 	l.end()
 	return l.View
 }
@@ -323,6 +331,7 @@ func (s *State) Restore(r io.Reader) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	v.reader = s.View().reader
 	s.view.Store(v)
 	for t, ch := range s.waiting {
 		close(ch)

@@ -70,6 +70,11 @@ type View struct {
 	backtestSizes *tree[string] // derived
 	backtestSums  *tree[int64]  // derived: bytes of jobs by tenant
 	backtestBytes int64         // derived
+	auditLine     *tree[*Audit] // derived: what is to be copied outside, by log index; see AuditSince
+	lineBytes     int64         // derived
+	store         *Store        // nil: nobody has said
+	outside       *tree[uint64] // derived: how many pointers of the versions kept there are to a content outside
+	reader        Contents      // of what is outside; not part of the state
 }
 
 // New is an empty state at index 0.

@@ -323,6 +323,11 @@ func planMerges(v *fsm.View, nodes map[string]*member, ttl time.Duration, settle
 		if !ok || c.ID == main.ID || c.To != "" || main.To != "" || nodes[c.Node] == nil || !nodes[c.Node].keepsWork(ttl) {
 			continue
 		}
+		// Nobody can tell yet whether what came here can be judged at all: it must not
+		// hold up what is.
+		if nodes[c.Node].Said.Unreached {
+			continue
+		}
 		if !v.CanMerge(c.ID, main.ID) {
 			continue
 		}

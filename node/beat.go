@@ -59,6 +59,7 @@ func (n *Node) heartbeat() heartbeat {
 	h := heartbeat{
 		Node: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Boot: n.boot.Load(), Applied: n.group.Applied(),
 		Calls: n.watch.allCalls(), Commands: uint8(highest), Version: n.opts.Version, Keys: n.gossip.KeyIDs(),
+		Unreached: n.storeErr() != nil,
 	}
 	if w := n.worker.Load(); w != nil {
 		h.Load = w.Load()

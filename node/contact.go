@@ -27,6 +27,8 @@ type heartbeat struct {
 	Keys     []string             `json:"keys,omitempty"`  // ids of its gossip keys
 	Commands uint8                `json:"commands"`        // highest command it understands
 	Version  string               `json:"version"`
+	// Unreached: contents outside of the state cannot be read there at the moment.
+	Unreached bool `json:"unreached,omitempty"`
 }
 
 // heartbeatAnswer is what the leader answers, while it leads.

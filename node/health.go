@@ -58,6 +58,10 @@ func (n *Node) Ready() []api.Check {
 		{Name: "member", Err: member}, {Name: "started", Err: started}, {Name: "leader", Err: contact}, {Name: "draining", Err: draining},
 	}
 	v := n.state.View()
+	if n.contents != nil {
+		// What runs goes on without it, and another node would do no better.
+		checks = append(checks, api.Check{Name: "tenant store", Err: n.storeErr(), Minor: true})
+	}
 	checks = append(checks, n.ableChecks(v)...)
 	several := len(slices.Collect(v.Nodes())) > 1
 	for network := range v.Networks() {
@@ -116,7 +120,7 @@ func (n *Node) Status() api.Status {
 	}
 	s.Imbalance = imbalance(v, capacity, n.activity.Load())
 	s.Unassigned = unassigned(v)
-	s.Problems = problems(v, s.Nodes)
+	s.Problems = append(problems(v, s.Nodes), n.tables.problems()...)
 	for t := range v.Tenants() {
 		if t.ID != fsm.Shared {
 			s.Tenants = append(s.Tenants, tenantStatus(v, t))

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -261,6 +260,9 @@ func (n *Node) checkNetworks(tenant string, networks map[string]*spec.Network) e
 	v := n.state.View()
 	for slug, doc := range networks {
 		old, _, err := store.FindNetwork(v, store.Key(tenant, slug))
+		if errors.Is(err, fsm.ErrUnreachable) {
+			return err
+		}
 		if err != nil || old.ChainID == nil || doc.ChainID == nil || *old.ChainID == *doc.ChainID {
 			continue
 		}
@@ -316,45 +318,25 @@ func (n *Node) putOnce(ctx context.Context, tenant string, p, only *store.Packed
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	v := n.state.View()
-	c := &fsm.SetTenantVersion{Tenant: tenant, Manifest: p.Manifest, At: time.Now().UnixMilli()}
+	c := &fsm.SetTenantVersion{Tenant: tenant, At: time.Now().UnixMilli()}
 	if t, ok := v.Tenant(tenant); ok {
-		if reflect.DeepEqual(*t.Current.Manifest, p.Manifest) {
+		if t.Current.Manifest.Same(&p.Manifest) {
 			return false, nil
 		}
-		if only != nil && !reflect.DeepEqual(*t.Current.Manifest, only.Manifest) {
+		if only != nil && !t.Current.Manifest.Same(&only.Manifest) {
 			return false, fmt.Errorf("tenant %q: %w", tenant, errNotInForce)
 		}
 		c.Expect = t.Current.Number
 	} else if only != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, errNotInForce)
 	}
-	for _, chunk := range chunks(p.Blobs, v) {
-		if _, err := n.group.Propose(ctx, &fsm.PutBlobs{Blobs: chunk, At: time.Now().UnixMilli()}); err != nil {
-			return false, fmt.Errorf("tenant %q: %w", tenant, err)
-		}
+	if c.Manifest, err = n.place(ctx, v, tenant, p.Manifest, p.Blobs); err != nil {
+		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	if _, err := n.byFolder(ctx, c, "tenant.put", tenant); err != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	return true, nil
-}
-
-// chunks groups blobs into commands of bearable size. Those already there are
-// sent again all the same when nothing uses them: they might be collected.
-func chunks(blobs [][]byte, v *fsm.View) [][][]byte {
-	var out [][][]byte
-	size := 0
-	for _, b := range blobs {
-		if v.BlobUsed(fsm.HashBlob(b)) {
-			continue
-		}
-		if len(out) == 0 || size+len(b) > fsm.MaxBlobChunk {
-			out, size = append(out, nil), 0
-		}
-		out[len(out)-1] = append(out[len(out)-1], b)
-		size += len(b)
-	}
-	return out
 }
 
 // removeOthers deletes the tenants that are gone from the folder.

@@ -5,6 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	watcherRestarts *prometheus.CounterVec
 	imports         *prometheus.CounterVec
+	tables          prometheus.Gauge
 	moves           prometheus.Counter
 	imbalance       prometheus.Gauge
 	unassigned      prometheus.Gauge
@@ -17,6 +18,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		watcherRestarts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_node_watcher_restarts_total", Help: "Times watching a network failed as a whole and began again.",
 		}, []string{"network"}),
+		tables: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "ozmo_node_source_refused", Help: "Tenants that keep what they had because the tables of the tenant source are not valid, and 1 more where the tables cannot be read; on the leader.",
+		}),
 		imports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "ozmo_node_imports_total", Help: "Configurations read from the folder, by tenant outcome.",
 		}, []string{"outcome"}),
@@ -36,6 +40,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.able = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "ozmo_node_able_nodes", Help: "Nodes that are alive, not drained and have the role, on the leader: with none, that work stands still.",
 	}, []string{"role"})
-	reg.MustRegister(m.watcherRestarts, m.imports, m.moves, m.imbalance, m.unassigned, m.heartbeats, m.able)
+	reg.MustRegister(m.watcherRestarts, m.imports, m.tables, m.moves, m.imbalance, m.unassigned, m.heartbeats, m.able)
 	return m
 }

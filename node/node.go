@@ -34,24 +34,27 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/notify/egress"
 	"github.com/ozmo-dev/ozmo/worker/outbox"
 	"github.com/ozmo-dev/ozmo/worker/store"
+	"github.com/ozmo-dev/ozmo/worker/store/postgres"
 )
 
 // Node is one process of the cluster.
 type Node struct {
-	opts    Options
-	log     *slog.Logger
-	metrics *metrics
-	state   *fsm.State
-	journal *journal.Journal
-	news    *news
-	cache   blockcache.Cache
-	fetcher *blockcache.Fetcher // for workers: cache, then the lease holder
-	held    *blockcache.Fetcher // for others, of what is watched here: cache, then the chain
-	watch   *watchers
-	worker  atomic.Pointer[worker.Worker]
-	outbox  atomic.Pointer[outbox.Outbox]
-	guard   *egress.Guard                    // of what tenants have us connect to
-	own     atomic.Pointer[[]netip.AddrPort] // what the cluster listens at
+	opts     Options
+	log      *slog.Logger
+	metrics  *metrics
+	state    *fsm.State
+	journal  *journal.Journal
+	news     *news
+	tables   *tables         // nil: no tenant source
+	contents *postgres.Store // nil: all contents are in the state, as far as this node was told
+	cache    blockcache.Cache
+	fetcher  *blockcache.Fetcher // for workers: cache, then the lease holder
+	held     *blockcache.Fetcher // for others, of what is watched here: cache, then the chain
+	watch    *watchers
+	worker   atomic.Pointer[worker.Worker]
+	outbox   atomic.Pointer[outbox.Outbox]
+	guard    *egress.Guard                    // of what tenants have us connect to
+	own      atomic.Pointer[[]netip.AddrPort] // what the cluster listens at
 
 	// Set once the node is part of a cluster; see join.
 	membership  *membership
@@ -228,6 +231,12 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.become(ctx); err != nil {
 		return err
 	}
+	if err := n.openTables(); err != nil {
+		return err
+	}
+	if err := n.openContents(background); err != nil {
+		return err
+	}
 	if err := n.enter(ctx); err != nil {
 		return err
 	}
@@ -237,6 +246,9 @@ func (n *Node) Start(ctx context.Context) error {
 	n.loops.Go(func() { n.keepUp(background) })
 	old := n.begun.Load() // this data directory was of the cluster before
 	if err := n.register(ctx); err != nil {
+		return err
+	}
+	if err := n.settleStore(ctx); err != nil {
 		return err
 	}
 	n.completeJournal()
@@ -254,6 +266,9 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	if n.opts.Config != "" {
 		n.loops.Go(func() { n.watchSecrets(background) })
+	}
+	if n.tables != nil {
+		n.loops.Go(func() { n.tables.run(background) })
 	}
 	n.health.started.Store(true)
 	close(n.ready)
@@ -324,7 +339,7 @@ func (n *Node) importAtStart(ctx context.Context) error {
 	if err == nil || !errors.Is(err, errRefused) && !errors.Is(err, ErrSharedNetworks) {
 		return err
 	}
-	if !n.hasTenants(fsm.SourceFolder, fsm.SourceAPI) {
+	if !n.hasTenants(fsm.SourceFolder, fsm.SourceAPI, fsm.SourceTables) {
 		return err
 	}
 	n.log.Error("the folder was not taken over; the node goes on with the configuration it had", "error", err)
@@ -349,6 +364,8 @@ func (n *Node) begin(ctx context.Context) {
 	n.worker.Store(w)
 	n.outbox.Store(box)
 	n.delivering.Store(&delivering{sender, triggers})
+	n.loops.Go(func() { n.warm(ctx) })
+	n.loops.Go(func() { n.mirror(ctx) })
 	n.loops.Go(func() { n.watch.run(ctx) })
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
@@ -432,6 +449,7 @@ func (n *Node) housekeeping(ctx context.Context) {
 			if _, err := n.group.Propose(ctx, &fsm.CollectBlobs{Before: before}); err != nil {
 				n.log.Warn("unused documents could not be collected", "error", err)
 			}
+			n.collectContents(ctx)
 		}
 	}
 }

@@ -61,6 +61,17 @@ type Options struct {
 	RedisURL       string  // of the shared block cache; empty: none
 	Placement      Placement
 
+	// TenantStore is where the contents of tenants' documents are kept: "embedded" or
+	// "postgres"; empty: wherever the cluster has them. PostgresURL is of the database,
+	// the same on all nodes; it may be given before any contents are there.
+	TenantStore string
+	PostgresURL string
+	// PostgresSourceURL is of a database with another program's tables of tenants,
+	// which are taken over and followed; SourceInterval is how often they are looked
+	// at, 0: 5 s.
+	PostgresSourceURL string
+	SourceInterval    time.Duration
+
 	// HeartbeatURL is where every node reports to the operator, signed with the
 	// secret in HeartbeatSecretFile; empty: nowhere. The egress guard leaves it
 	// alone: it is the operator's own.
@@ -211,6 +222,7 @@ func (o *Options) fill() {
 	def(&o.RaftMultiplier, 1)
 	def(&o.Placement.Threshold, 0.2)
 	def(&o.Placement.Interval, 5*time.Minute)
+	def(&o.SourceInterval, tablesInterval)
 	def(&o.HeartbeatInterval, defaultHeartbeatInterval)
 }
 
@@ -267,6 +279,7 @@ func (o *Options) check() error {
 	if given != 0 && given != 3 {
 		wrong("--tls-cert, --tls-key and --tls-ca go together: %d of 3 are given", given)
 	}
+	errs = append(errs, o.checkStore()...)
 	errs = append(errs, o.checkHeartbeat()...)
 	errs = append(errs, o.checkEgress()...)
 	errs = append(errs, o.Sending.check()...)

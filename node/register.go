@@ -37,6 +37,7 @@ func (n *Node) register(ctx context.Context) error {
 	c := registration{SealingKey: n.keeper.ID(), Multiplier: n.opts.RaftMultiplier, RegisterNode: fsm.RegisterNode{
 		Name: n.opts.Name, Server: serverID(n.opts.Name, n.instance), Address: n.address, Version: n.opts.Version,
 		Roles: n.opts.roles, Weight: n.opts.Weight,
+		Reaches: n.opts.PostgresURL != "",
 	}}
 	// What an earlier process of this node has asked for, and what is still under
 	// way, must not put this one out when it commits late: each registration says
@@ -154,6 +155,9 @@ func (n *Node) acceptRegistration(ctx context.Context, c registration) (register
 	}
 	if !n.contacts.established() {
 		return registered{}, consensus.ErrNotLeader
+	}
+	if n.state.View().NeedsOutside() && !c.Reaches {
+		return registered{}, fmt.Errorf("%w: node %q: %w", api.ErrRefused, c.Name, errNoURL)
 	}
 	old, ok := n.state.View().Node(c.Name)
 	if ok && old.Server != c.Server {

@@ -47,6 +47,12 @@ func unavailable(err error) error {
 	return err
 }
 
+// PlaceContents implements v1.Backend.
+func (n tenantAPI) PlaceContents(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+	m, err := n.place(ctx, v, tenant, m, blobs)
+	return m, unavailable(err)
+}
+
 // SealAll implements v1.Backend.
 func (n tenantAPI) SealAll(_ context.Context, tenant string, list []*spec.Secret) error {
 	return n.keeper.SealAll(tenant, list)
@@ -127,8 +133,8 @@ var tenantPaths = []string{"/v1/tenants", "/v1/networks", "/v1/configuration", "
 
 // isTenantPath reports whether the API for tenants answers an operator.
 func isTenantPath(r *http.Request) bool {
-	if r.Method == http.MethodPost && r.URL.Path == "/v1/tenants/place" {
-		return false // which node a tenant is on is the cluster's affair
+	if r.Method == http.MethodPost && (r.URL.Path == "/v1/tenants/place" || r.URL.Path == api.PathMigrate) {
+		return false // which node a tenant is on, and where its documents are kept, is the cluster's affair
 	}
 	for _, path := range tenantPaths {
 		if r.URL.Path == path || strings.HasPrefix(r.URL.Path, path+"/") {

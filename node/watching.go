@@ -129,6 +129,9 @@ func (w *watchers) follow(ctx context.Context, key string, r *watching) {
 			log.Info("the lease has moved: watching ends")
 			return
 		}
+		if errors.Is(err, fsm.ErrUnreachable) {
+			pause = min(pause, time.Second) // asking costs next to nothing
+		}
 		w.node.metrics.watcherRestarts.WithLabelValues(key).Inc()
 		log.Error("watching failed and begins again", "error", err, "pause", pause)
 		select {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,12 +105,26 @@ func openBook(v *fsm.View, network, cohort string, index, position uint64, onPan
 		index: max(index, 1) - 1,
 	}
 	b.depth, b.window = depthsAt(v, network, position)
+	if err := b.prefetch(v); err != nil {
+		return nil, err
+	}
 	for t := range v.TenantsOf(cohort) {
 		if _, err := b.take(v, t.ID, b.index, position+1); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
+}
+
+// prefetch has the documents that are outside of the state read many at a time.
+func (b *book) prefetch(v *fsm.View) error {
+	var versions []*fsm.Manifest
+	for t := range v.TenantsOf(b.cohort) {
+		if version, ok := t.InForce(b.index); ok && len(b.monitorsOn(version.Manifest)) > 0 {
+			versions = append(versions, version.Manifest)
+		}
+	}
+	return v.Prefetch(versions...)
 }
 
 // advance brings the book to the log index of an announcement: what changed up
@@ -206,6 +221,9 @@ func (b *book) take(v *fsm.View, tenant string, index, position uint64) ([]lower
 			continue
 		}
 		m, err := b.load(v, tenant, now, position)
+		if errors.Is(err, fsm.ErrUnreachable) {
+			return nil, fmt.Errorf("tenant %s: %w", tenant, err)
+		}
 		if err != nil {
 			// It was compiled before it was accepted: only a damaged state leads here.
 			return nil, fmt.Errorf("tenant %s: monitor %q: the stored document cannot be loaded, and %s is not judged without it: "+

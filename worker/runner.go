@@ -52,6 +52,7 @@ const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 10 * time.Second
 	longRun    = time.Minute
+	storePause = time.Second // at most, where documents cannot be read: asking costs next to nothing
 )
 
 // follow judges one network, beginning anew after a failure, until the cohort
@@ -74,6 +75,9 @@ func (r *runner) follow(network string) {
 		}
 		if time.Since(began) > longRun {
 			pause = firstPause
+		}
+		if errors.Is(err, fsm.ErrUnreachable) {
+			pause = min(pause, storePause)
 		}
 		r.metrics.restarts.WithLabelValues(network).Inc()
 		level := slog.LevelError

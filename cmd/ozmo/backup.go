@@ -40,6 +40,9 @@ the archive says so: do this on every node that is left before ` + "`ozmo recove
 and keep the one with the highest log index. A node that was started since there was
 no leader has no more than its last snapshot.
 
+Documents that are kept in PostgreSQL (--tenant-store postgres) are not in it: back
+up that database too, after this, so that it has all that the archive points to.
+
 Secrets in the archive are sealed. It is of use only together with the file
 sealing.key of a node's data directory, or a bundle: keep one of these elsewhere.`,
 		Example: `  ozmo backup

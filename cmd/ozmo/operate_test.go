@@ -51,6 +51,8 @@ func TestOrders(t *testing.T) {
 		{"tenant weight acme 0", "place acme weight 0", "the strategy decides"},
 		{"tenant priority acme 10", "place acme priority 10", "tenant acme has priority 10"},
 		{"tenant priority acme -- -5", "place acme priority -5", "tenant acme has priority -5"},
+		{"tenant migrate --to postgres --tenant acme", `migrate "acme" to postgres`, "acme    postgres               2\n"},
+		{"tenant migrate --to embedded --tenant acme -o json", `migrate "acme" to embedded`, `"versions": 2`},
 		{"rebalance --dry-run", "rebalance true", "2 moves would bring the imbalance from 0.80 to 0.10; nothing was changed"},
 		{"rebalance", "rebalance false", "acme    -     a   initial\nbeta    a     b   load-rebalance\n\ntenant big: alone heavier"},
 		{"rebalance -o json", "rebalance false", `"unplaced": [],`},

@@ -116,6 +116,10 @@ func (o *operator) MoveLease(_ context.Context, m api.LeaseMove) error {
 	return o.note("lease %s to %s", m.Network, m.To)
 }
 
+func (o *operator) Migrate(_ context.Context, m api.Migration) (api.Migrated, error) {
+	return api.Migrated{Tenant: m.Tenant, To: m.To, Changed: true, Versions: 2}, o.note("migrate %q to %s", m.Tenant, m.To)
+}
+
 func (o *operator) PlaceTenant(_ context.Context, p api.Placement) error {
 	text := "place " + p.Tenant
 	if p.Pin != nil {

@@ -21,8 +21,10 @@ const alone = "alone"
 
 // serveFlags are those that need a second look.
 type serveFlags struct {
-	bootstrap string
-	redisFile string
+	bootstrap  string
+	redisFile  string
+	storeFile  string
+	sourceFile string
 }
 
 func newServe(a *app) *cobra.Command {
@@ -104,6 +106,12 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.IntVar(&opts.Placement.MaxTenants, "max-tenants", 0, "most tenants of a node; 0: no limit")
 	f.StringVar(&opts.RedisURL, "redis-url", "", "shared block cache: redis://, rediss:// or unix:// `URL`; empty: none")
 	f.StringVar(&more.redisFile, "redis-url-file", "", "`FILE` that holds the URL of the shared block cache")
+	f.StringVar(&opts.TenantStore, "tenant-store", "", "where tenants' documents are kept: embedded or postgres; the same on all nodes (default: where the cluster has them, at first embedded)")
+	f.StringVar(&opts.PostgresURL, "postgres-url", "", "tenant store: postgres:// `URL` of a database of the cluster's own; on all nodes; empty: none")
+	f.StringVar(&more.storeFile, "postgres-url-file", "", "`FILE` that holds the URL of the tenant store")
+	f.StringVar(&opts.PostgresSourceURL, "postgres-source-url", "", "tenants of another program: postgres:// `URL` of a database whose tables are followed, and never written; on all nodes (docs/postgres.md)")
+	f.StringVar(&more.sourceFile, "postgres-source-url-file", "", "`FILE` that holds that URL")
+	f.DurationVar(&opts.SourceInterval, "postgres-source-interval", 5*time.Second, "`TIME` between two looks at those tables, unless they tell what changes")
 	f.Int64Var(&opts.CacheBytes, "cache-bytes", 256<<20, "size of the block cache in memory")
 	f.StringSliceVar(&opts.EgressAllow, "egress-allow", nil, "what tenants' webhooks, mail servers and endpoints may be beside public addresses: `CIDR`, address, host name or *.suffix (repeatable, or with commas)")
 	f.StringSliceVar(&opts.EgressDeny, "egress-deny", nil, "what they may not be, whatever is allowed: `CIDR`, address, host name or *.suffix (repeatable, or with commas)")
@@ -123,9 +131,10 @@ Exit code 78: the cluster uses what this version does not know; upgrade it.`,
 	f.DurationVar(&opts.HeartbeatInterval, "heartbeat-interval", time.Minute, "`TIME` between two reports, 1s or more")
 	f.StringVar(&opts.HeartbeatSecretFile, "heartbeat-secret-file", "", "`FILE` with the secret that signs the reports; read anew each time")
 	for flag, words := range map[string][]string{
-		"profile":   {"lan", "mesh"},
-		"placement": {"consistent-hashing", "round-robin", "least-loaded", "activity-based"},
-		"voters":    {"1", "3", "5"},
+		"profile":      {"lan", "mesh"},
+		"placement":    {"consistent-hashing", "round-robin", "least-loaded", "activity-based"},
+		"voters":       {"1", "3", "5"},
+		"tenant-store": {"embedded", "postgres"},
 	} {
 		completeChoice(cmd, flag, newChoice(words[0], words...))
 	}
@@ -162,22 +171,30 @@ func (m *serveFlags) apply(opts *node.Options) error {
 	case opts.Bundle == "" && len(opts.Founders) == 1 && opts.Founders[0] == opts.Name:
 		opts.Founders = nil // alone, by its own name
 	}
-	if m.redisFile != "" {
-		text, err := os.ReadFile(m.redisFile)
-		switch {
-		case opts.RedisURL != "":
-			wrong.addf("--redis-url and --redis-url-file: give one of them")
-		case err != nil:
-			wrong.addf("--redis-url-file: %v", err)
-		}
-		opts.RedisURL = strings.TrimSpace(string(text))
-	}
+	fromFile(&wrong, "redis-url", m.redisFile, &opts.RedisURL)
+	fromFile(&wrong, "postgres-url", m.storeFile, &opts.PostgresURL)
+	fromFile(&wrong, "postgres-source-url", m.sourceFile, &opts.PostgresSourceURL)
 	if opts.Insecure && opts.TLSCert+opts.TLSKey+opts.TLSCA != "" {
 		wrong.addf("--insecure and --tls-cert, --tls-key, --tls-ca: either the nodes use TLS or they do not")
 	}
 	m.checkNumbers(opts, &wrong)
 	wrong.add(opts.Check())
 	return wrong.err()
+}
+
+// fromFile reads a setting that must not be in the list of processes.
+func fromFile(wrong *mistakes, flag, file string, value *string) {
+	if file == "" {
+		return
+	}
+	text, err := os.ReadFile(file)
+	switch {
+	case *value != "":
+		wrong.addf("--%s and --%s-file: give one of them", flag, flag)
+	case err != nil:
+		wrong.addf("--%s-file: %v", flag, err)
+	}
+	*value = strings.TrimSpace(string(text))
 }
 
 // checkNumbers refuses what a node would take for "not given", or cannot mean.

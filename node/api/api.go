@@ -45,6 +45,7 @@ type Cluster interface {
 	RemoveNode(ctx context.Context, name string) error
 	MoveLease(ctx context.Context, m LeaseMove) error
 	PlaceTenant(ctx context.Context, p Placement) error
+	Migrate(ctx context.Context, m Migration) (Migrated, error)
 	Rebalance(ctx context.Context, dryRun bool) (Rebalance, error)
 	Keyring(ctx context.Context) (Keyring, error)
 	// ChangeKeyring installs a new key ("install", id empty), or puts one in use
@@ -195,6 +196,7 @@ var statuses = []struct {
 	{fsm.ErrTooMany, http.StatusConflict},
 	{ErrRefused, http.StatusConflict},
 	{fsm.ErrRemoved, http.StatusForbidden},
+	{fsm.ErrUnreachable, http.StatusServiceUnavailable},
 	{ErrUnavailable, http.StatusServiceUnavailable},
 	{fsm.ErrTokenUnknown, http.StatusForbidden},
 	{fsm.ErrTokenExpired, http.StatusForbidden},

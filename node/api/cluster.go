@@ -54,6 +54,20 @@ type Move struct {
 	Reason string `json:"reason"`
 }
 
+// Migration asks for a tenant's documents to be moved to another store.
+type Migration struct {
+	Tenant string `json:"tenant"` // empty: none; new tenants are to begin there
+	To     string `json:"to"`     // "embedded" or "postgres"
+}
+
+// Migrated is what became of a Migration.
+type Migrated struct {
+	Tenant   string `json:"tenant"`
+	To       string `json:"to"`
+	Changed  bool   `json:"changed"`
+	Versions int    `json:"versions"` // that were moved
+}
+
 // Rebalance is what a rebalancing does, or would do.
 type Rebalance struct {
 	DryRun    bool     `json:"dry_run"`

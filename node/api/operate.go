@@ -11,6 +11,9 @@ import (
 // maxRequest bounds the body of a request that is one JSON object.
 const maxRequest = 1 << 20
 
+// PathMigrate is where tenants' documents are moved to another store.
+const PathMigrate = "/v1/tenants/migrate"
+
 // clusterRoutes are the operator's commands on the cluster.
 func clusterRoutes(mux *http.ServeMux, op Cluster) {
 	mux.HandleFunc("POST /v1/join", func(w http.ResponseWriter, r *http.Request) { join(w, r, op) })
@@ -42,6 +45,13 @@ func clusterRoutes(mux *http.ServeMux, op Cluster) {
 		var p Placement
 		if read(w, r, &p) {
 			answer(w, struct{}{}, op.PlaceTenant(r.Context(), p))
+		}
+	})
+	mux.HandleFunc("POST "+PathMigrate, func(w http.ResponseWriter, r *http.Request) {
+		var m Migration
+		if read(w, r, &m) {
+			done, err := op.Migrate(r.Context(), m)
+			answer(w, done, err)
 		}
 	})
 	mux.HandleFunc("POST /v1/rebalance", func(w http.ResponseWriter, r *http.Request) {

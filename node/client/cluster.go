@@ -98,6 +98,11 @@ func (c *Client) PlaceTenant(ctx context.Context, p api.Placement) error {
 	return err
 }
 
+// Migrate moves a tenant's documents to another store.
+func (c *Client) Migrate(ctx context.Context, m api.Migration) (api.Migrated, error) {
+	return put[api.Migrated](ctx, c, api.PathMigrate, m)
+}
+
 // Rebalance evens the nodes out, or tells what that would move.
 func (c *Client) Rebalance(ctx context.Context, dryRun bool) (api.Rebalance, error) {
 	return get[api.Rebalance](ctx, c, http.MethodPost, "/v1/rebalance", url.Values{"dry_run": {strconv.FormatBool(dryRun)}})

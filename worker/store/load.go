@@ -11,9 +11,9 @@ import (
 )
 
 func blob(v *fsm.View, d fsm.Doc) ([]byte, error) {
-	data, ok := v.Blob(d.Hash)
-	if !ok {
-		return nil, fmt.Errorf("%s %q: its content %s: %w", d.Kind, d.ID, d.Hash.Short(), fsm.ErrNotFound)
+	data, err := v.Content(d.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", d.Kind, d.ID, err)
 	}
 	return data, nil
 }
@@ -54,9 +54,9 @@ func Monitor(v *fsm.View, d fsm.Doc) (*spec.Monitor, error) {
 		if ref == nil || i >= len(m.Addresses) {
 			continue
 		}
-		data, ok := v.Blob(ref.Blob)
-		if !ok {
-			return nil, fmt.Errorf("monitor %q: contract specification %s: %w", d.ID, ref.Blob.Short(), fsm.ErrNotFound)
+		data, err := v.Content(ref.Blob)
+		if err != nil {
+			return nil, fmt.Errorf("monitor %q: contract specification: %w", d.ID, err)
 		}
 		m.Addresses[i].ContractSpec, m.Addresses[i].SpecChain = data, ref.Chain
 	}

@@ -2,11 +2,8 @@ package v1
 
 import (
 	"context"
-	"iter"
 	"strconv"
 	"time"
-
-	"github.com/ozmo-dev/ozmo/fsm"
 )
 
 // Entry is a change in the audit log.
@@ -29,24 +26,25 @@ func (a *API) auditRoutes() {
 		if _, err := tenant(ctx, v, in.Tenant); err != nil {
 			return nil, err
 		}
-		return entries(v.AuditOf(in.Tenant), in.Paging)
+		return a.entries(ctx, in.Tenant, in.Paging)
 	})
-	register(a, "clusteraudit.list", func(_ context.Context, in *tenantsInput) (*pageOutput[Entry], error) {
-		return entries(a.backend.View().AuditOf(""), in.Paging)
+	register(a, "clusteraudit.list", func(ctx context.Context, in *tenantsInput) (*pageOutput[Entry], error) {
+		return a.entries(ctx, "", in.Paging)
 	})
 }
 
 // entries is a page of an audit log, the newest first.
-func entries(log iter.Seq[*fsm.Audit], p Paging) (*pageOutput[Entry], error) {
+func (a *API) entries(ctx context.Context, tenant string, p Paging) (*pageOutput[Entry], error) {
 	before, err := p.before()
 	if err != nil {
 		return nil, err
 	}
+	log, err := a.backend.Audit(ctx, tenant, before, p.Limit+1)
+	if err != nil {
+		return nil, err
+	}
 	out := &pageOutput[Entry]{Body: Page[Entry]{Items: []Entry{}}}
-	for e := range log {
-		if before != 0 && e.Index >= before {
-			continue
-		}
+	for _, e := range log {
 		if len(out.Body.Items) == p.Limit {
 			out.Body.Next = cursor(strconv.FormatUint(out.Body.Items[p.Limit-1].Index, 10))
 			break

@@ -87,11 +87,15 @@ func (a *API) createBacktest(ctx context.Context, in *backtestCreate) (*backtest
 	if err := d.backtest(&in.Body, &job); err != nil {
 		return nil, err
 	}
-	for _, chunk := range chunks(d.blobs, v) {
-		if _, err := a.backend.Propose(ctx, &fsm.PutBlobs{Blobs: chunk, At: job.At}); err != nil {
-			return nil, err
-		}
+	// A job's document is in the state, wherever the tenant's are.
+	placed, err := store.Placing{Put: func(ctx context.Context, blobs [][]byte) error {
+		_, err := a.backend.Propose(ctx, &fsm.PutBlobs{Blobs: blobs, At: job.At})
+		return err
+	}}.Inside(ctx, v, fsm.Manifest{Docs: []fsm.Doc{job.Doc}}, d.blobs)
+	if err != nil {
+		return nil, err
 	}
+	job.Doc = placed.Docs[0]
 	what := "a draft"
 	if job.Monitor != "" {
 		what = fmt.Sprintf("monitor %q", job.Monitor)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"time"
 
@@ -78,7 +77,8 @@ func (a *API) draft(ctx context.Context, id string) (*draft, error) {
 	d := &draft{ctx: ctx, a: a, view: a.backend.View(), tenant: id, before: new(fsm.Tenant)}
 	if t, ok := d.view.Tenant(id); ok {
 		d.before = t
-		d.manifest = fsm.Manifest{Docs: slices.Clone(t.Current.Manifest.Docs), Wanted: t.Current.Manifest.Wanted}
+		d.manifest = *t.Current.Manifest
+		d.manifest.Docs = slices.Clone(d.manifest.Docs)
 	} else if id != fsm.Shared {
 		return nil, errNotThere
 	}
@@ -88,9 +88,17 @@ func (a *API) draft(ctx context.Context, id string) (*draft, error) {
 		}
 	}
 	if d.before.Current.Number != 0 && d.before.Source != fsm.SourceAPI {
-		return nil, conflictf("%s come from the operator's folder, which alone changes them", whose(id))
+		return nil, conflictf("%s come from %s, which alone changes them", whose(id), originOf(d.before.Source))
 	}
-	return d, nil
+	return d, d.view.Prefetch(&d.manifest)
+}
+
+// originOf is who else says what documents are.
+func originOf(s fsm.Source) string {
+	if s == fsm.SourceTables {
+		return "the tables of a database"
+	}
+	return "the operator's folder"
 }
 
 func whose(tenant string) string {
@@ -106,36 +114,19 @@ func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
 		return d.before.Current, false, nil
 	}
 	now := d.a.now().UnixMilli()
-	for _, chunk := range chunks(d.blobs, d.view) {
-		if _, err := d.a.backend.Propose(d.ctx, &fsm.PutBlobs{Blobs: chunk, At: now}); err != nil {
-			return v, false, err
-		}
+	manifest, err := d.a.backend.PlaceContents(d.ctx, d.view, d.tenant, d.manifest, d.blobs)
+	if err != nil {
+		return v, false, err
 	}
 	e.Tenant = d.tenant
 	result, err := d.a.audited(d.ctx, &fsm.SetTenantVersion{
-		Tenant: d.tenant, Expect: d.before.Current.Number, Manifest: d.manifest, At: now, Source: fsm.SourceAPI,
+		Tenant: d.tenant, Expect: d.before.Current.Number, Manifest: manifest, At: now, Source: fsm.SourceAPI,
 	}, e, d.before.Born)
 	if err != nil {
 		return v, false, err
 	}
 	v, _ = result.(fsm.Version)
 	return v, true, nil
-}
-
-// chunks groups blobs into commands of bearable size, those in use left out.
-func chunks(blobs [][]byte, v *fsm.View) (out [][][]byte) {
-	size := 0
-	for _, b := range blobs {
-		if v.BlobUsed(fsm.HashBlob(b)) {
-			continue
-		}
-		if len(out) == 0 || size+len(b) > fsm.MaxBlobChunk {
-			out, size = append(out, nil), 0
-		}
-		out[len(out)-1] = append(out[len(out)-1], b)
-		size += len(b)
-	}
-	return out
 }
 
 // change makes a draft and commits it, again while others change the tenant at the
@@ -238,5 +229,5 @@ func (d *draft) next() (v fsm.Version, changed bool) {
 }
 
 func (d *draft) isInForce() bool {
-	return d.before.Current.Manifest != nil && reflect.DeepEqual(*d.before.Current.Manifest, d.manifest)
+	return d.before.Current.Manifest != nil && d.before.Current.Manifest.Same(&d.manifest)
 }

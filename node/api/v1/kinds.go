@@ -205,8 +205,10 @@ func (d *draft) sameChain(n *spec.Network) error {
 	key := store.Key(d.tenant, n.Slug)
 	old, _, err := store.FindNetwork(d.view, key)
 	switch {
-	case err != nil: // it is new
+	case errors.Is(err, fsm.ErrNotFound): // it is new
 		return nil
+	case err != nil:
+		return err
 	case old.Type != n.Type:
 		return conflictf("network %s: its network_type cannot change from %s to %s: give the other chain a slug of its own", key, old.Type, n.Type)
 	case old.ChainID != nil && n.ChainID != nil && *old.ChainID != *n.ChainID:

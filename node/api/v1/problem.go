@@ -74,6 +74,7 @@ var statuses = []struct {
 	{fsm.ErrQuota, http.StatusConflict},
 	{api.ErrRefused, http.StatusConflict},
 	{api.ErrBadRequest, http.StatusUnprocessableEntity},
+	{fsm.ErrUnreachable, http.StatusServiceUnavailable},
 	{api.ErrUnavailable, http.StatusServiceUnavailable},
 	{context.Canceled, http.StatusServiceUnavailable},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable},

@@ -22,6 +22,7 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api"
 	_ "github.com/ozmo-dev/ozmo/worker/match/evm" // monitors are compiled
+	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
 // fake is a node with nothing but a state.
@@ -32,6 +33,7 @@ type fake struct {
 	mu     sync.Mutex
 	index  uint64
 	down   error         // of what is proposed
+	away   error         // of contents that are to be placed
 	behind []fsm.Command // committed, and not applied here before CatchUp
 	before func()        // called once, before the next proposal
 
@@ -108,6 +110,27 @@ func (f *fake) must(c fsm.Command) any {
 		f.t.Fatal(err)
 	}
 	return result
+}
+
+// Audit implements Backend, from the state.
+func (f *fake) Audit(_ context.Context, tenant string, before uint64, limit int) (out []*fsm.Audit, err error) {
+	for a := range f.View().AuditOf(tenant) {
+		if len(out) < limit && (before == 0 || a.Index < before) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+// PlaceContents implements Backend, with all contents in the state.
+func (f *fake) PlaceContents(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error) {
+	if f.away != nil {
+		return m, f.away
+	}
+	return store.Placing{Put: func(ctx context.Context, chunk [][]byte) error {
+		_, err := f.Propose(ctx, &fsm.PutBlobs{Blobs: chunk})
+		return err
+	}}.Place(ctx, v, tenant, m, blobs)
 }
 
 func seal(context, value string) string {

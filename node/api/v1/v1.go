@@ -31,6 +31,14 @@ type Backend interface {
 	// Propose commits a command; when it returns without error, View shows it. Errors
 	// are the command's refusals, or wrap api.ErrUnavailable.
 	Propose(ctx context.Context, c fsm.Command) (any, error)
+	// PlaceContents stores the contents of a tenant's next version where they belong, before
+	// it is proposed, and returns its manifest. Errors are those of Propose, or wrap
+	// fsm.ErrUnreachable.
+	PlaceContents(ctx context.Context, v *fsm.View, tenant string, m fsm.Manifest, blobs [][]byte) (fsm.Manifest, error)
+	// Audit is what an audit log has from before a log index, newest first, and no
+	// more than limit entries; a tenant's, or the cluster's for an empty name. 0 means
+	// the newest. Errors wrap fsm.ErrUnreachable.
+	Audit(ctx context.Context, tenant string, before uint64, limit int) ([]*fsm.Audit, error)
 	// SealAll and SealStored seal what is not to be read from the state.
 	SealAll(ctx context.Context, tenant string, list []*spec.Secret) error
 	SealStored(tenant, name, value string) string

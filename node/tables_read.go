@@ -1,0 +1,163 @@
+package node
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/worker/store/postgres"
+)
+
+// readRows reads the rows of a tenant as the folder that they would be, so that
+// they mean the same, and are checked the same. What is not active is there, and
+// does nothing: monitors are paused, and triggers are not told.
+func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (*spec.Folder, spec.Problems) {
+	var problems spec.Problems
+	wrong := func(where, format string, args ...any) {
+		problems = append(problems, spec.Problem{File: where, Severity: spec.SeverityError, Message: fmt.Sprintf(format, args...)})
+	}
+	if !spec.IsTenantName(rows.Slug) {
+		wrong("tenants", "slug %q is no name for a tenant: expected 1 to 63 lower-case letters, digits, underscores or hyphens", rows.Slug)
+	}
+	for _, c := range []struct {
+		what       string
+		used, most int
+	}{{"max_monitors", len(rows.Monitors), rows.MaxMonitors}, {"max_networks", len(rows.Networks), rows.MaxNetworks}} {
+		if c.most > 0 && c.used > c.most {
+			wrong("tenants", "%s is %d, and there are %d", c.what, c.most, c.used)
+		}
+	}
+	fsys, err := folderOf(rows)
+	if err != nil {
+		wrong("tenants", "%v", err)
+		return &spec.Folder{}, problems
+	}
+	f, found := spec.ReadFolder(fsys, spec.WithSharedNetworks(shared), spec.WithTenantFolder(), spec.WithTime(time.Now()))
+	problems = append(problems, found...)
+	silent := map[string]bool{}
+	for _, r := range rows.Triggers {
+		silent[r.ID] = !r.Active
+	}
+	byFile := map[string]postgres.Row{}
+	for _, r := range rows.Monitors {
+		byFile[fileOf("monitors", r.ID)] = r
+	}
+	monitors := map[string]*spec.Monitor{}
+	for name, m := range f.Monitors {
+		r := byFile[f.Files[spec.DocKey(spec.KindMonitor, name)]]
+		m.Paused = m.Paused || !rows.Active || !r.Active || !r.Network
+		m.Triggers = slices.DeleteFunc(m.Triggers, func(id string) bool { return silent[id] })
+		if rows.MaxPerMonitor > 0 && len(m.Triggers) > rows.MaxPerMonitor {
+			wrong(fileOf("monitors", r.ID), "max_triggers_per_monitor is %d, and it has %d", rows.MaxPerMonitor, len(m.Triggers))
+		}
+		monitors[r.ID] = m
+	}
+	f.Monitors = monitors
+	f.Files = nil
+	return f, problems
+}
+
+func fileOf(dir, id string) string { return path.Join(dir, url.PathEscape(id)+".json") }
+
+// folderOf lays rows out as files, in memory.
+func folderOf(rows *postgres.Rows) (fs.FS, error) {
+	var archive bytes.Buffer
+	w := zip.NewWriter(&archive)
+	written := map[string]bool{}
+	add := func(name string, data []byte) error {
+		if written[name] || !fs.ValidPath(name) {
+			return nil // what is missing then, whoever reads the folder tells
+		}
+		written[name] = true
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name}) // not compressed: it is read at once
+		if err == nil {
+			_, err = f.Write(data)
+		}
+		return err
+	}
+	if _, err := w.Create("monitors/"); err != nil {
+		return nil, err
+	}
+	for dir, list := range map[string][]postgres.Row{"networks": rows.Networks, "monitors": rows.Monitors, "triggers": rows.Triggers} {
+		for _, r := range list {
+			data := r.Config
+			for i, p := range scriptPaths(data) {
+				if text, ok := scriptFor(rows, r, i, p); ok {
+					if err := add(path.Clean(p), []byte(text)); err != nil {
+						return nil, err
+					}
+				}
+			}
+			if dir == "triggers" {
+				data = triggerFile(r)
+			}
+			if err := add(fileOf(dir, r.ID), data); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+}
+
+// triggerFile is a row as a file of triggers: a table of them by id. The row may
+// hold one trigger, or such a table already.
+func triggerFile(r postgres.Row) []byte {
+	var one map[string]json.RawMessage
+	if json.Unmarshal(r.Config, &one) != nil || one["trigger_type"] == nil {
+		return r.Config
+	}
+	data, err := json.Marshal(map[string]json.RawMessage{r.ID: r.Config})
+	if err != nil {
+		return r.Config // which says what is wrong
+	}
+	return data
+}
+
+// scriptPaths are the paths of scripts that a monitor or a trigger names, in order.
+func scriptPaths(config []byte) (out []string) {
+	var doc struct {
+		Conditions []struct {
+			Path string `json:"script_path"`
+		} `json:"trigger_conditions"`
+		Config struct {
+			Path string `json:"script_path"`
+		} `json:"config"`
+	}
+	if json.Unmarshal(config, &doc) != nil {
+		return nil
+	}
+	for _, c := range doc.Conditions {
+		out = append(out, c.Path)
+	}
+	if doc.Config.Path != "" {
+		out = append(out, doc.Config.Path)
+	}
+	return out
+}
+
+// scriptFor is the row's script at a place, or the one whose name is the path's.
+func scriptFor(rows *postgres.Rows, r postgres.Row, i int, p string) (string, bool) {
+	if i < len(r.Scripts) {
+		if s, ok := rows.Scripts[r.Scripts[i]]; ok {
+			return s.Content, true
+		}
+	}
+	base := path.Base(p)
+	for _, s := range rows.Scripts {
+		if s.Name == p || s.Name == base || s.Name == strings.TrimSuffix(base, path.Ext(base)) {
+			return s.Content, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,212 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/testcluster/eventually"
+	server "github.com/ozmo-dev/ozmo/testcluster/postgres"
+	"github.com/ozmo-dev/ozmo/worker/store/postgres"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, url, cluster string, cache int64) (*postgres.Store, *lockedBuffer) {
+	t.Helper()
+	log := &lockedBuffer{}
+	s, err := postgres.New(postgres.Options{
+		URL: url, Cluster: cluster, Cache: cache, Logger: slog.New(slog.NewTextHandler(log, nil)), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, log
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestPostgresURLIsNeverTold(t *testing.T) {
+	for _, url := range []string{"postgres://u:" + server.Password + "@h:port/d", "://" + server.Password, "host=h password=" + server.Password + " port=x"} {
+		if err := postgres.CheckURL(url); err == nil || strings.Contains(err.Error(), server.Password) {
+			t.Errorf("refused with %v", err)
+		}
+	}
+}
+
+// Whatever is put comes back, from memory or from the database, in whatever order
+// and by whoever asks.
+func TestPostgresContents(t *testing.T) {
+	db := server.Start(t)
+	a, _ := open(t, db.URL(), "test", 0)
+	b, _ := open(t, db.URL(), "test", 1) // keeps next to nothing in memory
+	var blobs [][]byte
+	var hashes []fsm.Hash
+	for i := range 1200 {
+		blobs = append(blobs, fmt.Appendf(nil, `{"n": %d}`, i))
+	}
+	blobs = append(blobs, []byte{}, []byte{0, 255, 1}, bytes.Repeat([]byte("large"), 1<<18))
+	for _, data := range blobs {
+		hashes = append(hashes, fsm.HashBlob(data))
+	}
+	for range 2 { // again is as good as once
+		if err := a.Put(t.Context(), blobs, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range []*postgres.Store{a, b} {
+		if err := s.Prefetch(append(hashes, fsm.HashBlob([]byte("none")))); err != nil {
+			t.Fatal(err)
+		}
+		for i, h := range hashes {
+			if i%50 != 0 && i < 1200 {
+				continue
+			}
+			data, err := s.Content(h)
+			if err != nil || !bytes.Equal(data, blobs[i]) {
+				t.Fatalf("content %d: %d bytes, %v", i, len(data), err)
+			}
+		}
+		if _, err := s.Content(fsm.HashBlob([]byte("none"))); !errors.Is(err, fsm.ErrNotFound) {
+			t.Errorf("what was never put: %v", err)
+		}
+	}
+	if err := a.Put(t.Context(), nil, []fsm.Hash{hashes[0], fsm.HashBlob([]byte("none"))}); !errors.Is(err, fsm.ErrNotFound) {
+		t.Errorf("keeping what is gone: %v", err)
+	}
+	// A row that is not what its hash says is not taken for it.
+	db.Query(fmt.Sprintf(`update ozmo.contents set data = 'else' where hash = '\x%x'`, hashes[1][:]))
+	if _, err := b.Content(hashes[1]); err == nil || errors.Is(err, fsm.ErrUnreachable) {
+		t.Errorf("a damaged row: %v", err)
+	}
+}
+
+func TestPostgresCollectsOnlyWhatIsOldAndUnused(t *testing.T) {
+	db := server.Start(t)
+	s, _ := open(t, db.URL(), "test", 0)
+	used, idle, young, again := []byte("used"), []byte("idle"), []byte("young"), []byte("put again")
+	if err := s.Put(t.Context(), [][]byte{used, idle, young, again}, nil); err != nil {
+		t.Fatal(err)
+	}
+	db.Query("update ozmo.contents set put_at = now() - interval '2 hours' where data <> 'young'")
+	n, err := s.Collect(t.Context(), time.Hour, func() (func(fsm.Hash) bool, error) {
+		// A writer comes between the look and the deletion.
+		if err := s.Put(t.Context(), [][]byte{again}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return func(h fsm.Hash) bool { return h == fsm.HashBlob(used) }, nil
+	})
+	if err != nil || n != 1 {
+		t.Errorf("%d were collected, %v", n, err)
+	}
+	if got := db.Query("select convert_from(data, 'UTF8') from ozmo.contents order by 1"); got != "put again\nused\nyoung" {
+		t.Errorf("left are %q", got)
+	}
+	if _, err := s.Collect(t.Context(), 0, func() (func(fsm.Hash) bool, error) { return nil, context.Canceled }); err == nil {
+		t.Error("collected without knowing what is used")
+	}
+}
+
+// Nodes start together, on an empty database and on one that is up to date.
+func TestPostgresSchemaByManyAtOnce(t *testing.T) {
+	db := server.Start(t)
+	for range 2 {
+		var all sync.WaitGroup
+		for i := range 8 {
+			s, _ := open(t, db.URL(), "test", 0)
+			all.Go(func() {
+				if err := s.Put(t.Context(), [][]byte{[]byte("of all"), fmt.Appendf(nil, "of %d", i)}, nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if got := db.Query("select count(*) from ozmo.contents"); got != "9" {
+		t.Errorf("%s contents", got)
+	}
+	if got := db.Query("select count(*) from ozmo.schema_version where version_id = 1"); got != "1" {
+		t.Errorf("the first migration was made %s times", got)
+	}
+	other, _ := open(t, db.URL(), "other", 0)
+	if err := other.Run(t.Context()); !errors.Is(err, postgres.ErrForeign) {
+		t.Errorf("another cluster's database: %v", err)
+	}
+}
+
+// A server that dies, or freezes, and comes back, is told at once and again made use
+// of, without the URL in any message.
+func TestPostgresDownAndBack(t *testing.T) {
+	db := server.Start(t)
+	for name, harm := range map[string][2]func(){
+		"killed":  {db.Kill, db.Start},
+		"stopped": {db.Stop, db.Start},
+		"frozen":  {db.Pause, db.Resume},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, log := open(t, db.URL(), "test", 0)
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() {
+				if err := s.Run(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+			defer running.Wait()
+			defer cancel()
+			if err := s.Put(t.Context(), [][]byte{[]byte("kept")}, nil); err != nil {
+				t.Fatal(err)
+			}
+			harm[0]()
+			eventually.Nil(t, func() error {
+				if s.Err() == nil {
+					return errors.New("it is not noticed")
+				}
+				return nil
+			})
+			if err := s.Put(t.Context(), [][]byte{[]byte("more")}, nil); !errors.Is(err, fsm.ErrUnreachable) {
+				t.Errorf("put: %v", err)
+			}
+			if _, err := s.Content(fsm.HashBlob([]byte("kept"))); err != nil {
+				t.Errorf("what was read before: %v", err)
+			}
+			if _, err := s.Content(fsm.HashBlob([]byte("other"))); !errors.Is(err, fsm.ErrUnreachable) {
+				t.Errorf("what was not: %v", err)
+			}
+			if told := s.Err().Error() + log.String(); strings.Contains(told, server.Password) || !strings.Contains(told, "does not answer") {
+				t.Errorf("told was %s", told)
+			}
+			harm[1]()
+			eventually.Nil(t, func() error { return s.Err() })
+			if err := s.Put(t.Context(), [][]byte{[]byte("more")}, nil); err != nil {
+				t.Errorf("after it is back: %v", err)
+			}
+		})
+	}
+}

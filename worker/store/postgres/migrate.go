@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrationLock is held while the schema is brought up to date: nodes start
+// together.
+const migrationLock = 0x6f7a6d6f // "ozmo"
+
+// prepare migrates once.
+func (s *Store) prepare(ctx context.Context) error {
+	select {
+	case s.preparing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.preparing }()
+	s.mu.Lock()
+	ready := s.ready
+	s.mu.Unlock()
+	if ready {
+		return nil
+	}
+	err := s.migrate(ctx)
+	if err == nil {
+		s.mu.Lock()
+		s.ready = true
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// migrate brings the schema up to date, and claims the database for the cluster.
+func (s *Store) migrate(ctx context.Context) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", int64(migrationLock)); err != nil {
+		return err
+	}
+	defer func() {
+		// A connection that cannot let go of the lock is closed, which does.
+		if _, err := conn.Exec(ctx, "select pg_advisory_unlock($1)", int64(migrationLock)); err != nil {
+			_ = conn.Conn().Close(context.WithoutCancel(ctx))
+		}
+	}()
+	if _, err := conn.Exec(ctx, "create schema if not exists ozmo"); err != nil {
+		return err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	db := stdlib.OpenDBFromPool(s.pool)
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithTableName("ozmo.schema_version"), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("bringing the schema up to date: %w", err)
+	}
+	if _, err := conn.Exec(ctx, "insert into ozmo.cluster (name) values ($1) on conflict do nothing", s.opts.Cluster); err != nil {
+		return err
+	}
+	var owner string
+	err = conn.QueryRow(ctx, "select name from ozmo.cluster").Scan(&owner)
+	if err == nil && owner != s.opts.Cluster {
+		return fmt.Errorf("%w (it is of %q, this one is %q)", ErrForeign, owner, s.opts.Cluster)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errors.New("table ozmo.cluster is empty")
+	}
+	return err
+}

@@ -1,0 +1,18 @@
+-- Tells ozmo at once what changes in the tables that it reads tenants from. Without
+-- it, ozmo looks every few seconds. Run it once, as the owner of the tables.
+create or replace function ozmo_source_changed() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('ozmo_source', '');
+    return null;
+end
+$$;
+
+do $$
+declare name text;
+begin
+    foreach name in array array['tenants', 'tenant_networks', 'tenant_monitors', 'tenant_triggers', 'trigger_scripts'] loop
+        execute format('drop trigger if exists ozmo_source on %I', name);
+        execute format('create trigger ozmo_source after insert or update or delete or truncate on %I for each statement execute function ozmo_source_changed()', name);
+    end loop;
+end
+$$;
