@@ -131,3 +131,13 @@ func tenant(ctx context.Context, v *fsm.View, id string) (*fsm.Tenant, error) {
 	}
 	return t, nil
 }
+
+// caughtUp is tenant in a view that shows all that was committed before.
+func (a *API) caughtUp(ctx context.Context, id string) (*fsm.View, *fsm.Tenant, error) {
+	if err := a.backend.CatchUp(ctx); err != nil {
+		return nil, nil, err
+	}
+	v := a.backend.View()
+	t, err := tenant(ctx, v, id)
+	return v, t, err
+}

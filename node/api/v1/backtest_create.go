@@ -65,11 +65,7 @@ func (w *wanted) err() error {
 
 // createBacktest checks a request completely before anything is proposed.
 func (a *API) createBacktest(ctx context.Context, in *backtestCreate) (*backtestOutput, error) {
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
-	v := a.backend.View()
-	t, err := tenant(ctx, v, in.Tenant)
+	v, t, err := a.caughtUp(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

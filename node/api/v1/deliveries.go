@@ -115,10 +115,7 @@ func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*pageOut
 
 // changeDelivery changes one that is there.
 func (a *API) changeDelivery(ctx context.Context, in *deliveryInput, command func(*fsm.Tenant) (fsm.Command, error)) (*done, error) {
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
-	t, err := tenant(ctx, a.backend.View(), in.Tenant)
+	_, t, err := a.caughtUp(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

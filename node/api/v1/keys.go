@@ -80,10 +80,7 @@ func (a *API) keyRoutes() {
 		if err != nil {
 			return nil, err // the schema has checked it
 		}
-		if err := a.backend.CatchUp(ctx); err != nil {
-			return nil, err
-		}
-		t, err := tenant(ctx, a.backend.View(), in.Tenant)
+		_, t, err := a.caughtUp(ctx, in.Tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -95,10 +92,7 @@ func (a *API) keyRoutes() {
 		ReadYourWrites
 	},
 	) (*done, error) {
-		if err := a.backend.CatchUp(ctx); err != nil {
-			return nil, err
-		}
-		t, err := tenant(ctx, a.backend.View(), in.Tenant)
+		_, t, err := a.caughtUp(ctx, in.Tenant)
 		if err != nil {
 			return nil, err
 		}

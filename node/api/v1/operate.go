@@ -225,11 +225,7 @@ func (a *API) assignment(ctx context.Context, id string) (*assignmentOutput, err
 }
 
 func (a *API) putPlacement(ctx context.Context, in *placementInput) (*assignmentOutput, error) {
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
-	v := a.backend.View()
-	t, err := tenant(ctx, v, in.Tenant)
+	v, t, err := a.caughtUp(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

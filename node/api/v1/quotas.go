@@ -84,11 +84,7 @@ func newQuotaOutput(v *fsm.View, t *fsm.Tenant) *quotaOutput {
 
 // putQuota says what a tenant may have. What it has already stays.
 func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error) {
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
-	v := a.backend.View()
-	t, err := tenant(ctx, v, in.Tenant)
+	v, t, err := a.caughtUp(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

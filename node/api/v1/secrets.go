@@ -98,15 +98,12 @@ func (a *API) putSecret(ctx context.Context, in *secretInput) (*done, error) {
 			Location: "body.value", Message: fmt.Sprintf("expected %d bytes at most", MaxStored),
 		})
 	}
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
-	t, err := tenant(ctx, a.backend.View(), in.Tenant)
+	v, t, err := a.caughtUp(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	sealed := []byte(a.backend.SealStored(t.ID, in.Name, in.Body.Value))
-	if old, ok := a.backend.View().Secret(t.ID, in.Name); ok && slices.Equal(old.Sealed, sealed) {
+	if old, ok := v.Secret(t.ID, in.Name); ok && slices.Equal(old.Sealed, sealed) {
 		return a.done(), nil
 	}
 	_, err = a.audited(ctx, &fsm.PutSecret{Tenant: t.ID, Name: in.Name, Sealed: sealed, At: a.now().UnixMilli()},
@@ -119,11 +116,7 @@ func (a *API) putSecret(ctx context.Context, in *secretInput) (*done, error) {
 }
 
 func (a *API) deleteSecret(ctx context.Context, in *secretDelete) (*done, error) {
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
-	v := a.backend.View()
-	t, err := tenant(ctx, v, in.Tenant)
+	v, t, err := a.caughtUp(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -140,10 +140,7 @@ func (a *API) putTenant(ctx context.Context, in *tenantInput) (*tenantOutput, er
 
 func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) {
 	for try := 1; ; try++ {
-		if err := a.backend.CatchUp(ctx); err != nil {
-			return nil, err
-		}
-		t, err := tenant(ctx, a.backend.View(), in.Tenant)
+		_, t, err := a.caughtUp(ctx, in.Tenant)
 		if err != nil {
 			return nil, err
 		}
