@@ -13,12 +13,12 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
-// writes are the tries to change a tenant that others are changing too, between
-// which it waits a little, longer each time: whoever is nearest to the leader would win
-// every time.
+// writes are the tries to change a tenant that others are changing too through other
+// nodes. Between them it waits a little, by chance: whoever is nearest to the leader
+// would win every time. It does not wait longer and longer: it would lose more and more.
 const (
-	writes    = 24
-	writePace = 4 * time.Millisecond
+	writes    = 64
+	writePace = 12 * time.Millisecond
 )
 
 var errCrowded = fmt.Errorf("%w: others are changing this tenant all the time: try again", api.ErrUnavailable)
@@ -35,7 +35,7 @@ func again(ctx context.Context, try int, result error) (yes bool, err error) {
 	select {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
-	case <-time.After(rand.N(time.Duration(try) * writePace)):
+	case <-time.After(rand.N(writePace)):
 		return true, nil
 	}
 }
