@@ -145,16 +145,19 @@ func (p *pipeline) alone() bool {
 	return ok && c.Reason == fsm.ReasonLaggard && v.TenantCount(p.cohort) == 1
 }
 
-// rest has a laggard pause for as long as it has worked.
-func (p *pipeline) rest(ctx context.Context, worked time.Duration) {
+// rest has a laggard pause for as long as it has worked since it began, and returns when
+// it is to begin again. Many short rests keep others waiting less than a long one does.
+func (p *pipeline) rest(ctx context.Context, began time.Time) time.Time {
+	worked := time.Since(began)
 	if worked < leastRest || !p.alone() || p.behindTooFar(p.opts.Log.View()) {
-		return
+		return began
 	}
 	select {
 	case <-time.After(worked):
 	case <-p.ctx.Done():
 	case <-ctx.Done():
 	}
+	return time.Now()
 }
 
 // roomFor has a tenant in a cohort of its own wait while its outbox is full: of one

@@ -85,11 +85,9 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			if err := p.breathe(ctx, j, further); err != nil {
 				return err
 			}
-			began := time.Now()
 			if j, err = r.fire(ctx, &steps[i], j); err != nil {
 				return err
 			}
-			p.rest(ctx, time.Since(began))
 		}
 		return nil
 	}
@@ -237,7 +235,7 @@ func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 			p.metrics.crowded.WithLabelValues(p.network).Add(float64(len(crowded)))
 			j.late = append(j.late, late{task, blk, crowded, true})
 		}
-		p.rest(ctx, took)
+		p.rest(ctx, start)
 		p.activity.judged(took, f.hits)
 		p.attribute(took, f.spent)
 		p.metrics.judging.WithLabelValues(p.network).Observe(took.Seconds())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/worker/match"
 )
 
 // A tenant that is over its budget again and again gets a cohort of its own, in
@@ -204,6 +205,57 @@ func TestEvaluationQuota(t *testing.T) {
 			if got := budget(tenant); got != want {
 				t.Errorf("%s may cost %d, want %d", tenant, got, want)
 			}
+		}
+	})
+}
+
+// costly is an engine whose alerts take a while to build.
+type costly struct {
+	engine
+	takes time.Duration
+}
+
+func (e costly) judge(b block, position uint64, budget func(string) int, only func(string) bool) found {
+	f := e.engine.judge(b, position, budget, only)
+	for i, h := range f.hits {
+		f.hits[i].build = func() *match.Match {
+			<-time.After(e.takes)
+			return h.build()
+		}
+	}
+	return f
+}
+
+// A laggard rests for as long as it works, often rather than for long: after each few
+// alerts, so that others' never stand behind many of its own.
+func TestLaggardRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.setShared("net", 1)
+		r.setTenant("acme", simple())
+		r.noisy("noisy", 4)
+		r.crowdedBlock(40)
+		r.extend("net", 1)
+		p := r.prepare(-1)
+		b, steps := r.planned(p.pipeline("net"), 1, 2, func(b *book) { b.engines[1] = costly{b.engines[1], 10 * time.Millisecond} })
+		r.must(&fsm.Move{Moves: []fsm.Moved{{Tenant: "noisy", Cohort: cohort, To: node, Reason: fsm.ReasonLaggard}}, Force: true, At: 1})
+		v := r.state.View()
+		c, _ := v.Cohort(mustTenant(t, v, "noisy").Cohort)
+		run := p.worker.newRunner(t.Context(), t.Context(), c.ID, c.Epoch)
+		defer run.end()
+		pl := newPipeline(run, "net", run.log)
+		done := make(chan error)
+		go func() { done <- pl.judgeAll(t.Context(), b, steps) }()
+		began := time.Now()
+		const each = launchEach * 10 * time.Millisecond
+		for i := range 4 { // each works for as long as it rests before the next
+			pass(time.Until(began.Add(each*time.Duration(2*i+1) + time.Millisecond)))
+			if n := r.countOf("noisy"); n != (i+1)*launchEach {
+				t.Errorf("%d alerts sent after %v, want %d", n, time.Since(began), (i+1)*launchEach)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

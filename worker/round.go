@@ -76,7 +76,7 @@ func (r *round) fire(ctx context.Context, s *step, j judged) (rest judged, err e
 			return rest, err
 		}
 	}
-	size := 0
+	size, began := 0, time.Now()
 	for i, h := range j.hits {
 		if i >= maxPart || size >= maxPartBytes {
 			rest = judged{hits: j.hits[i:], apart: true} // what is retracted went with this part
@@ -98,6 +98,7 @@ func (r *round) fire(ctx context.Context, s *step, j judged) (rest judged, err e
 		if fired = append(fired, f); len(fired) >= launchEach {
 			r.launch(ctx, fired)
 			fired = nil
+			began = r.rest(ctx, began)
 		}
 		matches[h.Tenant]++
 	}
@@ -105,6 +106,7 @@ func (r *round) fire(ctx context.Context, s *step, j judged) (rest judged, err e
 		r.opts.Meter.Matched(tenant, n)
 	}
 	r.launch(ctx, fired)
+	r.rest(ctx, began)
 	return rest, nil
 }
 
