@@ -139,7 +139,7 @@ func (t *tables) takeOver(ctx context.Context, rows *postgres.Rows) error {
 			shared[d.ID] = n
 		}
 	}
-	folder, problems := readRows(rows, shared)
+	folder, scripts, problems := readRows(rows, shared)
 	problems = append(problems, match.CheckFolder(folder, shared)...)
 	if err := problems.Err(); err != nil {
 		return fmt.Errorf("%w: %w", err, errRefused)
@@ -147,7 +147,9 @@ func (t *tables) takeOver(ctx context.Context, rows *postgres.Rows) error {
 	if err := t.checkNetworks(rows.Slug, folder.Networks); err != nil {
 		return fmt.Errorf("%w: %w", err, errRefused)
 	}
-	packed, err := store.Pack(ctx, rows.Slug, folder, shared, tenantAPI{t.Node})
+	packed, err := store.PackBundle(ctx, rows.Slug, &spec.Bundle{
+		Networks: folder.Networks, Monitors: folder.Monitors, Triggers: folder.Triggers, Scripts: scripts,
+	}, folder.Networks, shared, tenantAPI{t.Node})
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, errRefused)
 	}
@@ -173,6 +175,7 @@ func (t *tables) takeOverQuota(ctx context.Context, rows *postgres.Rows) error {
 	}
 	quota := held.Quota
 	quota.Monitors, quota.Networks, quota.TriggersPerMonitor, quota.Bytes = rows.MaxMonitors, rows.MaxNetworks, rows.MaxPerMonitor, int64(rows.MaxStorage)<<20
+	quota.RPCPerMinute = rows.MaxRPCPerMinute
 	if quota == held.Quota {
 		return nil
 	}

@@ -18,9 +18,9 @@ import (
 
 // readRows reads the rows of a tenant as the folder that they would be, so that
 // they mean the same, and are checked the same. What is not active is there, and
-// does nothing: monitors are paused, and triggers are not told.
-func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (*spec.Folder, spec.Problems) {
-	var problems spec.Problems
+// does nothing: monitors are paused, and triggers are not told. Scripts are those
+// that documents refer to, to be stored under the paths that they write.
+func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Folder, scripts map[string]*spec.StoredScript, problems spec.Problems) {
 	wrong := func(where, format string, args ...any) {
 		problems = append(problems, spec.Problem{File: where, Severity: spec.SeverityError, Message: fmt.Sprintf(format, args...)})
 	}
@@ -38,7 +38,7 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (*spec.Folde
 	fsys, err := folderOf(rows)
 	if err != nil {
 		wrong("tenants", "%v", err)
-		return &spec.Folder{}, problems
+		return &spec.Folder{}, nil, problems
 	}
 	f, found := spec.ReadFolder(fsys, spec.WithSharedNetworks(shared), spec.WithTenantFolder(), spec.WithTime(time.Now()))
 	problems = append(problems, found...)
@@ -60,9 +60,31 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (*spec.Folde
 		}
 		monitors[r.ID] = m
 	}
+	scripts = map[string]*spec.StoredScript{}
+	keep := func(list ...spec.Script) {
+		for _, s := range list {
+			id, ok := spec.ScriptID(s.ScriptPath)
+			data, err := fs.ReadFile(fsys, f.Scripts[s.ScriptPath])
+			if !ok || err != nil {
+				continue // the folder's problems say so
+			}
+			scripts[id] = &spec.StoredScript{Language: s.Language, Content: string(data)}
+			if len(data) == 0 || len(data) > spec.MaxScript {
+				wrong("trigger_scripts", "the script for %q has %d bytes, expected 1 to %d", s.ScriptPath, len(data), spec.MaxScript)
+			}
+		}
+	}
+	for _, m := range monitors {
+		keep(m.TriggerConditions...)
+	}
+	for _, t := range f.Triggers {
+		if t.Script != nil {
+			keep(*t.Script)
+		}
+	}
 	f.Monitors = monitors
 	f.Files = nil
-	return f, problems
+	return f, scripts, problems
 }
 
 func fileOf(dir, id string) string { return path.Join(dir, url.PathEscape(id)+".json") }
@@ -71,12 +93,18 @@ func fileOf(dir, id string) string { return path.Join(dir, url.PathEscape(id)+".
 func folderOf(rows *postgres.Rows) (fs.FS, error) {
 	var archive bytes.Buffer
 	w := zip.NewWriter(&archive)
-	written := map[string]bool{}
+	written := map[string][]byte{}
 	add := func(name string, data []byte) error {
-		if written[name] || !fs.ValidPath(name) {
+		if !fs.ValidPath(name) {
 			return nil // what is missing then, whoever reads the folder tells
 		}
-		written[name] = true
+		if was, ok := written[name]; ok {
+			if !bytes.Equal(was, data) {
+				return fmt.Errorf("two different scripts or documents are for %s: give one of them another path", name)
+			}
+			return nil
+		}
+		written[name] = data
 		f, err := w.CreateHeader(&zip.FileHeader{Name: name}) // not compressed: it is read at once
 		if err == nil {
 			_, err = f.Write(data)

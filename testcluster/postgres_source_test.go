@@ -86,10 +86,10 @@ func TestPostgresSourceIsFollowed(t *testing.T) {
 				})
 			}
 			monitor, triggers := documentsOf(t, c, "other")
-			db.Query(fmt.Sprintf(`begin; insert into tenants (slug, name, max_monitors, max_storage_mb) values ('other', 'Other', 2, 3);
+			db.Query(fmt.Sprintf(`begin; insert into tenants (slug, name, max_monitors, max_storage_mb, max_rpc_requests_per_minute) values ('other', 'Other', 2, 3, 600);
 				insert into tenant_monitors (tenant_id, monitor_id, configuration) select id, 'm-1', '%s' from tenants;
 				insert into tenant_triggers (tenant_id, trigger_id, configuration) select id, key, value from tenants, jsonb_each('%s'); commit`, monitor, triggers))
-			tenant("tables 1 monitor m-1 watches net, quota 2/3 MiB")
+			tenant("tables 1 monitor m-1 watches net, quota 2/3 MiB/600 rpc")
 			c.Extend("net", 1)
 			c.Extend("net", 1) // it is judged
 			c.Eventually(time.Minute, func() error {
@@ -108,9 +108,9 @@ func TestPostgresSourceIsFollowed(t *testing.T) {
 				}
 				return nil
 			})
-			tenant("tables 1 monitor m-1 watches net, quota 2/3 MiB")
+			tenant("tables 1 monitor m-1 watches net, quota 2/3 MiB/600 rpc")
 			db.Query(`update tenant_monitors set configuration = configuration || '{"networks": ["net"]}'; update tenants set max_monitors = 5`)
-			tenant("tables 1 monitor m-1 watches net, quota 5/3 MiB")
+			tenant("tables 1 monitor m-1 watches net, quota 5/3 MiB/600 rpc")
 			c.Eventually(time.Minute, func() error {
 				if told := n.Status().Problems; len(told) > 0 {
 					return fmt.Errorf("the status still says %q", told)
@@ -118,9 +118,9 @@ func TestPostgresSourceIsFollowed(t *testing.T) {
 				return nil
 			})
 			db.Query("update tenants set is_active = false")
-			tenant("tables 1 monitor m-1 watches nothing, quota 5/3 MiB")
+			tenant("tables 1 monitor m-1 watches nothing, quota 5/3 MiB/600 rpc")
 			db.Query("update tenants set is_active = true; update tenant_triggers set is_active = false")
-			tenant("tables 1 monitor m-1 watches net, quota 5/3 MiB")
+			tenant("tables 1 monitor m-1 watches net, quota 5/3 MiB/600 rpc")
 			// A table without anybody is rather a mistake than the wish that all end.
 			db.Query("insert into tenants (slug) values ('second')")
 			c.Eventually(time.Minute, func() error {
@@ -154,5 +154,5 @@ func describe(v *fsm.View, id string) string {
 			name = d.ID
 		}
 	}
-	return fmt.Sprintf("%s %d monitor %s watches %s, quota %d/%d MiB", tenant.Source, used.Monitors, name, watches, quota.Monitors, quota.Bytes>>20)
+	return fmt.Sprintf("%s %d monitor %s watches %s, quota %d/%d MiB/%d rpc", tenant.Source, used.Monitors, name, watches, quota.Monitors, quota.Bytes>>20, quota.RPCPerMinute)
 }

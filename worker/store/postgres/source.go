@@ -74,6 +74,7 @@ type Rows struct {
 	Active                                  bool
 	MaxMonitors, MaxNetworks, MaxPerMonitor int // 0: not said
 	MaxStorage                              int // MiB; 0: not said
+	MaxRPCPerMinute                         int // 0: not said
 	Networks, Monitors, Triggers            []Row
 	Scripts                                 map[string]Script // by id
 }
@@ -98,8 +99,8 @@ func (s *Source) Tenant(ctx context.Context, slug string) (*Rows, error) {
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var id string
 		err := tx.QueryRow(ctx, `select id::text, coalesce(is_active, true), coalesce(max_monitors, 0), coalesce(max_networks, 0),
-			coalesce(max_triggers_per_monitor, 0), coalesce(max_storage_mb, 0) from tenants where slug = $1`, slug).
-			Scan(&id, &out.Active, &out.MaxMonitors, &out.MaxNetworks, &out.MaxPerMonitor, &out.MaxStorage)
+			coalesce(max_triggers_per_monitor, 0), coalesce(max_storage_mb, 0), coalesce(max_rpc_requests_per_minute, 0) from tenants where slug = $1`, slug).
+			Scan(&id, &out.Active, &out.MaxMonitors, &out.MaxNetworks, &out.MaxPerMonitor, &out.MaxStorage, &out.MaxRPCPerMinute)
 		if errors.Is(err, pgx.ErrNoRows) {
 			out = nil
 			return nil
