@@ -58,7 +58,7 @@ func (n *Node) Ready() []api.Check {
 		{Name: "member", Err: member}, {Name: "started", Err: started}, {Name: "leader", Err: contact}, {Name: "draining", Err: draining},
 	}
 	v := n.state.View()
-	if n.contents != nil {
+	if n.groupNow() != nil && n.contents != nil { // it is made before the group is entered
 		// What runs goes on without it, and another node would do no better.
 		checks = append(checks, api.Check{Name: "tenant store", Err: n.storeErr(), Minor: true})
 	}
