@@ -120,7 +120,10 @@ func (n *Node) Status() api.Status {
 	}
 	s.Imbalance = imbalance(v, capacity, n.activity.Load())
 	s.Unassigned = unassigned(v)
-	s.Problems = append(problems(v, s.Nodes), n.tables.problems()...)
+	s.Problems = problems(v, s.Nodes)
+	if n.groupNow() != nil { // as in Ready
+		s.Problems = append(s.Problems, n.tables.problems()...)
+	}
 	for t := range v.Tenants() {
 		if t.ID != fsm.Shared {
 			s.Tenants = append(s.Tenants, tenantStatus(v, t))

@@ -58,19 +58,19 @@ func (f *alertFlags) query() url.Values {
 }
 
 func newAlertList() *cobra.Command {
-	var node reach
+	var node apiReach
 	var flags alertFlags
 	var since, until string
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "list TENANT",
+		Use:   "list [TENANT]",
 		Short: "Show a tenant's alerts, the newest first",
 		Long: `Show a tenant's alerts, the newest first. Nodes that do not answer are named: what
 only their journals have is missing.`,
 		Example: `  ozmo alert list acme
   ozmo alert list acme --monitor usdc --state retracted --since 3d
   ozmo alert list acme --limit 0 --output json | jq -r '.[].transaction'`,
-		Args: exactArgs("TENANT"),
+		Args: cobra.MaximumNArgs(1),
 	}
 	node.register(cmd)
 	flags.register(cmd)
@@ -78,7 +78,7 @@ only their journals have is missing.`,
 	cmd.Flags().StringVar(&until, "until", "", "that fired until then: the same")
 	cmd.Flags().IntVar(&limit, "limit", 100, "show so `MANY`; 0: all")
 	output := addOutput(cmd, "table", "json")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var wrong mistakes
 		q := flags.query()
@@ -96,7 +96,11 @@ only their journals have is missing.`,
 		if err := wrong.err(); err != nil {
 			return usageError{err}
 		}
-		list, more, silent, err := listAlerts(cmd.Context(), &node, args[0], q, limit)
+		tenant, _, err := node.takeTenant(cmd, args)
+		if err != nil {
+			return err
+		}
+		list, more, silent, err := listAlerts(cmd.Context(), &node, tenant, q, limit)
 		if err != nil {
 			return err
 		}
@@ -117,7 +121,7 @@ only their journals have is missing.`,
 const alertPage = 500 // alerts that are asked for at a time
 
 // listAlerts asks for pages until there are enough.
-func listAlerts(ctx context.Context, node *reach, tenant string, q url.Values, limit int) (list []api.Alert, more bool, silent []string, err error) {
+func listAlerts(ctx context.Context, node *apiReach, tenant string, q url.Values, limit int) (list []api.Alert, more bool, silent []string, err error) {
 	list = []api.Alert{}
 	for {
 		size := alertPage
@@ -125,7 +129,7 @@ func listAlerts(ctx context.Context, node *reach, tenant string, q url.Values, l
 			size = min(size, limit-len(list))
 		}
 		q.Set("limit", strconv.Itoa(size))
-		p, err := ask(ctx, node, func(ctx context.Context, c *client.Client) (v1.AlertPage, error) { return c.Alerts(ctx, tenant, q) })
+		p, err := askAPI(ctx, node, func(ctx context.Context, c *client.Client) (v1.AlertPage, error) { return c.Alerts(ctx, tenant, q) })
 		if err != nil {
 			return nil, false, nil, err
 		}
@@ -158,11 +162,11 @@ const (
 )
 
 func newAlertWatch() *cobra.Command {
-	var node reach
+	var node apiReach
 	var flags alertFlags
 	var last string
 	cmd := &cobra.Command{
-		Use:   "watch TENANT",
+		Use:   "watch [TENANT]",
 		Short: "Show a tenant's alerts as they change, until Ctrl-C",
 		Long: `Show each change of a tenant's alerts as it happens, until Ctrl-C. When the
 connection breaks, it is made again and goes on where it was: a change may come
@@ -172,16 +176,24 @@ With --output json, each change is a line: --after takes its "stream_id", and go
 on from there.`,
 		Example: `  ozmo alert watch acme
   ozmo alert watch acme --monitor usdc --state fired --output json | jq -r .transaction`,
-		Args: exactArgs("TENANT"),
+		Args: cobra.MaximumNArgs(1),
 	}
 	node.register(cmd)
 	flags.register(cmd)
 	cmd.Flags().StringVar(&last, "after", "", "go on from this `ID`")
 	output := addOutput(cmd, "text", "json")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		w := watch{out: cmd.OutOrStdout(), err: cmd.ErrOrStderr(), json: output.value == "json", last: last}
-		return w.run(cmd.Context(), &node, args[0], flags.query())
+		tenant, _, err := node.takeTenant(cmd, args)
+		if err != nil {
+			return err
+		}
+		c, err := node.client()
+		if err != nil {
+			return err
+		}
+		return w.run(cmd.Context(), c, tenant, flags.query())
 	}
 	return cmd
 }
@@ -194,12 +206,12 @@ type watch struct {
 	begun    bool
 }
 
-func (w *watch) run(ctx context.Context, node *reach, tenant string, q url.Values) error {
+func (w *watch) run(ctx context.Context, c *client.Client, tenant string, q url.Values) error {
 	for pause := watchPause; ; pause = min(2*pause, longWatchPause) {
 		if w.last != "" {
 			q.Set("last_event_id", w.last)
 		}
-		err := node.client().FollowAlerts(ctx, tenant, q, func(e client.AlertEvent) error {
+		err := c.FollowAlerts(ctx, tenant, q, func(e client.AlertEvent) error {
 			pause = watchPause
 			return w.show(e)
 		})

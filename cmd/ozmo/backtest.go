@@ -28,46 +28,27 @@ always comes first.`
 	return cmd
 }
 
-// ofTenant is the flag that all commands about backtests have.
+// ofTenant is what all commands about backtests have.
 type ofTenant struct {
-	node   reach
-	tenant string
+	node   apiReach
+	tenant string // known once the command runs
 }
 
 func (o *ofTenant) register(cmd *cobra.Command) {
 	o.node.register(cmd)
-	cmd.Flags().StringVar(&o.tenant, "tenant", "", "whose backtests, like \"default\"")
 	before := cmd.PreRunE
-	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
-		if o.tenant == "" {
-			return usagef("--tenant is needed")
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		if err := before(cmd, args); err != nil {
+			return err
 		}
-		return before(cmd, args)
-	}
-	if err := cmd.RegisterFlagCompletionFunc("tenant", completeNames(&o.node, tenantIDs)); err != nil {
-		panic(err) // the flag is not defined: a mistake in the program
+		o.tenant, err = o.node.tenant(cmd)
+		return err
 	}
 }
 
-// completeNames lets shells complete a flag from a list of the cluster.
-func completeNames(r *reach, list names) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if err := applySettings(cmd, os.LookupEnv); err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
-		defer cancel()
-		words, err := list(ctx, r.client())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return words, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// ids are those of the tenant's backtests.
-func (o *ofTenant) ids(ctx context.Context, c *client.Client) (out []string, err error) {
-	list, err := c.Backtests(ctx, o.tenant)
+// backtestIDs are those of a tenant's backtests.
+func backtestIDs(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
+	list, err := c.Backtests(ctx, tenant)
 	for _, b := range list {
 		out = append(out, b.ID)
 	}
@@ -81,7 +62,7 @@ func newBacktestCreate() *cobra.Command {
 	var from, to uint64
 	var watch bool
 	cmd := &cobra.Command{
-		Use:   "create --tenant TENANT {--monitor ID | -f FILE}",
+		Use:   "create {--monitor ID | -f FILE}",
 		Short: "Begin a backtest",
 		Long: `Begin a backtest of a stored monitor, or of one in a file, which is checked as if it
 were to be stored. The range ends at the last block that the monitor judges by now,
@@ -134,7 +115,7 @@ With --watch it is watched until it is over; see ozmo backtest watch.`,
 				return err
 			}
 		}
-		b, err := ask(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) (v1.BacktestDetail, error) {
+		b, err := askAPI(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) (v1.BacktestDetail, error) {
 			return c.CreateBacktest(ctx, of.tenant, request)
 		})
 		if err != nil {
@@ -175,13 +156,13 @@ func readDraft(stdin io.Reader, file string) (json.RawMessage, error) {
 func newBacktestList() *cobra.Command {
 	var of ofTenant
 	cmd := &cobra.Command{
-		Use: "list --tenant TENANT", Short: "Show which backtests there are", Long: "Show which backtests a tenant has, the newest first.",
+		Use: "list", Short: "Show which backtests there are", Long: "Show which backtests a tenant has, the newest first.",
 		Example: "  ozmo backtest list --tenant acme", Args: cobra.NoArgs,
 	}
 	of.register(cmd)
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		list, err := ask(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) ([]v1.Backtest, error) { return c.Backtests(ctx, of.tenant) })
+		list, err := askAPI(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) ([]v1.Backtest, error) { return c.Backtests(ctx, of.tenant) })
 		if err != nil {
 			return err
 		}
@@ -197,13 +178,13 @@ func newBacktestList() *cobra.Command {
 func newBacktestShow() *cobra.Command {
 	var of ofTenant
 	cmd := &cobra.Command{
-		Use: "show --tenant TENANT ID", Short: "Show what a backtest has found so far",
+		Use: "show ID", Short: "Show what a backtest has found so far",
 		Long:    "Show what a backtest has found so far: matches, near misses with what is in their\nway, the notifications that would have been sent, and what it took.",
 		Example: "  ozmo backtest show --tenant acme 4ksj2pq7xw3a\n  ozmo backtest show --tenant acme 4ksj2pq7xw3a --output json", Args: exactArgs("ID"),
 	}
 	of.register(cmd)
 	output := addOutput(cmd, "text", "json")
-	completeArgs(cmd, &of.node, of.ids)
+	completeAPI(cmd, &of.node, backtestIDs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		b, err := of.backtest(cmd.Context(), args[0])
 		if err != nil {
@@ -215,7 +196,7 @@ func newBacktestShow() *cobra.Command {
 }
 
 func (o *ofTenant) backtest(ctx context.Context, id string) (v1.BacktestDetail, error) {
-	return ask(ctx, &o.node, func(ctx context.Context, c *client.Client) (v1.BacktestDetail, error) {
+	return askAPI(ctx, &o.node, func(ctx context.Context, c *client.Client) (v1.BacktestDetail, error) {
 		return c.Backtest(ctx, o.tenant, id)
 	})
 }
@@ -223,13 +204,13 @@ func (o *ofTenant) backtest(ctx context.Context, id string) (v1.BacktestDetail, 
 func newBacktestWatch() *cobra.Command {
 	var of ofTenant
 	cmd := &cobra.Command{
-		Use: "watch --tenant TENANT ID", Short: "Watch a backtest until it is over, and show what it has found",
+		Use: "watch ID", Short: "Watch a backtest until it is over, and show what it has found",
 		Long:    "Watch a backtest until it is over, and show what it has found. Exit status 1: it has\nfailed, or was cancelled. It goes on without being watched.",
 		Example: "  ozmo backtest watch --tenant acme 4ksj2pq7xw3a", Args: exactArgs("ID"),
 	}
 	of.register(cmd)
 	output := addOutput(cmd, "text", "json")
-	completeArgs(cmd, &of.node, of.ids)
+	completeAPI(cmd, &of.node, backtestIDs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return watchBacktest(cmd, &of, args[0], output.value) }
 	return cmd
 }
@@ -279,16 +260,16 @@ func newBacktestDelete() *cobra.Command {
 func newBacktestEnd(use, short, long, done string, cancel bool) *cobra.Command {
 	var of ofTenant
 	cmd := &cobra.Command{
-		Use: use + " --tenant TENANT ID", Short: short, Long: long, Example: "  ozmo backtest " + use + " --tenant acme 4ksj2pq7xw3a", Args: exactArgs("ID"),
+		Use: use + " ID", Short: short, Long: long, Example: "  ozmo backtest " + use + " --tenant acme 4ksj2pq7xw3a", Args: exactArgs("ID"),
 	}
 	of.register(cmd)
-	completeArgs(cmd, &of.node, of.ids)
+	completeAPI(cmd, &of.node, backtestIDs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		was, err := of.backtest(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		err = tell(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) error {
+		err = tellAPI(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) error {
 			return c.DeleteBacktest(ctx, of.tenant, args[0], cancel)
 		})
 		if err != nil {

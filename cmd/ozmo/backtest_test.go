@@ -100,7 +100,7 @@ func TestBacktestCommands(t *testing.T) {
 func TestBacktestMistakes(t *testing.T) {
 	for line, says := range map[string]string{
 		"backtest":                   "needs a command: create, list, show, watch, cancel, delete",
-		"backtest list":              "--tenant is needed",
+		"backtest list":              "which tenant? Give --tenant, or a context that has one",
 		"backtest create --tenant a": "several things are wrong:\n  give either the monitor",
 		"backtest create --tenant a --monitor m -f x --last 3":     "give either the monitor",
 		"backtest create --tenant a --monitor m --last 3 --from 1": "--from A, perhaps with --to B, or --last N",

@@ -46,15 +46,15 @@ func (f *usageFlags) read(now time.Time) (from, to time.Time, err error) {
 }
 
 func newUsage(*app) *cobra.Command {
-	var node reach
+	var node apiReach
 	var flags usageFlags
 	by := newChoice("hour", "hour", "day")
 	order := newChoice("evaluation", "evaluation", "rpc", "blocks", "matches", "sent", "failed", "held", "bytes")
 	cmd := &cobra.Command{
 		Use:   "usage [TENANT]",
 		Short: "Show what tenants have caused: calls, evaluation, notifications, bytes",
-		Long: `Show what a tenant has caused, by hour or day; without one, those that have caused
-most. Every node is asked for what happened there: it is kept for 92 days, and is
+		Long: `Show what a tenant has caused, by hour or day; without one, of the context neither, those that have
+caused most. Every node is asked for what happened there: it is kept for 92 days, and is
 lost with the node's disk.
 
   RPC         calls to endpoints: all of its private networks, and its part of shared
@@ -81,8 +81,11 @@ lost with the node's disk.
 	completeChoice(cmd, "by", by)
 	completeChoice(cmd, "sort", order)
 	output := addOutput(cmd, "table", "json")
-	completeArgs(cmd, &node, tenantIDs)
+	completeAPI(cmd, &node, tenantNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if tenant := node.knownTenant(); len(args) == 0 && tenant != "" {
+			args = []string{tenant}
+		}
 		from, to, err := flags.read(time.Now())
 		switch {
 		case err != nil:
@@ -94,7 +97,7 @@ lost with the node's disk.
 		case len(args) == 1:
 			return showUsage(cmd, &node, args[0], from, to, by.value, output.value)
 		}
-		p, err := ask(cmd.Context(), &node, func(ctx context.Context, c *client.Client) (v1.UsagePage, error) {
+		p, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) (v1.UsagePage, error) {
 			return c.TopUsage(ctx, from, to, usageOrders[order.value], flags.limit)
 		})
 		if err != nil {
@@ -115,8 +118,8 @@ lost with the node's disk.
 	return cmd
 }
 
-func showUsage(cmd *cobra.Command, node *reach, tenant string, from, to time.Time, by, output string) error {
-	u, err := ask(cmd.Context(), node, func(ctx context.Context, c *client.Client) (v1.TenantUsage, error) {
+func showUsage(cmd *cobra.Command, node *apiReach, tenant string, from, to time.Time, by, output string) error {
+	u, err := askAPI(cmd.Context(), node, func(ctx context.Context, c *client.Client) (v1.TenantUsage, error) {
 		return c.Usage(ctx, tenant, from, to, by)
 	})
 	if err != nil {
