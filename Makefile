@@ -38,6 +38,9 @@ KILLS        ?= 0
 LASTS        ?= 60
 OZMO_VECTORS ?= ../shared/vectors
 
+# Packages whose tests run much in virtual time: see .ci/virtual.sh.
+VIRTUAL := ozmo/(node|worker|testcluster)$$
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,9 +61,9 @@ demo-cluster: build ## three nodes and Redis; the one that watches the chain is 
 test: ## run all tests with the race detector (installs a C compiler, redis-server and PostgreSQL where it may)
 	@bash .ci/prepare.sh
 	@bash .ci/tool.sh '$(BIN)' $(GOTESTSUM)
-	@pkgs=$$(go list $(PKG) | grep -v '/testcluster$$' || true); [ -z "$$pkgs" ] || \
+	@pkgs=$$(go list $(PKG) | grep -vE '$(VIRTUAL)' || true); [ -z "$$pkgs" ] || \
 	CGO_ENABLED=1 '$(BIN)/gotestsum' --format pkgname --format-hide-empty-pkg -- -race -shuffle=on -timeout 15m -p 2 $(TESTFLAGS) $$pkgs
-	@! go list $(PKG) | grep -q '/testcluster$$' || bash .ci/virtual.sh '$(BIN)' $(TESTFLAGS)
+	@for pkg in $$(go list $(PKG) | grep -E '$(VIRTUAL)'); do bash .ci/virtual.sh '$(BIN)' "$$pkg" $(TESTFLAGS) || exit 1; done
 	$(if $(filter ./...,$(PKG)),@$(MAKE) netns-test)
 
 .PHONY: netns-test

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Runs the tests of whole clusters in virtual time with the race detector.
+# Runs the tests of a package in virtual time with the race detector.
 #
 # The detector's own runtime gives up now and then in such a bubble (go1.26.8:
 # SIGSEGV outside Go code, or "CHECK failed" in
 # tsan_rtl.cpp), which says nothing about the code under test. After exactly that,
 # and no data race, the tests run once more without it.
 #
-# usage: virtual.sh BIN [flags of go test]
+# usage: virtual.sh BIN PACKAGE [flags of go test]
 set -euo pipefail
-bin=$1
-shift
+bin=$1 package=$2
+shift 2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-if CGO_ENABLED=1 "$bin/gotestsum" --format pkgname -- -race -shuffle=on -timeout 30m "$@" ./testcluster 2>&1 | tee "$log"; then
+if CGO_ENABLED=1 "$bin/gotestsum" --format pkgname -- -race -shuffle=on -timeout 30m "$@" "$package" 2>&1 | tee "$log"; then
 	exit 0
 fi
 if grep -q 'DATA RACE' "$log" || ! grep -qE '^ *SIGSEGV: segmentation violation|ThreadSanitizer: CHECK failed' "$log"; then
 	exit 1
 fi
 echo 'The race detector itself has crashed (see above): running these tests once more without it.'
-"$bin/gotestsum" --format pkgname -- -shuffle=on -timeout 30m "$@" ./testcluster
+"$bin/gotestsum" --format pkgname -- -shuffle=on -timeout 30m "$@" "$package"
