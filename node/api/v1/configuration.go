@@ -65,8 +65,10 @@ type configurationOutput[T any] struct {
 
 type configured struct {
 	Status int
-	ETag   string `header:"ETag"`
-	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	ETag   string   `header:"ETag"`
+	Index  uint64   `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   Configured
 }
 
@@ -290,6 +292,9 @@ func (a *API) configureOnce(ctx context.Context, w *whole) (*configured, error) 
 	}
 	out.ETag, out.Index = quoted(wholeTag(version)), version.Index
 	out.Body.Version, out.Body.Effect = version.Number, effects(view, w.tenant, version)
+	if t, ok := view.Tenant(w.tenant); ok {
+		out.Policy, out.Left = documentLimits(view, t)
+	}
 	return out, nil
 }
 
