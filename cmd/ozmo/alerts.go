@@ -131,7 +131,7 @@ func listAlerts(ctx context.Context, node *apiReach, tenant string, q url.Values
 		q.Set("limit", strconv.Itoa(size))
 		p, err := askAPI(ctx, node, func(ctx context.Context, c *client.Client) (v1.AlertPage, error) { return c.Alerts(ctx, tenant, q) })
 		if err != nil {
-			return nil, false, nil, err
+			return nil, false, nil, missing(err, "%s", tenantText(tenant))
 		}
 		list, silent = append(list, p.Items...), p.Silent
 		if full := limit > 0 && len(list) >= limit; p.Next == "" || full {
@@ -223,7 +223,7 @@ func (w *watch) run(ctx context.Context, c *client.Client, tenant string, q url.
 			w.begun = true
 		case ok && errors.Is(refused, api.ErrUnavailable):
 		case ok, !w.begun && w.last == "":
-			return err
+			return missing(err, "%s", tenantText(tenant))
 		}
 		fmt.Fprintf(w.err, "%v: connecting again\n", err)
 		select {

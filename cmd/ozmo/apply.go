@@ -271,9 +271,9 @@ func sharedNetworks(ctx context.Context, c *client.Client) (map[string]*spec.Net
 // it is too much.
 func (o *applying) showProblems(cmd *cobra.Command, problems spec.Problems, missing []files.Missing) error {
 	if problems.Err() == nil {
-		return writeFindings(cmd, "text", problems.Warnings(), nil)
+		return writeFindings(cmd, "text", once(problems.Warnings()), nil)
 	}
-	if err := writeFindings(cmd, o.output.value, problems, missing); err != nil {
+	if err := writeFindings(cmd, o.output.value, once(problems), missing); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s: nothing was changed\n", count(len(problems.Errors()), "error"))

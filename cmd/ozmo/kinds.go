@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -119,7 +120,7 @@ func (k kindCommand) list() *cobra.Command {
 			return c.Documents(ctx, tenant, k.plural)
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", ofOwner(tenant))
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), list)
@@ -162,7 +163,7 @@ func (k kindCommand) get() *cobra.Command {
 			return c.Document(ctx, tenant, k.plural, args[0])
 		})
 		if err != nil {
-			return k.explain(err, tenant, args[0])
+			return missing(err, "%s %q of %s", k.name, args[0], ofOwner(tenant))
 		}
 		if output.value == "text" {
 			var s client.Script
@@ -177,23 +178,18 @@ func (k kindCommand) get() *cobra.Command {
 	return cmd
 }
 
-func (k kindCommand) explain(err error, tenant, id string) error {
-	if client.NotFound(err) {
-		return fmt.Errorf("%s %q of %s: %w", k.name, id, whoseText(tenant), err)
-	}
-	return err
-}
-
 func (k kindCommand) put(verb string) *cobra.Command {
 	var file string
 	short, isNew := "Create or replace a "+k.name, false
 	if verb == "create" {
 		short, isNew = "Create a "+k.name+", if there is none of that id", true
 	}
-	ids := "Its id is the argument; without it, of a monitor its name, of a network its slug,\nof a trigger the key in its file."
-	if k == scriptKind {
-		ids = "ID is the path by which documents refer to it; its ending tells the language."
-	}
+	ids := map[kindCommand]string{
+		networkKind: "Its id is its slug.",
+		monitorKind: "Its id is the argument; without one, it is the tenant's monitor of the same name, or a\nnew one whose id is the name.",
+		triggerKind: "The file holds the trigger alone, as `ozmo trigger get` prints it, or by its id, as in a\nfolder: {\"slack\": {...}}. Its id is the argument, else the one in the file; without\neither, it is the tenant's trigger of the same name, or a new one whose id is the name.",
+		scriptKind:  "ID is the path by which documents refer to it; its ending tells the language. The file\nis the script itself, or the JSON of `ozmo script get --output json`.",
+	}[k]
 	cmd := &cobra.Command{
 		Use: verb + " [ID] -f FILE", Short: short, Args: cobra.MaximumNArgs(1),
 		Long:    short + ", from a file, or from standard input with -f -. " + "\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
@@ -222,61 +218,109 @@ func (k kindCommand) put(verb string) *cobra.Command {
 		if len(args) > 0 {
 			id = args[0]
 		}
-		id, doc, warned, err := k.read(cmd, file, id)
+		given, warned, err := k.read(cmd, file, id)
 		if err != nil {
 			return err
 		}
+		if id == "" {
+			if id, err = k.known(cmd.Context(), r, tenant, given); err != nil {
+				return err
+			}
+		}
 		w, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (v1.Written, error) {
-			return c.PutDocument(ctx, tenant, k.plural, id, doc, isNew)
+			return c.PutDocument(ctx, tenant, k.plural, id, given.doc, isNew)
 		})
 		if isNew && client.Changed(err) {
-			return fmt.Errorf("%s %q of %s is there already: `ozmo %s apply` replaces it", k.name, id, whoseText(tenant), k.name)
+			return fmt.Errorf("%s %q of %s is there already: `ozmo %s apply` replaces it", k.name, id, ofOwner(tenant), k.name)
+		}
+		if client.NotFound(err) {
+			return missing(err, "%s", ofOwner(tenant))
 		}
 		if err != nil {
-			return fmt.Errorf("%s %q of %s: %w", k.name, id, whoseText(tenant), err)
+			return fmt.Errorf("%s %q of %s: %w", k.name, id, ofOwner(tenant), err)
 		}
 		return k.written(cmd, output.value, tenant, w, warned, isNew)
 	}
 	return cmd
 }
 
-// read reads one document of the kind.
-func (k kindCommand) read(cmd *cobra.Command, file, id string) (string, json.RawMessage, spec.Problems, error) {
+// given is a document from a file.
+type given struct {
+	id  string // in the file, or, where it has none, the name
+	own bool   // it is in the file
+	doc json.RawMessage
+}
+
+// read reads one document of the kind; id is what the command line says, if anything.
+func (k kindCommand) read(cmd *cobra.Command, file, id string) (*given, spec.Problems, error) {
 	data, dir, err := readInput(cmd.InOrStdin(), file)
 	if err != nil {
-		return "", nil, nil, err
+		return nil, nil, err
 	}
 	if k == scriptKind {
-		language, ok := map[string]string{".js": "JavaScript", ".py": "Python", ".sh": "Bash"}[path.Ext(id)]
-		if !ok {
-			return "", nil, nil, usagef("ID %q: its ending tells the language: .js, .py or .sh", id)
-		}
-		doc, err := json.Marshal(client.Script{Language: language, Content: string(data)})
-		return id, doc, nil, err
+		doc, err := readScript(id, data)
+		return &given{id: id, own: true, doc: doc}, nil, err
 	}
 	f, problems, err := files.Read(cmd.Context(), file, data, dir, nil)
 	if err != nil {
-		return "", nil, nil, err
+		return nil, nil, err
 	}
 	if err := problems.Err(); err != nil {
-		return "", nil, nil, err
+		return nil, nil, err
 	}
 	c, err := f.Configuration()
 	if err != nil {
-		return "", nil, nil, err
+		return nil, nil, err
 	}
 	docs := map[string]map[string]json.RawMessage{"network": c.Networks, "monitor": c.Monitors, "trigger": c.Triggers}[k.name]
 	if len(docs) != 1 || f.Count() != 1 {
-		return "", nil, nil, fmt.Errorf("%s holds %s and %s in all, expected one %s: `ozmo apply -f` takes any number of any kind",
+		return nil, nil, fmt.Errorf("%s holds %s and %s in all, expected one %s: `ozmo apply -f` takes any number of any kind",
 			file, count(len(docs), k.name), count(f.Count(), "document"), k.name)
 	}
-	for own, doc := range docs {
-		if id == "" {
-			id = own
-		}
-		return id, doc, problems, nil
+	out := &given{}
+	for out.id, out.doc = range docs {
+		out.own = f.OwnID(k.name, out.id)
 	}
-	return "", nil, nil, nil // not reached: there is one
+	return out, problems, nil
+}
+
+// readScript takes a script itself, or what `ozmo script get --output json` prints.
+func readScript(id string, data []byte) (json.RawMessage, error) {
+	language, ok := map[string]string{".js": "JavaScript", ".py": "Python", ".sh": "Bash"}[path.Ext(id)]
+	if !ok {
+		return nil, usagef("ID %q: its ending tells the language: .js, .py or .sh", id)
+	}
+	var whole struct{ Language, Content *string }
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&whole) == nil && whole.Language != nil && whole.Content != nil {
+		return data, nil
+	}
+	return json.Marshal(client.Script{Language: language, Content: string(data)})
+}
+
+// known is the id of a document that was given without one: that of the tenant's
+// document which has it, or which has the name.
+func (k kindCommand) known(ctx context.Context, r *kindReach, tenant string, g *given) (string, error) {
+	if g.own {
+		return g.id, nil
+	}
+	list, err := askAPI(ctx, &r.apiReach, func(ctx context.Context, c *client.Client) ([]v1.Listed, error) {
+		return c.Documents(ctx, tenant, k.plural)
+	})
+	if err != nil {
+		return "", missing(err, "%s", ofOwner(tenant))
+	}
+	id := g.id
+	for _, d := range list {
+		switch {
+		case d.ID == g.id:
+			return d.ID, nil
+		case d.Name == g.id:
+			id = d.ID
+		}
+	}
+	return id, nil
 }
 
 // readInput reads a file, or "-", and says where the files beside it are.
@@ -294,11 +338,11 @@ func (k kindCommand) written(cmd *cobra.Command, format, tenant string, w v1.Wri
 	if format == "json" {
 		return writeJSON(cmd.OutOrStdout(), w)
 	}
-	for _, p := range warned.Warnings() {
+	for _, p := range once(warned.Warnings()) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s\n", clean(p.String()))
 	}
-	for _, p := range w.Warnings {
-		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s: %s: %s\n", p.Severity, clean(strings.TrimPrefix(p.Location, "body.")), clean(p.Message))
+	for _, p := range untold(w.Warnings, warned.Warnings()) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s\n", warningText(p))
 	}
 	done := "is as it was"
 	switch {
@@ -327,12 +371,21 @@ func effectText(changed bool, effect []v1.Effect) string {
 }
 
 func (k kindCommand) delete() *cobra.Command {
+	var confirm deletion
 	cmd := &cobra.Command{
 		Use: "delete ID", Short: "Delete a " + k.name, Args: exactArgs("ID"),
-		Long:    "Delete a " + k.name + ". It is refused while another document refers to it.",
+		Long: "Delete a " + k.name + ". It is refused while another document refers to it. `ozmo tenant restore`\n" +
+			"brings it back, as long as the version before is kept.",
 		Example: fmt.Sprintf("  ozmo %s delete %s --tenant acme", k.name, k.sample),
 	}
 	r := k.register(cmd)
+	if k.shared {
+		cmd.Long += " Shared ones have no versions."
+	}
+	confirm.register(cmd, false)
+	if k.shared {
+		cmd.Flags().Lookup("yes").Usage = "go on without being asked; with --shared, required where there is no terminal"
+	}
 	output := addOutput(cmd, "text", "json")
 	k.completeID(cmd, r)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -340,11 +393,18 @@ func (k kindCommand) delete() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		confirm.lasting = tenant == client.Shared
+		if err := confirm.agree(cmd, fmt.Sprintf("The %s %q of %s will be deleted.", k.name, args[0], ofOwner(tenant))); err != nil {
+			return err
+		}
 		w, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (v1.Written, error) {
 			return c.DeleteDocument(ctx, tenant, k.plural, args[0])
 		})
+		if client.NotFound(err) {
+			return missing(err, "%s %q of %s", k.name, args[0], ofOwner(tenant))
+		}
 		if err != nil {
-			return k.explain(err, tenant, args[0])
+			return fmt.Errorf("%s %q of %s: %w", k.name, args[0], ofOwner(tenant), err)
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), w)

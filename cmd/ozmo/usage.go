@@ -123,7 +123,7 @@ func showUsage(cmd *cobra.Command, node *apiReach, tenant string, from, to time.
 		return c.Usage(ctx, tenant, from, to, by)
 	})
 	if err != nil {
-		return err
+		return missing(err, "%s", tenantText(tenant))
 	}
 	fill(&u.Items)
 	if output == "json" {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/api/v1"
 )
 
 // ErrNoNode means that nobody answers at the socket.
@@ -28,8 +29,9 @@ type Refusal struct {
 	Status  int    // of HTTP
 	Detail  string // the node's words
 	Request string // id of the request, in the node's log; empty where it has none
+	Type    string // of the problem, where it has one of its own: v1.TypeOverQuota
 
-	wait time.Duration // before the next try, where there may be one
+	Wait time.Duration // before the next try, where there may be one
 }
 
 // Error is what the node said, and for what its log tells more of, the request's id.
@@ -109,16 +111,21 @@ func (c *Client) sendWith(ctx context.Context, method, path string, query url.Va
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, refusal(resp)
+	r := refusal(resp)
+	if c.remote == nil && r.Detail == v1.NothingForKey {
+		r.Detail = "not found" // nobody has asked with a key
+	}
+	return nil, r
 }
 
 // refusal is what an answer that is none says.
-func refusal(resp *http.Response) error {
+func refusal(resp *http.Response) *Refusal {
 	r := &Refusal{Status: resp.StatusCode, Request: resp.Header.Get(requestHeader)}
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16); err == nil {
-		r.wait = time.Duration(seconds) * time.Second
+		r.Wait = time.Duration(seconds) * time.Second
 	}
 	var p struct {
+		Type   string `json:"type"`
 		Detail string `json:"detail"`
 		Errors []struct {
 			Message, Location string
@@ -129,7 +136,7 @@ func refusal(resp *http.Response) error {
 		for _, e := range p.Errors {
 			p.Detail += "\n  " + e.Location + ": " + e.Message
 		}
-		r.Detail = p.Detail
+		r.Type, r.Detail = p.Type, p.Detail
 		return r
 	}
 	r.Detail = fmt.Sprintf("the node answered %s: %s", resp.Status, text)
