@@ -57,10 +57,15 @@ func advice(err error) string {
 		return "The key is not valid, or not any more: it was deleted, has expired, or is of another cluster. " +
 			"`ozmo key create` makes one; give it with --key-file or OZMO_KEY, or keep it with `ozmo context set NAME --key-file FILE`."
 	case http.StatusForbidden:
-		if !strings.Contains(r.Detail, "a key of role") {
+		_, role, _ := strings.Cut(r.Detail, "takes a key of role ")
+		role, _, ok := strings.Cut(role, ",")
+		switch {
+		case !ok:
 			return "" // it is not about keys
+		case role == "operator":
+			return "`ozmo key create --operator` makes a key that may, on the machine of a node."
 		}
-		return "`ozmo key create TENANT --role ROLE` makes a key of another role; owners and operators may. Keys of operators are made on the machine of a node."
+		return fmt.Sprintf("`ozmo key create TENANT --role %s` makes a key that may; owners of the tenant and operators can.", role)
 	case http.StatusConflict:
 		if r.Type == v1.TypeOverQuota {
 			return "Delete what is not needed any more, or have an operator raise the quota: see \"Quotas\" in docs/api.md."

@@ -32,7 +32,9 @@ func TestAdvice(t *testing.T) {
 		says          string // all of standard error
 	}{
 		{401, `{"detail":"a valid API key is needed"}`, "", "ozmo: a valid API key is needed\nThe key is not valid, or not any more"},
-		{403, `{"detail":"this takes a key of role owner, this one is of role viewer"}`, "", "this one is of role viewer\n`ozmo key create TENANT --role ROLE` makes"},
+		{403, `{"detail":"this takes a key of role owner, this one is of role viewer"}`, "", "this one is of role viewer\n`ozmo key create TENANT --role owner` makes a key that may; owners"},
+		{403, `{"detail":"this takes a key of role operator, this one is of role owner"}`, "", "\n`ozmo key create --operator` makes a key that may"},
+		{403, `{"detail":"the token is used"}`, "", "ozmo: the token is used\n"},
 		{404, `{"detail":"` + v1.NothingForKey + `"}`, "", "ozmo: there is no tenant \"acme\" for this key\n"},
 		{409, `{"detail":"in use"}`, "", "in use\nNothing was changed."},
 		{409, `{"detail":"no more","type":"` + v1.TypeOverQuota + `"}`, "", "no more\nDelete what is not needed any more, or have an operator raise the quota"},

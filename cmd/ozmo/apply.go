@@ -43,8 +43,8 @@ again: what is like that already stays.
          inside, for each of them, and networks/ for all; with --tenant, only that
          one. Tenants are made where there are none, which takes an operator; none
          is deleted.
-  FILE   monitors, networks or triggers by id, in JSON or YAML, which are added to
-         what the tenant has; or a whole configuration, as ` + "`ozmo export -`" + ` prints it.
+  FILE   monitors, networks or triggers, in JSON or YAML, which are added to what the
+         tenant has; or a whole configuration, as ` + "`ozmo export -`" + ` prints it.
 
 What is not in the folder, or whole configuration, is deleted, after a question;
 --prune=false leaves it. A monitor keeps its id as long as its name or its file's
@@ -67,8 +67,8 @@ Exit codes: 0 applied, or nothing to change; 1 something was wrong or refused; w
 	}
 	o.register(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.from, "filename", "f", "", "`DIR` or file to apply, or - for standard input")
-	if err := cmd.MarkFlagFilename("filename"); err != nil {
+	f.StringVarP(&o.from, "file", "f", "", "`DIR` or file to apply, or - for standard input")
+	if err := cmd.MarkFlagFilename("file"); err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
 	}
 	f.BoolVar(&o.dryRun, "dry-run", false, "have everything checked and show what would change, and change nothing")

@@ -87,6 +87,8 @@ With --watch it is watched until it is over; see ozmo backtest watch.`,
 	f.Uint64Var(&to, "to", 0, "last block height (default: the last one that the monitor judges by now)")
 	f.Uint64Var(&request.Last, "last", 0, "the last so many blocks, instead of --from and --to")
 	f.BoolVar(&watch, "watch", false, "watch it until it is over")
+	completeAPIFlag(cmd, "monitor", &of.node, idsOf(monitorKind))
+	completeAPIFlag(cmd, "network", &of.node, idsOf(networkKind))
 	output := addOutput(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		given := cmd.Flags().Changed
@@ -178,7 +180,7 @@ func newBacktestList() *cobra.Command {
 func newBacktestShow() *cobra.Command {
 	var of ofTenant
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show what a backtest has found so far",
+		Use: "show ID", Aliases: []string{"get"}, Short: "Show what a backtest has found so far",
 		Long:    "Show what a backtest has found so far: matches, near misses with what is in their\nway, the notifications that would have been sent, and what it took.",
 		Example: "  ozmo backtest show --tenant acme 4ksj2pq7xw3a\n  ozmo backtest show --tenant acme 4ksj2pq7xw3a --output json", Args: exactArgs("ID"),
 	}

@@ -113,7 +113,7 @@ func newContextList() *cobra.Command {
 
 func newContextShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show [NAME]", Short: "Show a context, or the current one",
+		Use: "show [NAME]", Aliases: []string{"get"}, Short: "Show a context, or the current one",
 		Long:    "Show a context, or the current one, without its key.",
 		Example: "  ozmo context show\n  ozmo context show prod --output json",
 		Args:    cobra.MaximumNArgs(1),

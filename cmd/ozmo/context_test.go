@@ -200,6 +200,48 @@ func TestTenantsKey(t *testing.T) {
 	ozmo(t, "tenant", "delete", "beta", "--yes").want(t, exitOK, "tenant beta is deleted", "")
 }
 
+// An operator's key does over the public port what else takes the socket.
+func TestOperatorsKey(t *testing.T) {
+	r := apiNode(t)
+	t.Setenv(hookVariable, hookValue)
+	ozmo(t, "apply", "-f", write(t, tenantFolder()), "--tenant", "acme").want(t, exitOK, "6 created", "")
+	ozmo(t, "tenant", "priority", "acme", "7").want(t, exitOK, "", "")
+	key := strings.TrimSpace(ozmo(t, "key", "create", "--operator").stdout)
+	own := strings.TrimSpace(ozmo(t, "key", "create", "acme", "--role", "viewer").stdout)
+	t.Setenv("OZMO_DATA", "")
+	t.Setenv("OZMO_SERVER", "http://"+r.Listen())
+	t.Setenv("OZMO_KEY", key)
+
+	ozmo(t, "tenant", "assign", "acme", "a").want(t, exitOK, "tenant acme is pinned to node a", "")
+	ozmo(t, "tenant", "weight", "acme", "50").want(t, exitOK, "tenant acme has weight 50", "")
+	ozmo(t, "tenant", "list").want(t, exitOK, "a    50             7\n", "")
+	ozmo(t, "tenant", "unpin", "acme").want(t, exitOK, "", "")
+	ozmo(t, "tenant", "list").want(t, exitOK, "-    50             7\n", "")
+	ozmo(t, "tenant", "assign", "acme", "z").want(t, exitFailure, "", "there is no node of this name")
+	ozmo(t, "tenant", "unpin", "beta").want(t, exitFailure, "", `tenant "beta": not found`)
+
+	id := strings.Split(key, "_")[1]
+	mine := strings.Split(own, "_")[1]
+	for line, want := range map[string]string{
+		"tenant assign":                 "acme\n:4\n",
+		"tenant assign acme":            "a\n:4\n",
+		"key get --operator":            id + "\n:4\n",
+		"key get":                       "acme\n:4\n",
+		"key delete acme":               mine + "\n:4\n",
+		"key delete --tenant acme":      mine + "\n:4\n",
+		"alert list acme --monitor":     "Large transfers\nSecond\n:4\n",
+		"backtest create --network":     ":4\n",
+		"monitor get --tenant acme":     "Large transfers\nSecond\n:4\n",
+		"tenant restore acme --version": "1\t",
+	} {
+		ozmo(t, append(append([]string{"__complete"}, strings.Fields(line)...), "")...).want(t, exitOK, want, "")
+	}
+	ozmo(t, "__complete", "backtest", "create", "--tenant", "acme", "--network", "").want(t, exitOK, "mine\n:4\n", "")
+
+	t.Setenv("OZMO_KEY", own)
+	ozmo(t, "tenant", "weight", "acme", "50").want(t, exitFailure, "", "`ozmo key create --operator` makes a key that may")
+}
+
 func TestImport(t *testing.T) {
 	apiNode(t)
 	folder := tenantFolder()

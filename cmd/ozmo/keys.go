@@ -167,7 +167,7 @@ func newKeyGet() *cobra.Command {
 	node.register(cmd)
 	of.register(cmd)
 	output := addOutput(cmd, "table", "json")
-	completeAPI(cmd, &node, tenantNames, keyNames)
+	of.completeID(cmd, &node)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := of.args(&node, cmd, args, "ID")
 		if err != nil {
@@ -189,15 +189,29 @@ func newKeyGet() *cobra.Command {
 	return cmd
 }
 
-func keyNames(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
-	if tenant == "" {
-		return nil, nil
+// completeID lets shells complete [TENANT] ID, or with --operator, ID.
+func (w *keyOwner) completeID(cmd *cobra.Command, r *apiReach) {
+	names := func(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
+		list, err := c.Keys(ctx, tenant)
+		for _, k := range list {
+			out = append(out, k.ID)
+		}
+		return out, err
 	}
-	list, err := c.Keys(ctx, tenant)
-	for _, k := range list {
-		out = append(out, k.ID)
-	}
-	return out, err
+	completeAPI(cmd, r, func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		switch {
+		case w.operator:
+			return names(ctx, c, "")
+		case tenant == "":
+			return tenantNames(ctx, c, "")
+		}
+		return names(ctx, c, tenant)
+	}, func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if w.operator || tenant == "" {
+			return nil, nil // there is no second argument
+		}
+		return names(ctx, c, tenant)
+	})
 }
 
 func showKeys(w io.Writer, tenant string, list []v1.Key) error {
@@ -234,7 +248,7 @@ func newKeyDelete() *cobra.Command {
 	node.register(cmd)
 	of.register(cmd)
 	confirm.register(cmd, true)
-	completeAPI(cmd, &node, tenantNames, keyNames)
+	of.completeID(cmd, &node)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := of.args(&node, cmd, args, "ID")
 		if err != nil {

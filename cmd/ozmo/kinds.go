@@ -95,21 +95,45 @@ func (k kindCommand) completeID(cmd *cobra.Command, r *kindReach) {
 		} else if tenant == client.Shared {
 			return nil, nil
 		}
-		list, err := c.Documents(ctx, tenant, k.plural)
-		out := make([]string, len(list))
-		for i, d := range list {
-			out[i] = d.ID
+		return k.ids(ctx, c, tenant)
+	})
+}
+
+func (k kindCommand) ids(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+	list, err := c.Documents(ctx, tenant, k.plural)
+	out := make([]string, len(list))
+	for i, d := range list {
+		out[i] = d.ID
+	}
+	return out, err
+}
+
+// idsOf are the ids of a tenant's documents, and of the shared networks with them.
+func idsOf(k kindCommand) apiNames {
+	return func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if tenant == client.Shared {
+			return nil, nil // it is not known
+		}
+		out, err := k.ids(ctx, c, tenant)
+		if err == nil && k.shared {
+			var more []string
+			more, err = k.ids(ctx, c, client.Shared)
+			out = append(out, more...)
 		}
 		return out, err
-	})
+	}
 }
 
 func (k kindCommand) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "Show the " + k.plural + " of a tenant", Args: cobra.NoArgs,
+		Long: "Show the " + k.plural + " of a tenant: ids and names.",
 		Example: fmt.Sprintf("  ozmo %s list --tenant acme\n  ozmo %s list --tenant acme --output json | jq -r '.[].id'", k.name, k.name),
 	}
 	r := k.register(cmd)
+	if k.shared {
+		cmd.Long = "Show the networks of a tenant, or with --shared, those for all tenants."
+	}
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		tenant, err := r.owner(cmd)
@@ -192,7 +216,7 @@ func (k kindCommand) put(verb string) *cobra.Command {
 	}[k]
 	cmd := &cobra.Command{
 		Use: verb + " [ID] -f FILE", Short: short, Args: cobra.MaximumNArgs(1),
-		Long:    short + ", from a file, or from standard input with -f -. " + "\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
+		Long:    short + ", from a file, or from standard input with -f -.\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
 		Example: fmt.Sprintf("  ozmo %s %s %s --tenant acme -f %s", k.name, verb, k.sample, k.file),
 	}
 	if k == scriptKind {

@@ -53,18 +53,18 @@ the outbox of the triggers that use it is tried at once.`,
 		Example: strings.ReplaceAll(`  ozmo secret VERB acme slack-hook
   ozmo secret VERB acme slack-hook < hook.txt
   vault kv get -field=token secret/telegram | ozmo secret VERB acme telegram-token
-  ozmo secret VERB acme smtp-password --file /run/secrets/smtp`, "VERB", verb),
+  ozmo secret VERB acme smtp-password -f /run/secrets/smtp`, "VERB", verb),
 		Args: cobra.ArbitraryArgs,
 	}
 	if verb == "set" {
 		cmd.Aliases = []string{"apply"} // as other documents have it
 	}
 	node.register(cmd)
-	cmd.Flags().StringVar(&file, "file", "", "`FILE` that holds the value")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "`FILE` that holds the value")
 	if err := cmd.MarkFlagFilename("file"); err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
 	}
-	completeAPI(cmd, &node, tenantNames, secretNames)
+	completeOfTenant(cmd, &node, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
 		if err != nil {
@@ -262,7 +262,7 @@ func newSecretGet() *cobra.Command {
 	}
 	node.register(cmd)
 	output := addOutput(cmd, "table", "json")
-	completeAPI(cmd, &node, tenantNames, secretNames)
+	completeOfTenant(cmd, &node, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
 		if err != nil {
@@ -299,7 +299,7 @@ forced: deliveries that need it then wait in the outbox until it is set again.`,
 	node.register(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "also one that is in use")
 	confirm.register(cmd, true)
-	completeAPI(cmd, &node, tenantNames, secretNames)
+	completeOfTenant(cmd, &node, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
 		if err != nil {

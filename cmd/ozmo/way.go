@@ -316,8 +316,12 @@ func (r *apiReach) words(cmd *cobra.Command, list apiNames, tenant string) ([]st
 }
 
 func completeAPIFlag(cmd *cobra.Command, flag string, r *apiReach, list apiNames) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return r.words(cmd, list, "")
+	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		tenant := "" // that of --tenant or the context
+		if len(args) > 0 {
+			tenant = args[0] // which comes first where it is an argument
+		}
+		return r.words(cmd, list, tenant)
 	})
 	if err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
@@ -336,6 +340,18 @@ func completeAPI(cmd *cobra.Command, r *apiReach, lists ...apiNames) {
 		}
 		return r.words(cmd, lists[len(args)], tenant)
 	}
+}
+
+// completeOfTenant lets shells complete [TENANT] ID: the tenant, where none is known,
+// and then what it has.
+func completeOfTenant(cmd *cobra.Command, r *apiReach, list apiNames) {
+	first := func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if tenant == "" {
+			return tenantNames(ctx, c, "")
+		}
+		return list(ctx, c, tenant)
+	}
+	completeAPI(cmd, r, first, list)
 }
 
 func tenantNames(ctx context.Context, c *client.Client, _ string) (out []string, err error) {
