@@ -21,7 +21,7 @@ func missing(err error, format string, args ...any) error {
 	switch text := err.Error(); {
 	case text == v1.NothingForKey:
 		return &unknown{fmt.Sprintf("there is no %s for this key", what), err}
-	case strings.HasPrefix(text, "tenant ") || strings.HasPrefix(text, what):
+	case strings.HasPrefix(text, "tenant ") || strings.HasPrefix(text, "operators, ") || strings.HasPrefix(text, what):
 		return err // it has a name already
 	}
 	return fmt.Errorf("%s: %w", what, err)
@@ -68,7 +68,7 @@ func advice(err error) string {
 		return fmt.Sprintf("`ozmo key create TENANT --role %s` makes a key that may; owners of the tenant and operators can.", role)
 	case http.StatusConflict:
 		if r.Type == v1.TypeOverQuota {
-			return "Delete what is not needed any more, or have an operator raise the quota: see \"Quotas\" in docs/api.md."
+			return "Operators raise it with PUT /v1/tenants/TENANT/quota: see \"Quotas\" in docs/api.md."
 		}
 		return "Nothing was changed. To try again is of use only when what is in the way has gone or is mended."
 	case http.StatusPreconditionFailed:

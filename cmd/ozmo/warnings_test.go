@@ -30,12 +30,16 @@ func TestUntold(t *testing.T) {
 		},
 		{"the whole document", spec.Problems{told("m.json", "", "is odd")}, []v1.Warning{sent("body", "is odd")}, nil},
 		{
-			"a trigger by its id", spec.Problems{told("t.json", "hook.config.url", "is plain")},
-			[]v1.Warning{sent("body.config.url", "is plain")}, nil,
+			"a trigger by its id",
+			spec.Problems{told("t.json", "hook.config.url", "is plain")},
+			[]v1.Warning{sent("body.config.url", "is plain")},
+			nil,
 		},
 		{
-			"in a configuration", spec.Problems{told("m.json", "match_conditions.events[0].signature", "is unknown")},
-			[]v1.Warning{sent("body.monitors.m.match_conditions.events[0].signature", "is unknown")}, nil,
+			"in a configuration",
+			spec.Problems{told("m.json", "match_conditions.events[0].signature", "is unknown")},
+			[]v1.Warning{sent("body.monitors.m.match_conditions.events[0].signature", "is unknown")},
+			nil,
 		},
 		{
 			"the same of two documents, of which one was told",
@@ -44,8 +48,10 @@ func TestUntold(t *testing.T) {
 			[]v1.Warning{sent("body.networks.b.url", "is plain")},
 		},
 		{
-			"another place that ends alike", spec.Problems{told("a.json", "url", "is plain")},
-			[]v1.Warning{sent("body.slack_url", "is plain")}, []v1.Warning{sent("body.slack_url", "is plain")},
+			"another place that ends alike",
+			spec.Problems{told("a.json", "url", "is plain")},
+			[]v1.Warning{sent("body.slack_url", "is plain")},
+			[]v1.Warning{sent("body.slack_url", "is plain")},
 		},
 		{"twice by the server", nil, []v1.Warning{sent("body.a", "x"), sent("body.a", "x")}, []v1.Warning{sent("body.a", "x")}},
 	} {
