@@ -159,7 +159,7 @@ func (m *Monitor) MatchJSON(chain Chain) ([]byte, error) {
 			w.Addresses[i].ContractSpec = nil
 		}
 	}
-	return json.Marshal(w)
+	return Encode(w)
 }
 
 func (m *Monitor) wire() monitorWire {
