@@ -76,7 +76,11 @@ func advice(err error) string {
 	case http.StatusTooManyRequests:
 		return fmt.Sprintf("Try again in %v.", atLeastASecond(r.Wait))
 	case http.StatusServiceUnavailable:
-		return fmt.Sprintf("Try again in %v. A change may have been made all the same: look before it is made a second time.", atLeastASecond(r.Wait))
+		text := fmt.Sprintf("Try again in %v.", atLeastASecond(r.Wait))
+		if r.Changes {
+			text += " The change may have been made all the same: look before it is made a second time."
+		}
+		return text
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/node/client"
@@ -41,7 +42,8 @@ func TestAdvice(t *testing.T) {
 		{412, `{"detail":"Precondition Failed"}`, "", "Precondition Failed\nSomebody has changed it meanwhile, and nothing was overwritten: get it again"},
 		{422, `{"detail":"not valid","errors":[{"message":"is odd","location":"body.x"}]}`, "", "ozmo: not valid\n  body.x: is odd\n"},
 		{429, `{"detail":"too many"}`, "17", "too many\nTry again in 17s.\n"},
-		{503, `{"detail":"no leader"}`, "", "no leader\nTry again in 1s. A change may have been made all the same"},
+		{503, `{"detail":"no leader"}`, "", "ozmo: no leader\nTry again in 1s.\n"},
+		{502, "<html>\x1b[31m\nno " + strings.Repeat("x", 300), "", "ozmo: the node answered 502 Bad Gateway: <html> [31m no " + strings.Repeat("x", 185) + "…\n"},
 	} {
 		status, problem, wait = tt.status, tt.problem, tt.wait
 		r := ozmo(t, "key", "list", "acme", "--server", server.URL)
@@ -49,6 +51,9 @@ func TestAdvice(t *testing.T) {
 		if strings.HasSuffix(tt.says, "\n") && !strings.HasSuffix(r.stderr, tt.says) {
 			t.Errorf("%d: more is said: %s", tt.status, r.stderr)
 		}
+	}
+	if text := advice(&client.Refusal{Status: 503, Wait: 3 * time.Second, Changes: true}); !strings.HasPrefix(text, "Try again in 3s. The change may have been made all the same") {
+		t.Error(text)
 	}
 	if text := advice(errors.New("no such file")); text != "" {
 		t.Error(text)

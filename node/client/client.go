@@ -13,8 +13,10 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/api/v1"
@@ -31,7 +33,8 @@ type Refusal struct {
 	Request string // id of the request, in the node's log; empty where it has none
 	Type    string // of the problem, where it has one of its own: v1.TypeOverQuota
 
-	Wait time.Duration // before the next try, where there may be one
+	Wait    time.Duration // before the next try, where there may be one
+	Changes bool          // what was asked for was to change something
 }
 
 // Error is what the node said, and for what its log tells more of, the request's id.
@@ -112,6 +115,7 @@ func (c *Client) sendWith(ctx context.Context, method, path string, query url.Va
 	}
 	defer resp.Body.Close()
 	r := refusal(resp)
+	r.Changes = method != http.MethodGet
 	if c.remote == nil && r.Detail == v1.NothingForKey {
 		r.Detail = "not found" // nobody has asked with a key
 	}
@@ -139,8 +143,18 @@ func refusal(resp *http.Response) *Refusal {
 		r.Type, r.Detail = p.Type, p.Detail
 		return r
 	}
-	r.Detail = fmt.Sprintf("the node answered %s: %s", resp.Status, text)
+	r.Detail = fmt.Sprintf("the node answered %s: %s", resp.Status, plainText(string(text)))
 	return r
+}
+
+// plainText is what may be shown of an answer that is none of a node's, but of a proxy's:
+// on one line, and no more than that.
+func plainText(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }), " ")
+	if runes := []rune(s); len(runes) > 200 {
+		s = string(runes[:200]) + "…"
+	}
+	return s
 }
 
 const requestHeader = "X-Request-Id"
