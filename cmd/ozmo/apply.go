@@ -62,7 +62,10 @@ Exit codes: 0 applied, or nothing to change; 1 something was wrong or refused; w
   ozmo apply -f ./config --tenant acme --yes
   ozmo apply -f ./tree --concurrency 32 --yes
   ozmo apply -f usdc.yaml --tenant acme
-  ozmo export --tenant acme - | ozmo apply -f - --tenant acme-staging --prune=false`,
+
+  # a copy of a tenant, with secrets of its own
+  ozmo export --tenant acme ./acme --secrets environment
+  ozmo apply -f ./acme --tenant acme-staging --env-file ./acme/secrets.env`,
 		Args: cobra.NoArgs,
 	}
 	o.register(cmd)

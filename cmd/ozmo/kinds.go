@@ -215,6 +215,9 @@ func (k kindCommand) put(verb string) *cobra.Command {
 		Long:    short + ", from a file, or from standard input with -f -.\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
 		Example: fmt.Sprintf("  ozmo %s %s %s --tenant acme -f %s", k.name, verb, k.sample, k.file),
 	}
+	if k.shared {
+		cmd.Example += fmt.Sprintf("\n  ozmo %s %s --shared -f %s", k.name, verb, k.file)
+	}
 	if k == scriptKind {
 		cmd.Long = short + ", from a file, or from standard input with -f -.\n" + ids
 		cmd.Use, cmd.Args = verb+" ID -f FILE", exactArgs("ID")
@@ -312,6 +315,7 @@ func (k kindCommand) delete() *cobra.Command {
 	r := k.register(cmd)
 	if k.shared {
 		cmd.Long += " Shared ones have no versions."
+		cmd.Example += fmt.Sprintf("\n  ozmo %s delete %s --shared --yes", k.name, k.sample)
 	}
 	confirm.register(cmd, false)
 	if k.shared {
