@@ -165,7 +165,7 @@ func wholly(v *fsm.View, version fsm.Version, when conditional.Params) (*configu
 	}
 	for one := range documentsOf(b) {
 		conceal(one.doc)
-		if into[one.member][one.id], err = json.Marshal(one.doc); err != nil {
+		if into[one.member][one.id], err = spec.Encode(one.doc); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", one.kind.doc, one.id, err)
 		}
 	}

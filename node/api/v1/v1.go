@@ -150,7 +150,7 @@ func configuration() huma.Config {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"key": {Type: "http", Scheme: "bearer", Description: "An API key: ozmo_<id>_<secret>."},
+					"key": {Type: "http", Scheme: "bearer", Description: "An API key: ozmo_ID_SECRET."},
 				},
 			},
 		},
