@@ -314,7 +314,7 @@ func (n *Node) put(ctx context.Context, tenant string, p *store.Packed) (changed
 // putOnce replaces only the configuration that is given as the one in force, if
 // any is; with another one in force the error wraps errNotInForce.
 func (n *Node) putOnce(ctx context.Context, tenant string, p, only *store.Packed) (changed bool, err error) {
-	if err := n.group.Barrier(ctx); err != nil {
+	if err := n.caughtUp(ctx); err != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	v := n.state.View()

@@ -370,7 +370,7 @@ func (n *Node) begin(ctx context.Context) {
 	n.loops.Go(func() { n.report(box.Run(ctx)) })
 	n.loops.Go(func() { n.report(w.Run(ctx)) })
 	past := backtest.New(backtest.Options{
-		Node: n.opts.Name, Log: replicated{n}, Blocks: pastBlocks{n}, Logger: n.log, Registerer: n.opts.Registry,
+		Node: n.opts.Name, Log: replicated{n}, Blocks: pastBlocks{n}, Meter: &n.meter, Logger: n.log, Registerer: n.opts.Registry,
 	})
 	n.loops.Go(func() { past.Run(ctx) })
 	n.loops.Go(func() { n.housekeeping(ctx) })

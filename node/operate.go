@@ -13,6 +13,7 @@ import (
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
 	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
 // member refuses what only a node of a cluster can do.
@@ -193,7 +194,7 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	}
 	v := n.state.View()
 	network, ok := v.Network(m.Network)
-	if !ok {
+	if !ok || !store.IsThere(v, network) {
 		return fmt.Errorf("network %q: %w", m.Network, fsm.ErrNotFound)
 	}
 	if m.To == "" {

@@ -160,7 +160,7 @@ func (n tenantAPI) UsageOfAll(ctx context.Context, from, to time.Time) (map[stri
 
 func consumed(u journal.Usage) v1.Consumption {
 	return v1.Consumption{
-		Evaluation: float64(u.Evaluation) / float64(time.Millisecond), Matches: u.Matches, Sent: u.Sent, Failed: u.Failed,
+		RPCCalls: float64(u.Calls), Evaluation: float64(u.Evaluation) / float64(time.Millisecond), Matches: u.Matches, Sent: u.Sent, Failed: u.Failed,
 		Held: u.OverQuota, BytesDelivered: u.Bytes,
 	}
 }

@@ -138,6 +138,24 @@ type Configuration struct {
 	Scripts  map[string]Script          `json:"scripts,omitempty"`  // by path
 }
 
+// whole is a configuration that says of every kind what there is to be: of one that is
+// left out, a node deletes nothing.
+func (c Configuration) whole() any {
+	return struct {
+		Networks map[string]json.RawMessage `json:"networks"`
+		Monitors map[string]json.RawMessage `json:"monitors"`
+		Triggers map[string]json.RawMessage `json:"triggers"`
+		Scripts  map[string]Script          `json:"scripts"`
+	}{orNone(c.Networks), orNone(c.Monitors), orNone(c.Triggers), orNone(c.Scripts)}
+}
+
+func orNone[T any](docs map[string]T) map[string]T {
+	if docs == nil {
+		return map[string]T{}
+	}
+	return docs
+}
+
 // DocumentChange is what became of one document.
 type DocumentChange struct {
 	Kind   string `json:"kind"`
@@ -185,7 +203,11 @@ func (c *Client) Apply(ctx context.Context, tenant string, given Configuration, 
 	if t.Match != "" {
 		header.Set("If-Match", t.Match)
 	}
-	out, _, err := read[Applied](ctx, c, http.MethodPut, tenantPath(tenant, "configuration"), query, header, given)
+	var body any = given
+	if !t.Merge {
+		body = given.whole()
+	}
+	out, _, err := read[Applied](ctx, c, http.MethodPut, tenantPath(tenant, "configuration"), query, header, body)
 	return out, err
 }
 

@@ -55,6 +55,10 @@ func (g *Group) Barrier(ctx context.Context) error {
 	}
 }
 
+// Reach waits until everything up to an index of the log is applied here, whoever
+// leads. The error is ctx's.
+func (g *Group) Reach(ctx context.Context, index uint64) error { return g.answers.reach(ctx, index) }
+
 // Settle waits until every command is answered that passed the gate of this node
 // before: whoever closes the gate first knows then that no more will be applied.
 func (g *Group) Settle() { g.gated.turn() }

@@ -46,7 +46,7 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging) (*pageOutput
 	out := &pageOutput[Entry]{Body: Page[Entry]{Items: []Entry{}}}
 	for _, e := range log {
 		if len(out.Body.Items) == p.Limit {
-			out.Body.Next = cursor(strconv.FormatUint(out.Body.Items[p.Limit-1].Index, 10))
+			out.Body.Next = strconv.FormatUint(out.Body.Items[p.Limit-1].Index, 10)
 			break
 		}
 		out.Body.Items = append(out.Body.Items, Entry{

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -144,6 +145,10 @@ func TestConditionalRequests(t *testing.T) {
 	old := r.do(key, "GET", path, "").want(200).header.Get("ETag")
 	r.do(key, "GET", path, "", "If-None-Match: "+old).want(304)
 	r.do(key, "GET", path, "", `If-None-Match: "x"`).want(200)
+	r.do(key, "GET", path, "", "If-None-Match: W/"+old).want(304)
+	r.do(key, "GET", path, "", "If-Match: "+old).want(200)
+	r.do(key, "GET", path, "", `If-Match: "x"`).want(412, "headers.If-Match", "it has changed")
+	r.do(key, "GET", path, "", "If-Modified-Since: Mon, 01 Jan 2035 00:00:00 GMT").want(200) // nobody knows since when it is like that
 	doc := func(n int) string { return triggerDoc(fmt.Sprint("hook", n), "https://x.example/h") }
 	fresh := r.do(key, "PUT", path, doc(1), "If-Match: "+old).want(200).header.Get("ETag")
 	if fresh == old || r.do(key, "GET", path, "").header.Get("ETag") != fresh {
@@ -397,14 +402,26 @@ func TestNoLeader(t *testing.T) {
 
 // A request sees what was done before on another node, if it says so.
 func TestReadYourWrites(t *testing.T) {
-	r := newRig(t)
-	operator := r.key("", fsm.RoleOperator)
-	r.behind = []fsm.Command{&fsm.SetTenantVersion{Tenant: "acme", Source: fsm.SourceAPI}}
-	r.do(operator, "GET", "/v1/tenants/acme", "").want(404)
-	next := r.View().Index() + 1
-	r.do(operator, "GET", fmt.Sprintf("/v1/tenants/acme?index=%d", next), "").want(200)
-	r.do(operator, "GET", fmt.Sprintf("/v1/tenants/acme?index=%d", next+1), "").want(503, "has not reached")
-	r.do(operator, "GET", "/v1/tenants/acme?index=x", "").want(422, "query.index")
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		operator := r.key("", fsm.RoleOperator)
+		r.behind = []fsm.Command{&fsm.SetTenantVersion{Tenant: "acme", Source: fsm.SourceAPI}}
+		r.do(operator, "GET", "/v1/tenants/acme", "").want(404)
+		next := r.View().Index() + 1
+		r.do(operator, "GET", fmt.Sprintf("/v1/tenants/acme?index=%d", next), "").want(200)
+		r.do(operator, "GET", "/v1/tenants/acme?index=x", "").want(422, "query.index")
+		start := time.Now()
+		got := r.do(operator, "GET", fmt.Sprintf("/v1/tenants/acme?index=%d", next+1), "").want(503, "has not come to")
+		if took := time.Since(start); took != patience || got.header.Get("Retry-After") != "1" {
+			t.Errorf("after %v: %v", took, got.header)
+		}
+		time.AfterFunc(time.Second, func() { r.must(&fsm.SetTenantVersion{Tenant: "bolt", Source: fsm.SourceAPI}) })
+		start = time.Now()
+		r.do(operator, "GET", fmt.Sprintf("/v1/tenants/bolt?index=%d", next+1), "").want(200)
+		if took := time.Since(start); took < time.Second || took > 2*time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
 }
 
 func TestOnlyJSON(t *testing.T) {

@@ -59,6 +59,24 @@ func (f *fake) CatchUp(context.Context) error {
 	return f.down
 }
 
+// Reach waits as a node does: what is committed, it applies.
+func (f *fake) Reach(ctx context.Context, index uint64) error {
+	if err := f.CatchUp(ctx); err != nil {
+		return err
+	}
+	for {
+		changed := f.state.Changed(fsm.TopicTenants) // what tests wait for
+		if f.View().Index() >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", api.ErrUnavailable, ctx.Err())
+		}
+	}
+}
+
 func (f *fake) Propose(_ context.Context, c fsm.Command) (any, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
