@@ -20,3 +20,8 @@ func (n *Node) TenantAPI() http.Handler { return n.tenants }
 
 // WriteCertificate makes a certificate for tests.
 var WriteCertificate = writeCertificate
+
+// Turn gets a turn to change a tenant's documents, as a change does.
+func (n *Node) Turn(ctx context.Context, tenant string) (release func(), err error) {
+	return tenantAPI{n}.Turn(ctx, tenant)
+}
