@@ -66,10 +66,10 @@ func (n *Node) turn(ctx context.Context, tenant string) (release func(), seen bo
 	return release, n.group.Reach(limited, index) == nil
 }
 
-// turnOf asks a leader for a turn, which lasts until it is released or ctx ends, and
-// tells how far the log was committed when it began.
+// turnOf asks a leader for a turn, which lasts until it is released, ctx ends or another
+// one leads, and tells how far the log was committed when it began.
 func (n *Node) turnOf(ctx context.Context, leader consensus.Server, tenant string) (index uint64, release func(), err error) {
-	held, end := context.WithCancel(ctx)
+	held, end := n.group.WhileLeads(ctx, leader)
 	late := time.AfterFunc(turnPatience, end)
 	query := url.Values{"tenant": {tenant}, "node": {n.opts.Name}}
 	resp, err := n.open(held, n.addressOf(leader), http.MethodPost, "/rpc/turn", query, nil)

@@ -158,7 +158,7 @@ func TestChangesWhileTheLeaderIsKilled(t *testing.T) {
 }
 
 // A node that stands still with a turn loses it; one that takes too long keeps it, and
-// the others go on without.
+// the others go on without. So they do where the leader stands still.
 func TestTurnsThatDoNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testcluster.New(t, testcluster.Options{Nodes: 3, Voters: 3, Tenants: 1})
@@ -207,5 +207,13 @@ func TestTurnsThatDoNotEnd(t *testing.T) {
 		if took := changed(leader, "last"); took > time.Second {
 			t.Errorf("after all: %v", took)
 		}
+
+		leader.Pause()
+		took := changed(other, "without")
+		if took > 4*time.Second {
+			t.Errorf("%v with a leader that stands still", took)
+		}
+		t.Logf("with a leader that stands still: %v", took)
+		leader.Resume()
 	})
 }
