@@ -26,3 +26,8 @@ func Enrol(ctx context.Context, n *Node, name, token string) error {
 	_, err := n.enrol(ctx, enrolment{Node: name, Token: token})
 	return err
 }
+
+// Turn gets a turn to change a tenant's documents, as a change does.
+func (n *Node) Turn(ctx context.Context, tenant string) (release func(), err error) {
+	return tenantAPI{n}.Turn(ctx, tenant)
+}

@@ -96,6 +96,7 @@ type Node struct {
 	pulse      *pulse // nil: nobody wants heartbeats
 	replays    sync.Mutex
 	tenants    http.Handler               // the API for tenants
+	turns      v1.Turns                   // to change tenants, which this node gives while it leads
 	delivering atomic.Pointer[delivering] // once the node works
 	meter      meter
 }

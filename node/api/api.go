@@ -224,5 +224,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the peer is gone: nothing to do about it
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // the peer is gone: nothing to do about it
 }

@@ -34,6 +34,9 @@ type nothing struct{}
 
 // LocalStatus asks only the node itself: what it knows without the leader.
 func (c *Client) LocalStatus(ctx context.Context) (api.Status, error) {
+	if c.remote != nil {
+		return c.Status(ctx) // the public port has no other
+	}
 	return get[api.Status](ctx, c, http.MethodGet, "/v1/status", url.Values{"local": {"true"}})
 }
 
@@ -94,6 +97,9 @@ func (c *Client) MoveLease(ctx context.Context, m api.LeaseMove) error {
 
 // PlaceTenant says where a tenant should be, or what it counts.
 func (c *Client) PlaceTenant(ctx context.Context, p api.Placement) error {
+	if c.remote != nil {
+		return c.placeRemote(ctx, p)
+	}
 	_, err := put[nothing](ctx, c, "/v1/tenants/place", p)
 	return err
 }

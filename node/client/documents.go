@@ -72,7 +72,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 // later reports whether an error may go away by itself, and when it is time to see.
 func later(err error) (time.Duration, bool) {
 	if r, refused := errors.AsType[*Refusal](err); refused {
-		return min(max(r.wait, time.Second), longestWait), r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests
+		return min(max(r.Wait, time.Second), longestWait), r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests
 	}
 	// A server ends connections that nobody has used for a while, or when it stops.
 	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {

@@ -167,7 +167,7 @@ func wholly(v *fsm.View, version fsm.Version, when Preconditions) (*configuratio
 	}
 	for one := range documentsOf(b) {
 		conceal(one.doc)
-		if into[one.member][one.id], err = json.Marshal(one.doc); err != nil {
+		if into[one.member][one.id], err = spec.Encode(one.doc); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", one.kind.doc, one.id, err)
 		}
 	}
@@ -241,8 +241,12 @@ func emptied(members []string) string {
 
 // configure changes all documents of a tenant at once, or none.
 func (a *API) configure(ctx context.Context, w *whole) (*configured, error) {
-	if !w.how.DryRun {
-		release, err := a.turns.take(ctx, w.tenant)
+	if w.how.DryRun {
+		if err := a.backend.CatchUp(ctx); err != nil {
+			return nil, err
+		}
+	} else {
+		release, err := a.turn(ctx, w.tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -250,7 +254,7 @@ func (a *API) configure(ctx context.Context, w *whole) (*configured, error) {
 	}
 	for try := 1; ; try++ {
 		out, err := a.configureOnce(ctx, w)
-		once, err := again(ctx, try, err)
+		once, err := a.again(ctx, try, err)
 		if once {
 			continue // another one was quicker
 		}

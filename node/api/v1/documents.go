@@ -236,7 +236,7 @@ func (a *API) get(v *fsm.View, k *kind, t *fsm.Tenant, id string, when Precondit
 		return nil, err
 	}
 	conceal(doc)
-	data, err := json.Marshal(doc)
+	data, err := spec.Encode(doc)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", k.doc, id, err)
 	}

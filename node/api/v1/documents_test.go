@@ -166,6 +166,7 @@ func TestConditionalRequests(t *testing.T) {
 func TestConcurrentChanges(t *testing.T) {
 	r := newRig(t)
 	r.furnish("acme")
+	r.apart = true // theirs come out of turn
 	key := r.key("acme", fsm.RoleAdmin)
 	r.before = func() {
 		r.mu.Unlock() // the proposal is still to come

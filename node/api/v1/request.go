@@ -44,6 +44,8 @@ type metrics struct {
 	streams  prometheus.Gauge
 	events   prometheus.Counter
 	gaps     prometheus.Counter
+	turns    prometheus.Histogram
+	late     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -59,6 +61,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		streams: promauto.With(reg).NewGauge(prometheus.GaugeOpts{Name: "ozmo_api_streams", Help: "Streams of alerts that are open."}),
 		events:  promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_events_total", Help: "Changes of alerts written to streams."}),
 		gaps:    promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_gaps_total", Help: "Gaps told on streams: a slow reader, or a node that does not answer."}),
+		turns: promauto.With(reg).NewHistogram(prometheus.HistogramOpts{
+			Name: "ozmo_api_turn_seconds", Help: "How long changes of a tenant's documents waited for those of others, and for what was committed before.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}),
+		late: promauto.With(reg).NewCounter(prometheus.CounterOpts{
+			Name: "ozmo_api_changes_repeated_total", Help: "Changes of a tenant's documents that were checked again: another one, out of turn, was quicker.",
+		}),
 	}
 }
 

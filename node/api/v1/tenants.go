@@ -139,8 +139,13 @@ func (a *API) putTenant(ctx context.Context, in *tenantInput) (*tenantOutput, er
 }
 
 func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) {
+	release, err := a.turn(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
-		_, t, err := a.caughtUp(ctx, in.Tenant)
+		t, err := tenant(ctx, a.backend.View(), in.Tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -149,7 +154,7 @@ func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) 
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: a.now().UnixMilli(), Source: fsm.SourceAPI}
 		_, err = a.audited(ctx, c, fsm.Audit{Tenant: t.ID, Object: t.ID}, t.Born)
-		once, err := again(ctx, try, err)
+		once, err := a.again(ctx, try, err)
 		if once {
 			continue
 		}

@@ -30,6 +30,11 @@ type Backend interface {
 	// Reach returns when View shows what was committed up to a log index, or with ctx.
 	// Errors wrap api.ErrUnavailable.
 	Reach(ctx context.Context, index uint64) error
+	// Turn waits for a turn to change a tenant's documents, and then as CatchUp does, with
+	// whose errors it ends. It goes on without a turn where nobody gives any: a change
+	// names the version that it replaces, and turns only save trying again. Release
+	// gives it back, once.
+	Turn(ctx context.Context, tenant string) (release func(), err error)
 	// Propose commits a command; when it returns without error, View shows it. Errors
 	// are the command's refusals, or wrap api.ErrUnavailable.
 	Propose(ctx context.Context, c fsm.Command) (any, error)
@@ -86,7 +91,7 @@ type API struct {
 	metrics  *metrics
 	throttle *throttle
 	streams  streams
-	turns    turns
+	turns    Turns
 	names    names
 	mux      *http.ServeMux
 	huma     huma.API
@@ -150,7 +155,7 @@ func configuration() huma.Config {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"key": {Type: "http", Scheme: "bearer", Description: "An API key: ozmo_<id>_<secret>."},
+					"key": {Type: "http", Scheme: "bearer", Description: "An API key: ozmo_ID_SECRET."},
 				},
 			},
 		},
