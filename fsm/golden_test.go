@@ -114,6 +114,7 @@ func fixturesV1() map[string]Command {
 		},
 		"end-backtest":  &EndBacktest{Tenant: "acme", ID: "bt1", Forget: true, At: 1_700_000_001_300},
 		"set-store":     &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
+		"pass-over":     &PassOver{Tenant: "acme", Born: 38, Network: "ethereum_mainnet", Least: 12_288, At: 1_700_000_001_400},
 		"move-contents": &MoveContents{Tenant: "acme", Born: 38, Expect: 3, Outside: true, Sizes: []ContentSize{{Hash: HashBlob([]byte("abi")), Size: 3}}},
 		"audited": audited(Audit{
 			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
