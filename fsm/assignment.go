@@ -196,7 +196,7 @@ func (m *mover) take(item Moved, force bool, at int64) {
 	}
 	slow, known := m.slow[item.Cohort]
 	if !known {
-		slow = m.Slow(item.Cohort)
+		_, slow = m.SlowTenant(item.Cohort)
 		m.slow[item.Cohort] = slow
 	}
 	key := groupKey{source: item.Cohort, to: item.To}

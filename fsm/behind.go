@@ -79,14 +79,39 @@ func (v *View) Delays(t *Tenant, network string) (owed uint64, delays bool) {
 			owed += to - from
 		}
 	}
-	return owed, v.Slow(t.Cohort) && n.WantedByOthers(t)
+	_, slow := v.SlowTenant(t.Cohort)
+	return owed, slow && n.WantedByOthers(t)
 }
 
-// Slow reports whether a cohort is that of one tenant that is judged apart since it
-// kept others waiting.
-func (v *View) Slow(cohort string) bool {
-	c, ok := v.Cohort(cohort)
-	return ok && c.Reason == ReasonLaggard && v.TenantCount(cohort) == 1
+// SlowTenant is the tenant of a cohort that is judged apart, since it kept others
+// waiting; ok is false for any other cohort.
+func (v *View) SlowTenant(cohort string) (t *Tenant, ok bool) {
+	if c, known := v.Cohort(cohort); !known || c.Reason != ReasonLaggard {
+		return nil, false
+	}
+	return v.only(cohort)
+}
+
+// only is the tenant of a cohort that has no other.
+func (v *View) only(cohort string) (t *Tenant, ok bool) {
+	index, _ := get(v.members, cohort)
+	if index.Len() != 1 {
+		return nil, false
+	}
+	id, _, _ := index.first()
+	return v.Tenant(id)
+}
+
+// LeftOut lists the networks of which something was left out for a tenant since it was
+// too far behind, as far as its coverage goes back.
+func (t *Tenant) LeftOut() (networks []string) {
+	for network, runs := range t.Coverage {
+		if slices.ContainsFunc(runs, func(r CoverageRun) bool { return r.Behind }) {
+			networks = append(networks, network)
+		}
+	}
+	slices.Sort(networks)
+	return networks
 }
 
 // WantedByOthers reports whether anybody but a tenant wants the network.
@@ -102,12 +127,7 @@ func (n *Network) WantedByOthers(t *Tenant) bool {
 // Only a cohort of one has such a position before it: it joins no other until it has
 // come to the end.
 func (v *View) IsPassedOver(network, cohort string, position uint64) bool {
-	index, _ := get(v.members, cohort)
-	if index.Len() != 1 {
-		return false
-	}
-	id, _, _ := index.first()
-	t, ok := v.Tenant(id)
+	t, ok := v.only(cohort)
 	return ok && t.Behind(network, position)
 }
 

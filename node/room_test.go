@@ -8,6 +8,8 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
+const maxAhead = 4096
+
 // A tenant judged apart since it is slow holds up a network later than others do.
 func TestRoomForLaggards(t *testing.T) {
 	state, index := fsm.New(), uint64(0)
@@ -66,7 +68,7 @@ func TestRoomForLaggards(t *testing.T) {
 	want := func(room int) {
 		t.Helper()
 		n, _ := state.View().Network("net")
-		if got := roomOf(state.View(), n); got != room {
+		if got, _ := roomOf(state.View(), n, maxAhead); got != room {
 			t.Errorf("room for %d, want %d", got, room)
 		}
 	}
