@@ -114,6 +114,7 @@ func fixturesV1() map[string]Command {
 		},
 		"end-backtest":  &EndBacktest{Tenant: "acme", ID: "bt1", Forget: true, At: 1_700_000_001_300},
 		"set-store":     &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
+		"pass-over":     &PassOver{Tenant: "acme", Born: 38, Network: "ethereum_mainnet", Least: 12_288, At: 1_700_000_001_400},
 		"move-contents": &MoveContents{Tenant: "acme", Born: 38, Expect: 3, Outside: true, Sizes: []ContentSize{{Hash: HashBlob([]byte("abi")), Size: 3}}},
 		"audited": audited(Audit{
 			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
@@ -367,6 +368,20 @@ func goldenLetters() []Command {
 	}
 }
 
+// goldenBehind gives the golden state a tenant for which something was left out, at the
+// log index at which it begins.
+func goldenBehind(born uint64) []Command {
+	wants := Manifest{Docs: []Doc{}, Wanted: []string{"base"}}
+	return []Command{
+		&SetTenantVersion{Tenant: "dune", Manifest: wants, At: 14},
+		&SetTenantVersion{Tenant: "bolt", Expect: 2, Manifest: wants, At: 14},
+		&Move{Moves: []Moved{{Tenant: "dune", To: "node-1", Reason: ReasonLaggard}}, At: 15},
+		&GrantLease{Network: "base", Holder: "node-1"},
+		&Announce{Network: "base", Epoch: born + 3, Entries: []Entry{{Kind: Extend, Ref: ref(9, "a"), Parent: ref(8, "a").Hash, Time: 9, Seen: 10}}},
+		&PassOver{Tenant: "dune", Born: born, Network: "base", Least: 1, At: 16},
+	}
+}
+
 func TestGoldenSnapshot(t *testing.T) {
 	path := filepath.Join("testdata", "snapshots", "v1.golden")
 	s := New()
@@ -376,6 +391,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	script = append(script, goldenLetters()...)
 	script = append(script, goldenTenancy()...)
 	script = append(script, goldenBacktests()...)
+	script = append(script, goldenBehind(uint64(len(script)+1))...)
 	for i, c := range script {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
 			t.Fatalf("command %d: %v", i+1, err)

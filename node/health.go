@@ -121,7 +121,7 @@ func (n *Node) Status() api.Status {
 	}
 	s.Imbalance = imbalance(v, capacity, n.activity.Load())
 	s.Unassigned = unassigned(v)
-	s.Problems = problems(v, s.Nodes)
+	s.Problems = append(problems(v, s.Nodes), behindProblems(v, n.opts.MaxAhead)...)
 	if n.groupNow() != nil { // as in Ready
 		s.Problems = append(s.Problems, n.tables.problems()...)
 	}

@@ -175,6 +175,11 @@ func partOf(v *fsm.View, t *fsm.Tenant, key string, u journal.NetworkUsage) (out
 		upTo = min(upTo, c.Position+1)
 	}
 	out.Blocks = covered(runs, u.From, upTo)
+	for i, r := range runs {
+		if r.Behind {
+			out.Blocks -= covered(runs[i:i+1], u.From, upTo) // left out for it
+		}
+	}
 	if owner, _ := store.Owner(key); owner == t.ID {
 		out.RPCCalls = float64(u.Calls)
 		return out

@@ -198,7 +198,7 @@ func effects(v *fsm.View, tenant string, version fsm.Version) []Effect {
 
 // begins is the first position of a network that is judged with a version.
 func begins(t *fsm.Tenant, n *fsm.Network, version fsm.Version) uint64 {
-	for _, run := range slices.Backward(t.Coverage[n.Key]) {
+	for _, run := range t.Coverage[n.Key] { // where a part is left out, in several
 		if run.Version == version.Number {
 			return run.From
 		}
