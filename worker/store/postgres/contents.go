@@ -14,7 +14,8 @@ import (
 
 var errDamaged = errors.New("the database holds something else under this hash")
 
-// Content implements fsm.Contents.
+// Content implements fsm.Contents. What versions point to is there: where it is not,
+// it was lost, and may come back like a database that does not answer.
 func (s *Store) Content(hash fsm.Hash) ([]byte, error) {
 	if data, ok := s.cache.get(hash); ok {
 		s.metrics.reads.WithLabelValues("cache").Inc()
@@ -25,7 +26,7 @@ func (s *Store) Content(hash fsm.Hash) ([]byte, error) {
 	}
 	data, ok := s.cache.get(hash)
 	if !ok {
-		return nil, fmt.Errorf("content %s is not in PostgreSQL: %w", hash.Short(), fsm.ErrNotFound)
+		return nil, fmt.Errorf("content %s is missing in PostgreSQL: put the document in force again, or restore the database from a dump made after the cluster's backup: %w", hash.Short(), fsm.ErrUnreachable)
 	}
 	return data, nil
 }
@@ -82,6 +83,32 @@ func (s *Store) read(ctx context.Context, hashes [][]byte) error {
 	})
 }
 
+// Missing are those of the hashes whose contents are not there. Its error wraps
+// fsm.ErrUnreachable.
+func (s *Store) Missing(ctx context.Context, hashes []fsm.Hash) (missing []fsm.Hash, err error) {
+	for part := range slices.Chunk(hashes, collectBatch) {
+		raw := make([][]byte, len(part))
+		for i := range part {
+			raw[i] = part[i][:]
+		}
+		err := s.do(ctx, batchTimeout, func(ctx context.Context) error {
+			rows, err := s.pool.Query(ctx, "select h from unnest($1::bytea[]) as wanted (h) where not exists (select from ozmo.contents where hash = h)", raw)
+			if err != nil {
+				return err
+			}
+			found, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+			for _, hash := range found {
+				missing = append(missing, fsm.Hash(hash))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
 // Put stores contents before a version points to them, and has those of keep, which
 // must be there, spared by Collect for as long. It is all or nothing; doing it twice
 // is as good as once. Its error wraps fsm.ErrUnreachable, or fsm.ErrNotFound where
@@ -134,7 +161,7 @@ func (s *Store) Collect(ctx context.Context, age time.Duration, view func() (use
 	for {
 		var idle, all [][]byte
 		err := s.do(ctx, batchTimeout, func(ctx context.Context) error {
-			rows, err := s.pool.Query(ctx, "select hash from ozmo.contents where put_at < now() - $1::interval and hash > $2 order by hash limit $3", age, after, collectBatch)
+			rows, err := s.pool.Query(ctx, "select hash from ozmo.contents where put_at < now() - $1::interval and hash > $2 and now() >= (select spare_until from ozmo.cluster) order by hash limit $3", age, after, collectBatch)
 			if err != nil {
 				return err
 			}
