@@ -130,6 +130,19 @@ func (s *Server) Query(sql string) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
+// Dump is what pg_dump writes of the database, to be loaded by Query into an empty one.
+func (s *Server) Dump() string {
+	s.t.Helper()
+	var problems bytes.Buffer
+	cmd := s.command("pg_dump", "-h", s.dir, "-U", userName, database)
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("pg_dump: %v\n%s", err, &problems)
+	}
+	return string(out)
+}
+
 // Stop ends the server as a system does that shuts down, and waits for it.
 func (s *Server) Stop() {
 	s.t.Helper()
