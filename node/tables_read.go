@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"path"
 	"slices"
@@ -45,6 +46,9 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 	silent := map[string]bool{}
 	for _, r := range rows.Triggers {
 		silent[r.ID] = !r.Active
+		for id := range triggersOf(r) {
+			silent[id] = !r.Active
+		}
 	}
 	byFile := map[string]postgres.Row{}
 	for _, r := range rows.Monitors {
@@ -117,8 +121,12 @@ func folderOf(rows *postgres.Rows) (fs.FS, error) {
 	for dir, list := range map[string][]postgres.Row{"networks": rows.Networks, "monitors": rows.Monitors, "triggers": rows.Triggers} {
 		for _, r := range list {
 			data := r.Config
-			for i, p := range scriptPaths(data) {
-				if text, ok := scriptFor(rows, r, i, p); ok {
+			paths := scriptPaths(data)
+			if dir == "triggers" {
+				paths = triggerScripts(r)
+			}
+			for i, p := range paths {
+				if text, ok := scriptFor(rows, r, i, p); p != "" && ok {
 					if err := add(path.Clean(p), []byte(text)); err != nil {
 						return nil, err
 					}
@@ -138,21 +146,46 @@ func folderOf(rows *postgres.Rows) (fs.FS, error) {
 	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
 }
 
-// triggerFile is a row as a file of triggers: a table of them by id. The row may
-// hold one trigger, or such a table already.
-func triggerFile(r postgres.Row) []byte {
-	var one map[string]json.RawMessage
-	if json.Unmarshal(r.Config, &one) != nil || one["trigger_type"] == nil {
-		return r.Config
+// triggersOf are the triggers of a row, by id: the row holds one, whose id is the
+// row's, or a table of them, as a file of triggers does; nil for what is neither.
+func triggersOf(r postgres.Row) map[string]json.RawMessage {
+	var table map[string]json.RawMessage
+	if json.Unmarshal(r.Config, &table) != nil {
+		return nil
 	}
-	data, err := json.Marshal(map[string]json.RawMessage{r.ID: r.Config})
-	if err != nil {
+	if table["trigger_type"] != nil {
+		return map[string]json.RawMessage{r.ID: r.Config}
+	}
+	return table
+}
+
+// triggerFile is a row as a file of triggers: a table of them by id.
+func triggerFile(r postgres.Row) []byte {
+	data, err := json.Marshal(triggersOf(r))
+	if err != nil || string(data) == "null" {
 		return r.Config // which says what is wrong
 	}
 	return data
 }
 
-// scriptPaths are the paths of scripts that a monitor or a trigger names, in order.
+// triggerScripts are the paths of scripts that a row's triggers name, first the one
+// that the row's script is for: that of the trigger with the row's id, or the only
+// one; empty where that is not to be told.
+func triggerScripts(r postgres.Row) (out []string) {
+	table := triggersOf(r)
+	for _, id := range slices.Sorted(maps.Keys(table)) {
+		if id != r.ID {
+			out = append(out, scriptPaths(table[id])...)
+		}
+	}
+	own := scriptPaths(table[r.ID])
+	if len(own) == 0 && len(out) > 1 {
+		own = []string{""}
+	}
+	return append(own, out...)
+}
+
+// scriptPaths are the paths of scripts that a monitor or one trigger names, in order.
 func scriptPaths(config []byte) (out []string) {
 	var doc struct {
 		Conditions []struct {
