@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/store/postgres"
 )
@@ -59,8 +60,8 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 		r := byFile[f.Files[spec.DocKey(spec.KindMonitor, name)]]
 		m.Paused = m.Paused || !rows.Active || !r.Active || !r.Network
 		m.Triggers = slices.DeleteFunc(m.Triggers, func(id string) bool { return silent[id] })
-		if rows.MaxPerMonitor > 0 && len(m.Triggers) > rows.MaxPerMonitor {
-			wrong(fileOf("monitors", r.ID), "max_triggers_per_monitor is %d, and it has %d", rows.MaxPerMonitor, len(m.Triggers))
+		if most := quotaOf(rows, fsm.Quota{}).OrDefault().TriggersPerMonitor; len(m.Triggers) > most {
+			wrong(fileOf("monitors", r.ID), "max_triggers_per_monitor is %d, and it has %d", most, len(m.Triggers))
 		}
 		monitors[r.ID] = m
 	}
