@@ -42,6 +42,8 @@ type Store struct {
 	identity  string        // of the cluster; known from the first attempt to prepare on
 	preparing chan struct{} // holds a token while the schema is brought up to date: that takes two connections
 
+	batch sync.Mutex // held while many contents are read
+
 	mu    sync.Mutex
 	ready bool      // the schema is up to date
 	why   error     // what failed last; nil while it answers
