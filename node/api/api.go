@@ -54,7 +54,7 @@ type Cluster interface {
 	// Backup writes an archive of all that was committed, or, with stale, of what
 	// the node has of it.
 	Backup(ctx context.Context, w io.Writer, stale bool) error
-	Restore(ctx context.Context, r io.Reader) (Restored, error)
+	Restore(ctx context.Context, r io.Reader, incomplete bool) (Restored, error)
 }
 
 var (

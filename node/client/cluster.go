@@ -140,9 +140,10 @@ func (c *Client) Backup(ctx context.Context, w io.Writer, stale bool) error {
 	return nil
 }
 
-// Restore puts an archive in the place of the cluster's state.
-func (c *Client) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
-	resp, err := c.send(ctx, http.MethodPost, "/v1/restore", nil, r)
+// Restore puts an archive in the place of the cluster's state. One that points to
+// documents that PostgreSQL does not have is refused, unless incomplete.
+func (c *Client) Restore(ctx context.Context, r io.Reader, incomplete bool) (api.Restored, error) {
+	resp, err := c.send(ctx, http.MethodPost, "/v1/restore", url.Values{"incomplete": {strconv.FormatBool(incomplete)}}, r)
 	if err != nil {
 		return api.Restored{}, err
 	}
