@@ -132,7 +132,7 @@ func (a *API) putTenant(ctx context.Context, in *tenantInput) (*tenantOutput, er
 		}
 	}
 	if t.Source != fsm.SourceAPI {
-		return nil, conflictf("tenant %q comes from the operator's folder: take another id", in.Tenant)
+		return nil, conflictf("tenant %q comes from %s: take another id", in.Tenant, originOf(t.Source))
 	}
 	out.Index, out.Body = a.backend.View().Index(), shortTenant(t)
 	return out, nil
@@ -145,7 +145,7 @@ func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) 
 			return nil, err
 		}
 		if t.Source != fsm.SourceAPI {
-			return nil, conflictf("tenant %q comes from the operator's folder: take it out of there", in.Tenant)
+			return nil, conflictf("tenant %q comes from %s: take it out of there", in.Tenant, originOf(t.Source))
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: a.now().UnixMilli(), Source: fsm.SourceAPI}
 		_, err = a.audited(ctx, c, fsm.Audit{Tenant: t.ID, Object: t.ID}, t.Born)
