@@ -45,17 +45,20 @@ func fixturesV1() map[string]Command {
 		After: "d0", Status: 503, Excerpt: "try again later",
 	}
 	return map[string]Command{
-		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
-		"collect-blobs":      &CollectBlobs{Before: 1_700_000_000_000},
-		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001, Source: SourceAPI},
-		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002, Source: SourceAPI},
+		"put-blobs":     &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
+		"collect-blobs": &CollectBlobs{Before: 1_700_000_000_000},
+		"set-tenant-version": &SetTenantVersion{
+			Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001, Source: SourceAPI,
+			Mark: "5f2c", Quota: &Quota{Monitors: 7, Networks: 6, Triggers: 5, TriggersPerMonitor: 4, Bytes: 3, Scripts: 2, BacktestBlocks: 8, RPCPerMinute: 9, NotificationsPerHour: 10, EvaluationMillis: 11}, QuotaExpect: 2,
+		},
+		"delete-tenant": &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002, Source: SourceAPI},
 		"register-node": &RegisterNode{
 			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150, After: 18, Reaches: true,
 		},
 		"drain-node":  &DrainNode{Name: "node-1", Drain: DrainOperator},
 		"remove-node": &RemoveNode{Name: "node-1", Server: "node-1@5f3a9c01"},
 		"set-cluster": &SetCluster{Expect: 17, Cluster: Cluster{
-			Name: "prod", CA: []byte("-----BEGIN CERTIFICATE-----"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("second"), []byte("first")},
+			Name: "prod", ID: "k7x2", CA: []byte("-----BEGIN CERTIFICATE-----"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("second"), []byte("first")},
 			Removed: []string{"node-9@0badcafe"},
 		}},
 		"put-token":     &PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},
@@ -267,7 +270,7 @@ func widen(t *testing.T, body []byte) []byte {
 func goldenScript() []Command {
 	docs := [][]byte{[]byte("monitor"), []byte("abi"), []byte("network"), []byte("trigger"), []byte("shared")}
 	first := fixturesV1()["set-tenant-version"].(*SetTenantVersion)
-	first.Expect, first.Source = 0, SourceFolder
+	first.Expect, first.Source, first.Quota = 0, SourceFolder, nil
 	second := *first
 	second.Expect, second.At = 1, 1_700_000_000_005
 	second.Manifest = Manifest{Docs: slices.Clone(first.Manifest.Docs[:2]), Wanted: []string{"ethereum_mainnet"}}
@@ -317,11 +320,11 @@ func goldenScript() []Command {
 		}},
 		bolt(1), // 18: its cursor, of the cohort of those never assigned, drains
 		&DrainNode{Name: "node-1", Drain: DrainOperator}, // 19
-		&SetCluster{Cluster: Cluster{Name: "prod", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}},           // 20
-		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                           // 21
-		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", Request: HashBlob([]byte("request")), At: 1_700_000_000_100}, // 22
-		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                             // 23
-		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}},          // 24
+		&SetCluster{Cluster: Cluster{Name: "prod", ID: "k7x2", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}}, // 20
+		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                             // 21
+		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", Request: HashBlob([]byte("request")), At: 1_700_000_000_100},   // 22
+		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                               // 23
+		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}},            // 24
 	}
 }
 
