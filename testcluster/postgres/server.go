@@ -207,6 +207,25 @@ func children(of int) (out []int) {
 	return out
 }
 
+// ProcessorTime is what the server's processes have had of the processors, those that
+// have ended among them.
+func (s *Server) ProcessorTime() time.Duration {
+	ticks := 0
+	for i, pid := range append([]int{s.cmd.Process.Pid}, children(s.cmd.Process.Pid)...) {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has ended: the next look finds it with its parent
+		}
+		_, rest, _ := strings.Cut(string(data), ") ")
+		fields := strings.Fields(rest)
+		for k := 11; k < 15 && k < len(fields) && (i == 0 || k < 13); k++ { // own, and of children that ended
+			n, _ := strconv.Atoi(fields[k]) // a number
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * (time.Second / 100)
+}
+
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.dir

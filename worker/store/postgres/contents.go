@@ -49,14 +49,29 @@ func (s *Store) Prefetch(hashes []fsm.Hash) error {
 			missing = append(missing, hash[:])
 		}
 	}
-	for len(missing) > 0 {
-		n := min(readBatch, len(missing))
-		if err := s.read(context.Background(), missing[:n]); err != nil {
+	for part := range slices.Chunk(missing, readBatch) {
+		if err := s.readMissing(part); err != nil {
 			return err
 		}
-		missing = missing[n:]
 	}
 	return nil
+}
+
+// readMissing reads a batch. A node that starts is asked for the same by several who
+// begin together: the second one finds what the first has read.
+func (s *Store) readMissing(hashes [][]byte) error {
+	if len(hashes) > 1 {
+		s.batch.Lock()
+		defer s.batch.Unlock()
+	}
+	hashes = slices.DeleteFunc(hashes, func(raw []byte) bool {
+		_, ok := s.cache.get(fsm.Hash(raw))
+		return ok
+	})
+	if len(hashes) == 0 {
+		return nil
+	}
+	return s.read(context.Background(), hashes)
 }
 
 func (s *Store) read(ctx context.Context, hashes [][]byte) error {

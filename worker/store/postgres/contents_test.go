@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -132,6 +133,43 @@ func TestPostgresContents(t *testing.T) {
 	db.Query(fmt.Sprintf(`update ozmo.contents set data = 'else' where hash = '\x%x'`, hashes[1][:]))
 	if _, err := b.Content(hashes[1]); err == nil || errors.Is(err, fsm.ErrUnreachable) {
 		t.Errorf("a damaged row: %v", err)
+	}
+}
+
+// Several who want the same at once have it read once.
+func TestPostgresReadsOnce(t *testing.T) {
+	db := server.Start(t)
+	writer, _ := open(t, db.URL(), "test", 0)
+	var blobs [][]byte
+	var hashes []fsm.Hash
+	for i := range 3000 {
+		blobs = append(blobs, fmt.Appendf(nil, "content %d", i))
+		hashes = append(hashes, fsm.HashBlob(blobs[i]))
+	}
+	if err := writer.Put(t.Context(), blobs, nil); err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	s, err := postgres.New(postgres.Options{
+		URL: db.URL(), Cluster: "test", Identity: func(context.Context) (string, error) { return "test", nil }, Logger: slog.New(slog.DiscardHandler), Registerer: reg,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if err := s.Prefetch(hashes); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	want := "# HELP ozmo_postgres_reads_total Contents read from the tenant store, by where they came from: cache or database.\n" +
+		"# TYPE ozmo_postgres_reads_total counter\nozmo_postgres_reads_total{from=\"database\"} 3000\n"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "ozmo_postgres_reads_total"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -42,6 +42,8 @@ type Store struct {
 	identity  string        // of the cluster; known from the first attempt to prepare on
 	preparing chan struct{} // holds a token while the schema is brought up to date: that takes two connections
 
+	batch sync.Mutex // held while many contents are read
+
 	mu    sync.Mutex
 	ready bool      // the schema is up to date
 	out   *Outage   // nil while it answers, and takes changes
