@@ -2,8 +2,11 @@ package v1
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
+
+	"github.com/ozmo-dev/ozmo/fsm"
 )
 
 // Entry is a change in the audit log.
@@ -40,6 +43,10 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging) (*pageOutput
 		return nil, err
 	}
 	log, err := a.backend.Audit(ctx, tenant, before, p.Limit+1)
+	if errors.Is(err, fsm.ErrUnreachable) && len(log) > 0 {
+		// The newest are in the state. Of the older ones, the next page tells.
+		err, p.Limit, log = nil, min(p.Limit, len(log)), append(log, nil)
+	}
 	if err != nil {
 		return nil, err
 	}
