@@ -9,6 +9,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node"
+	"github.com/ozmo-dev/ozmo/node/api"
 )
 
 // A tenant that can never catch up, since nobody takes its many alerts, does not stop
@@ -48,12 +49,26 @@ func TestTenantThatNeverCatchesUp(t *testing.T) {
 		v := c.View()
 		one, _ := v.Tenant(noisy)
 		status := map[fsm.CoverageStatus]int{}
+		var left fsm.CoverageRow // first of what is left out
 		for _, r := range v.Coverage(one, "net", 0, 0) {
+			if r.Status == fsm.Behind && left.Status == "" {
+				left = r
+			}
 			status[r.Status] += int(r.ToPosition - r.FromPosition + 1)
 		}
 		t.Logf("of the noisy one: %v", status)
 		if _, slow := v.SlowTenant(one.Cohort); !slow || status[fsm.Behind] < passedOver || status[fsm.Judged] == 0 {
 			t.Errorf("judged apart: %v, coverage %v", slow, status)
+		}
+		from, to := left.FromHeight+1, left.FromHeight+4
+		verified, err := c.Holder("net").Node().Verify(t.Context(), noisy, "net", from, to, nil)
+		if err != nil || verified.Proved() || len(verified.NotJudged) != 1 || verified.NotJudged[0] != (api.Heights{From: from, To: to, Reason: "behind"}) {
+			t.Errorf("blocks %d to %d verified: %+v, %v", from, to, verified, err)
+		}
+		q := api.Replay{Tenant: noisy, Monitor: "m000", Network: "net", From: from, To: to}
+		again, err := c.Holder("net").Node().Replay(t.Context(), q, nil, nil)
+		if err != nil || again.New != 4*transfers || again.Deliveries != again.New {
+			t.Errorf("blocks %d to %d replayed: %+v, %v", from, to, again, err)
 		}
 		entries := 0
 		for a := range v.AuditOf(noisy) {
