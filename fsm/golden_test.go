@@ -371,20 +371,6 @@ func goldenLetters() []Command {
 	}
 }
 
-// goldenBehind gives the golden state a tenant for which something was left out, at the
-// log index at which it begins.
-func goldenBehind(born uint64) []Command {
-	wants := Manifest{Docs: []Doc{}, Wanted: []string{"base"}}
-	return []Command{
-		&SetTenantVersion{Tenant: "dune", Manifest: wants, At: 14},
-		&SetTenantVersion{Tenant: "bolt", Expect: 2, Manifest: wants, At: 14},
-		&Move{Moves: []Moved{{Tenant: "dune", To: "node-1", Reason: ReasonLaggard}}, At: 15},
-		&GrantLease{Network: "base", Holder: "node-1"},
-		&Announce{Network: "base", Epoch: born + 3, Entries: []Entry{{Kind: Extend, Ref: ref(9, "a"), Parent: ref(8, "a").Hash, Time: 9, Seen: 10}}},
-		&PassOver{Tenant: "dune", Born: born, Network: "base", Least: 1, At: 16},
-	}
-}
-
 func TestGoldenSnapshot(t *testing.T) {
 	path := filepath.Join("testdata", "snapshots", "v1.golden")
 	s := New()

@@ -59,12 +59,17 @@ func (c *Cluster) WriteTenant(tenant string) {
 			"retry_policy": doc{"max_retries": 0},
 		},
 	}})
+	c.writeMonitor("tenants/"+tenant+"/monitors/transfers.json", "transfers")
+}
+
+// writeMonitor writes a monitor of every transfer, on all networks.
+func (c *Cluster) writeMonitor(path, name string) {
 	var expression any
 	if c.opts.Idle {
 		expression = "value > 1000000000000"
 	}
-	c.Write("tenants/"+tenant+"/monitors/transfers.json", doc{
-		"name": "transfers", "paused": false, "networks": c.opts.Networks, "triggers": []string{"hook"},
+	c.Write(path, doc{
+		"name": name, "paused": false, "networks": c.opts.Networks, "triggers": []string{"hook"},
 		"addresses": []doc{{"address": fmt.Sprintf("0x%x", fakechain.Token[:]), "contract_spec": []doc{{
 			"type": "event", "name": "Transfer", "anonymous": false,
 			"inputs": []doc{

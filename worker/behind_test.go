@@ -144,3 +144,58 @@ func TestPassesOverInTheMidst(t *testing.T) {
 		}
 	})
 }
+
+// The only tenant of a cohort has no budget to exceed. It counts as slow once those in
+// other cohorts would soon wait for it, and only then.
+func TestLagsAlone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		blocks int
+		others bool
+		want   bool
+	}{
+		"far behind":                    {lateAlone + 1, true, true},
+		"not so far":                    {lateAlone, true, false},
+		"nobody else wants the network": {lateAlone + 1, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.setShared("net", 1)
+				r.setTenant("acme", simple())
+				r.register("node-2")
+				if tt.others {
+					r.setTenant("beta", simple())
+					r.move("node-2", true, "beta")
+				}
+				var entries []fsm.Entry
+				for range tt.blocks {
+					entries = append(entries, r.nextBlock("net"))
+				}
+				r.announce("net", entries...)
+				p := r.prepare(-1)
+				slow := false
+				p.propose = func(c fsm.Command) error {
+					if m, ok := c.(*fsm.Move); ok && m.Moves[0].Reason == fsm.ReasonLaggard {
+						slow = true
+					}
+					return nil
+				}
+				p.run()
+				pass(5 * time.Minute)
+				if slow != tt.want {
+					t.Errorf("judged apart: %v, want %v", slow, tt.want)
+				}
+				v := r.state.View()
+				if c, _ := v.Cursor("net", mustTenant(t, v, "acme").Cohort); c.Position != uint64(tt.blocks) {
+					t.Errorf("its cursor is at %d, want %d", c.Position, tt.blocks)
+				}
+				if n := len(r.heights("acme", "m")); n != tt.blocks-1 || r.repeated() != nil {
+					t.Errorf("told of %d blocks, want %d; twice %v", n, tt.blocks-1, r.repeated())
+				}
+				if err := p.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

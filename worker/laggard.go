@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -65,6 +66,27 @@ func (r *runner) split(tenant string, why string) {
 			log.Info("a slow tenant gets a cohort of its own")
 		}
 	})
+}
+
+// lateAlone is how many announcements behind a tenant that shares its cohort with nobody
+// counts as slow: before the network waits for it.
+const lateAlone = maxBehind * 3 / 4
+
+// lagsAlone has the only tenant of a cohort judged apart that comes to hold up others, who
+// are in other cohorts. It has no budget that it could exceed, so nothing else tells.
+func (p *pipeline) lagsAlone(v *fsm.View, n *fsm.Network, at uint64) {
+	behind := n.Next - 1 - at
+	if behind <= lateAlone || v.TenantCount(p.cohort) != 1 {
+		return
+	}
+	if _, slow := v.SlowTenant(p.cohort); slow {
+		return
+	}
+	for t := range v.TenantsOf(p.cohort) {
+		if n.WantedByOthers(t) {
+			p.split(t.ID, fmt.Sprintf("%d announcements behind", behind))
+		}
+	}
 }
 
 // budget is what tenants may cost in a block: nobody else waits for a tenant that has

@@ -81,6 +81,7 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 		}
 		p.metrics.behind.set(p.network, p.cohort, float64(n.Next-1-at))
 		b.prepare(v)
+		p.lagsAlone(v, n, at)
 		pending := n.Entries[len(n.Entries)-int(min(n.Next-1-at, uint64(len(n.Entries)))):]
 		if len(pending) == 0 {
 			select {

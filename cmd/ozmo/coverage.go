@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -94,7 +95,19 @@ func showCoverage(w io.Writer, c api.Coverage) error {
 		t.AppendRow(table.Row{heightsText(r.FromHeight, r.ToHeight), heightsText(r.FromPosition, r.ToPosition), r.Status, version})
 	}
 	writeTable(w, t)
+	if slices.ContainsFunc(c.Rows, func(r api.CoverageRow) bool { return r.Status == api.Behind }) {
+		if err := explainBehind(w); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "tenant %s on %s: %d announcements judged; head %d\n", c.Tenant, c.Network, judged, c.Head.Height)
+	return err
+}
+
+// explainBehind says what to do about blocks that were left out.
+func explainBehind(w io.Writer) error {
+	_, err := fmt.Fprintln(w, `behind: left out, since the tenant was so far behind that others would have waited for it. Raise its quota or make`+"\n"+
+		`its monitors cheaper; "ozmo monitor replay" then makes up for these blocks.`)
 	return err
 }
 
@@ -168,6 +181,11 @@ func showVerification(w io.Writer, v *api.Verification) error {
 	}
 	for _, h := range v.NotJudged {
 		if _, err := fmt.Fprintf(w, "blocks %s: not judged: %s\n", heightsText(h.From, h.To), h.Reason); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(v.NotJudged, func(h api.Heights) bool { return h.Reason == string(api.Behind) }) {
+		if err := explainBehind(w); err != nil {
 			return err
 		}
 	}
