@@ -87,14 +87,14 @@ func TestPostgresRestoreIntoANewCluster(t *testing.T) {
 	var err error
 	c.Eventually(time.Minute, func() error {
 		if _, err = restore(false); err == nil || !strings.Contains(err.Error(), "cannot be told") {
-			return fmt.Errorf("restored without the database: %v", err)
+			return fmt.Errorf("restored without the database: %w", err)
 		}
 		return nil
 	})
 	second.Start()
 	c.Eventually(time.Minute, func() error {
 		if _, err = restore(false); !errors.Is(err, api.ErrRefused) {
-			return fmt.Errorf("restored with an older dump: %v", err)
+			return fmt.Errorf("restored with an older dump: %w", err)
 		}
 		return nil
 	})
