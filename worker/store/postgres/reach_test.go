@@ -46,7 +46,7 @@ func TestPostgresReadOnly(t *testing.T) {
 	eventually.Nil(t, func() error {
 		var out *postgres.Outage
 		if err := s.Err(); !errors.As(err, &out) || !out.ReadOnly || !strings.Contains(err.Error(), "takes no changes") {
-			return fmt.Errorf("told is %v", err)
+			return errors.New("told is " + fmt.Sprint(err))
 		}
 		return nil
 	})
@@ -87,7 +87,7 @@ func TestPostgresSchemaThatTakesLong(t *testing.T) {
 	running(t, s)
 	eventually.Nil(t, func() error {
 		if err := s.Err(); err == nil || !strings.Contains(err.Error(), "schema") {
-			return fmt.Errorf("told is %v", err)
+			return errors.New("told is " + fmt.Sprint(err))
 		}
 		return nil
 	})
@@ -113,7 +113,7 @@ func TestPostgresWithoutTheRight(t *testing.T) {
 		var out *postgres.Outage
 		err := s.Err()
 		if !errors.As(err, &out) || !strings.Contains(err.Error(), "right to create") || strings.ContainsAny(err.Error(), "\n\t") {
-			return fmt.Errorf("told is %v", err)
+			return errors.New("told is " + fmt.Sprint(err))
 		}
 		if brief := out.Brief(); strings.Contains(brief, "right to create") || !strings.Contains(brief, "does not answer") {
 			return fmt.Errorf("told everybody is %q", brief)
