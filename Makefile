@@ -123,6 +123,10 @@ soak-config: ## change tenants 200 times a second over three nodes for LASTS (60
 load-tenants: ## TENANTS (10000) with MONITORS (100000) over the API of one node: bulk apply, changes, memory, restart
 	OZMO_LOAD_TENANTS=$(TENANTS) OZMO_LOAD_MONITORS=$(MONITORS) go test -count=1 -run '^TestLoadTenants$$' -v -timeout 30m ./testcluster/proc
 
+.PHONY: load-postgres
+load-postgres: ## the same with the documents in PostgreSQL, and with tenants of another program's tables
+	OZMO_LOAD_TENANTS=$(TENANTS) OZMO_LOAD_MONITORS=$(MONITORS) go test -count=1 -run '^TestPostgresLoad' -v -timeout 60m ./testcluster/proc
+
 .PHONY: bench-api
 bench-api: ## measure the API of three nodes at 200 requests/s for LASTS (60) seconds each: reads, writes, and how soon a change is in force
 	OZMO_API_BENCH=$(LASTS) go test -count=1 -run '^TestBenchAPI$$' -v -timeout 1h ./testcluster/proc

@@ -19,7 +19,7 @@ type Cohort struct {
 	Epoch  uint64 `codec:"e"`           // log index of the assignment: progress under another is refused
 	To     string `codec:"t,omitempty"` // it is being handed over to this node; nobody judges it meanwhile
 	From   string `codec:"f,omitempty"` // while it is being handed over: the cohort it was split from
-	Reason Reason `codec:"r,omitempty"`
+	Reason Reason `codec:"r,omitempty"` // of the move that made it; that of a laggard stays through further moves
 }
 
 // Reason is why a tenant is where it is.
@@ -122,7 +122,8 @@ type Move struct {
 // Moved is one tenant's move. It is left out when the tenant is in another
 // cohort by now, when it is being handed over already (unless forced), and when it
 // is with the node already. A laggard alone moves to its own node as well: into a
-// cohort of its own, so that it does not hold the others back.
+// cohort of its own, so that it does not hold the others back. Its cohort stays that of
+// a laggard, whatever it is moved for later, until it is merged.
 type Moved struct {
 	Tenant string `codec:"i"`
 	Cohort string `codec:"c"` // in which it was seen
@@ -134,7 +135,7 @@ type Moved struct {
 func (*Move) Type() Type { return TypeMove }
 
 func (c *Move) apply(t *tx) (any, error) {
-	m := mover{tx: t, group: map[groupKey]int{}, shares: map[place]*share{}, taken: map[string]bool{}}
+	m := mover{tx: t, group: map[groupKey]int{}, shares: map[place]*share{}, taken: map[string]bool{}, slow: map[string]bool{}}
 	for _, item := range c.Moves {
 		m.take(item, c.Force, c.At)
 	}
@@ -159,6 +160,7 @@ type mover struct {
 	group  map[groupKey]int // index in groups
 	shares map[place]*share
 	taken  map[string]bool // tenants
+	slow   map[string]bool // by source: it is that of one slow tenant
 }
 
 // group is what moves together.
@@ -192,6 +194,11 @@ func (m *mover) take(item Moved, force bool, at int64) {
 	case source.Node == item.To && item.Reason != ReasonLaggard:
 		return
 	}
+	slow, known := m.slow[item.Cohort]
+	if !known {
+		_, slow = m.SlowTenant(item.Cohort)
+		m.slow[item.Cohort] = slow
+	}
 	key := groupKey{source: item.Cohort, to: item.To}
 	if item.Reason == ReasonLaggard {
 		key.laggard = item.Tenant
@@ -201,6 +208,9 @@ func (m *mover) take(item Moved, force bool, at int64) {
 		i = len(m.groups)
 		m.group[key] = i
 		next := Cohort{ID: fmt.Sprintf("@%d.%d", m.index, i), Node: item.To, Epoch: m.index, Reason: item.Reason}
+		if slow {
+			next.Reason = ReasonLaggard // it is none the faster for being elsewhere
+		}
 		if _, known := m.Node(source.Node); known && !force {
 			next.Node, next.To, next.From = source.Node, item.To, item.Cohort
 		}

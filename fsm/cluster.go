@@ -20,6 +20,7 @@ var (
 // Cluster is what all nodes share to trust each other.
 type Cluster struct {
 	Name  string   `codec:"n"`
+	ID    string   `codec:"d,omitempty"` // made with the cluster, and no other's: one that is built anew, of whatever, has another
 	CA    []byte   `codec:"a"`           // certificate, PEM
 	CAKey []byte   `codec:"k,omitempty"` // sealed; empty where the operator keeps it
 	Keys  [][]byte `codec:"g,omitempty"` // gossip keys, sealed, primary first

@@ -46,6 +46,7 @@ const (
 	TypeEndBacktest      Type = 31
 	TypeSetStore         Type = 32
 	TypeMoveContents     Type = 33
+	TypePassOver         Type = 34
 )
 
 // Ignorable marks types that a node too old to know them may skip. Any other
@@ -100,10 +101,11 @@ var registry = map[Type]func() Command{
 	TypeEndBacktest:      func() Command { return new(EndBacktest) },
 	TypeSetStore:         func() Command { return new(SetStore) },
 	TypeMoveContents:     func() Command { return new(MoveContents) },
+	TypePassOver:         func() Command { return new(PassOver) },
 }
 
 // CommandRange is what this version understands; nodes tell each other.
-func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypeMoveContents }
+func CommandRange() (lowest, highest Type) { return TypePutBlobs, TypePassOver }
 
 // handle is the one msgpack form of log and snapshot. Canonical: equal values
 // give equal bytes on every node.

@@ -12,6 +12,7 @@ type CoverageRun struct {
 	From    uint64 `codec:"f"`
 	To      uint64 `codec:"t,omitempty"`
 	Version uint64 `codec:"v"`
+	Behind  bool   `codec:"b,omitempty"` // they are not: they were left out by PassOver
 }
 
 // keepRuns bounds a tenant's coverage of one network; the oldest runs go first.
@@ -102,6 +103,7 @@ const (
 	Pending    CoverageStatus = "pending"                  // announced, not judged yet
 	Superseded CoverageStatus = "superseded"               // rolled back before it was judged
 	Skipped    CoverageStatus = "skipped-by-configuration" // max_past_blocks
+	Behind     CoverageStatus = "behind"                   // left out: the tenant was too far behind, and others would have waited for it
 	NotWanted  CoverageStatus = "not wanted"               // no unpaused monitor asked for the network
 	RolledBack CoverageStatus = "rollback"                 // the announcement of a roll-back itself
 )
@@ -216,15 +218,21 @@ func status(run Run, position uint64, coverage []CoverageRun, cursor *Cursor) (C
 		return NotWanted, 0
 	case run.Kind == Skip:
 		return Skipped, coverage[i].Version
+	case coverage[i].Behind && run.Kind == Extend && !cursor.superseded(position):
+		return Behind, coverage[i].Version
 	case position > cursor.Position:
 		return Pending, coverage[i].Version
 	case run.Kind == Rollback:
 		return RolledBack, coverage[i].Version
-	case slices.ContainsFunc(cursor.Superseded, func(s Span) bool { return s.From <= position && position <= s.To }):
+	case cursor.superseded(position):
 		return Superseded, coverage[i].Version
 	default:
 		return Judged, coverage[i].Version
 	}
+}
+
+func (c *Cursor) superseded(position uint64) bool {
+	return slices.ContainsFunc(c.Superseded, func(s Span) bool { return s.From <= position && position <= s.To })
 }
 
 // clamp cuts a row of consecutive heights to the heights asked for.

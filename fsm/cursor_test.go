@@ -23,6 +23,14 @@ func newPausing(t *testing.T) *pausing {
 	return p
 }
 
+// wantedByBoth has acme and bolt want a network, and so many blocks of it announced.
+func (p *pausing) wantedByBoth(network string, blocks int) {
+	p.Helper()
+	p.wants("acme", network)
+	p.wants("bolt", network)
+	p.announce(network, blocks)
+}
+
 func (p *pausing) do(c Command) any {
 	p.Helper()
 	p.index++
@@ -449,9 +457,7 @@ func TestNetworkVersionsAreNeeded(t *testing.T) {
 // allow, is kept with its tenant's past.
 func TestDropKeepsWhatOthersHave(t *testing.T) {
 	p := newPausing(t)
-	p.wants("acme", "acme/anvil")
-	p.wants("bolt", "acme/anvil")
-	p.announce("acme/anvil", 2)
+	p.wantedByBoth("acme/anvil", 2)
 	p.do(&Progress{Cohort: "n1", Epoch: p.epoch, Network: "acme/anvil", To: 2})
 	p.wants("bolt")
 	p.remove("acme")

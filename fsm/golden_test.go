@@ -45,17 +45,20 @@ func fixturesV1() map[string]Command {
 		After: "d0", Status: 503, Excerpt: "try again later",
 	}
 	return map[string]Command{
-		"put-blobs":          &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
-		"collect-blobs":      &CollectBlobs{Before: 1_700_000_000_000},
-		"set-tenant-version": &SetTenantVersion{Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001, Source: SourceAPI},
-		"delete-tenant":      &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002, Source: SourceAPI},
+		"put-blobs":     &PutBlobs{Blobs: [][]byte{[]byte(`{"name":"Large transfers"}`), {0, 1, 255}}, At: 1_700_000_000_000},
+		"collect-blobs": &CollectBlobs{Before: 1_700_000_000_000},
+		"set-tenant-version": &SetTenantVersion{
+			Tenant: "acme", Expect: 3, Manifest: manifest, At: 1_700_000_000_001, Source: SourceAPI,
+			Mark: "5f2c", Quota: &Quota{Monitors: 7, Networks: 6, Triggers: 5, TriggersPerMonitor: 4, Bytes: 3, Scripts: 2, BacktestBlocks: 8, RPCPerMinute: 9, NotificationsPerHour: 10, EvaluationMillis: 11}, QuotaExpect: 2,
+		},
+		"delete-tenant": &DeleteTenant{Tenant: "acme", Expect: 4, At: 1_700_000_000_002, Source: SourceAPI},
 		"register-node": &RegisterNode{
 			Name: "node-1", Server: "node-1@5f3a9c01", Address: "10.0.0.1:7000", Version: "1.2.3", Roles: RoleWatcher | RoleAPI, Weight: 150, After: 18, Reaches: true,
 		},
 		"drain-node":  &DrainNode{Name: "node-1", Drain: DrainOperator},
 		"remove-node": &RemoveNode{Name: "node-1", Server: "node-1@5f3a9c01"},
 		"set-cluster": &SetCluster{Expect: 17, Cluster: Cluster{
-			Name: "prod", CA: []byte("-----BEGIN CERTIFICATE-----"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("second"), []byte("first")},
+			Name: "prod", ID: "k7x2", CA: []byte("-----BEGIN CERTIFICATE-----"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("second"), []byte("first")},
 			Removed: []string{"node-9@0badcafe"},
 		}},
 		"put-token":     &PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},
@@ -114,6 +117,7 @@ func fixturesV1() map[string]Command {
 		},
 		"end-backtest":  &EndBacktest{Tenant: "acme", ID: "bt1", Forget: true, At: 1_700_000_001_300},
 		"set-store":     &SetStore{Expect: 95, Kind: StorePostgres, Fresh: true},
+		"pass-over":     &PassOver{Tenant: "acme", Born: 38, Network: "ethereum_mainnet", Least: 12_288, At: 1_700_000_001_400},
 		"move-contents": &MoveContents{Tenant: "acme", Born: 38, Expect: 3, Outside: true, Sizes: []ContentSize{{Hash: HashBlob([]byte("abi")), Size: 3}}},
 		"audited": audited(Audit{
 			Index: 97, At: 1_700_000_000_900, Tenant: "acme", Actor: "key:abcdefghij23 (ci)", Role: "owner", Address: "10.1.2.3", Action: "secret.put",
@@ -267,7 +271,7 @@ func widen(t *testing.T, body []byte) []byte {
 func goldenScript() []Command {
 	docs := [][]byte{[]byte("monitor"), []byte("abi"), []byte("network"), []byte("trigger"), []byte("shared")}
 	first := fixturesV1()["set-tenant-version"].(*SetTenantVersion)
-	first.Expect, first.Source = 0, SourceFolder
+	first.Expect, first.Source, first.Quota = 0, SourceFolder, nil
 	second := *first
 	second.Expect, second.At = 1, 1_700_000_000_005
 	second.Manifest = Manifest{Docs: slices.Clone(first.Manifest.Docs[:2]), Wanted: []string{"ethereum_mainnet"}}
@@ -317,11 +321,11 @@ func goldenScript() []Command {
 		}},
 		bolt(1), // 18: its cursor, of the cohort of those never assigned, drains
 		&DrainNode{Name: "node-1", Drain: DrainOperator}, // 19
-		&SetCluster{Cluster: Cluster{Name: "prod", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}},           // 20
-		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                           // 21
-		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", Request: HashBlob([]byte("request")), At: 1_700_000_000_100}, // 22
-		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                             // 23
-		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}},          // 24
+		&SetCluster{Cluster: Cluster{Name: "prod", ID: "k7x2", CA: []byte("pem"), CAKey: []byte("sealed"), Keys: [][]byte{[]byte("first")}}}, // 20
+		&PutToken{ID: "k3", Hash: HashBlob([]byte("secret")), Expires: 1_700_000_600_000, At: 1_700_000_000_000},                             // 21
+		&UseToken{ID: "k3", Hash: HashBlob([]byte("secret")), Node: "node-2", Request: HashBlob([]byte("request")), At: 1_700_000_000_100},   // 22
+		&SetPlacement{Tenant: "acme", Pin: "node-2", Weight: 12, Priority: -5},                                                               // 23
+		&Move{At: 1_700_000_000_008, Moves: []Moved{{Tenant: "acme", Cohort: "@5.0", To: "node-2", Reason: ReasonLoadRebalance}}},            // 24
 	}
 }
 
@@ -367,6 +371,20 @@ func goldenLetters() []Command {
 	}
 }
 
+// goldenBehind gives the golden state a tenant for which something was left out, at the
+// log index at which it begins.
+func goldenBehind(born uint64) []Command {
+	wants := Manifest{Docs: []Doc{}, Wanted: []string{"base"}}
+	return []Command{
+		&SetTenantVersion{Tenant: "dune", Manifest: wants, At: 14},
+		&SetTenantVersion{Tenant: "bolt", Expect: 2, Manifest: wants, At: 14},
+		&Move{Moves: []Moved{{Tenant: "dune", To: "node-1", Reason: ReasonLaggard}}, At: 15},
+		&GrantLease{Network: "base", Holder: "node-1"},
+		&Announce{Network: "base", Epoch: born + 3, Entries: []Entry{{Kind: Extend, Ref: ref(9, "a"), Parent: ref(8, "a").Hash, Time: 9, Seen: 10}}},
+		&PassOver{Tenant: "dune", Born: born, Network: "base", Least: 1, At: 16},
+	}
+}
+
 func TestGoldenSnapshot(t *testing.T) {
 	path := filepath.Join("testdata", "snapshots", "v1.golden")
 	s := New()
@@ -376,6 +394,7 @@ func TestGoldenSnapshot(t *testing.T) {
 	script = append(script, goldenLetters()...)
 	script = append(script, goldenTenancy()...)
 	script = append(script, goldenBacktests()...)
+	script = append(script, goldenBehind(uint64(len(script)+1))...)
 	for i, c := range script {
 		if _, err := s.Apply(uint64(i+1), mustEncode(t, c)); err != nil {
 			t.Fatalf("command %d: %v", i+1, err)

@@ -71,6 +71,7 @@ func (m *machine) checkTenants(t *rapid.T, v *View) {
 		for key, n := range m.m.nets {
 			checkCoverage(t, v, got, want, key, n)
 			m.checkOwed(t, v, got, want, key, n)
+			checkBehind(t, v, got, want, key, n)
 		}
 	}
 }
@@ -134,6 +135,8 @@ func (m *machine) checkOwed(t *rapid.T, v *View, got *Tenant, want *modelTenant,
 			switch {
 			case e.Kind == Skip:
 				status = Skipped
+			case want.behind[key][e.Position] && e.Kind == Extend && !superseded:
+				status = Behind
 			case !told:
 				status = Pending
 			case e.Kind == Rollback:

@@ -40,6 +40,8 @@ func TestModel(t *testing.T) {
 			"merge":       m.merge,
 			"merge2":      m.merge,
 			"unite":       m.unite,
+			"passOver":    m.passOver,
+			"fallBehind":  m.fallBehind,
 			"lease":       m.grantLease,
 			"announce":    m.announce,
 			"announce2":   m.announce,

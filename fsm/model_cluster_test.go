@@ -75,6 +75,8 @@ func (m *model) applyCluster(c Command) error {
 		m.release(cohort)
 	case *Merge:
 		return m.merge(c)
+	case *PassOver:
+		return m.passOver(c)
 	default:
 		return errors.New("the model does not know this command")
 	}
@@ -192,9 +194,16 @@ func (m *model) move(c *Move) {
 		seen[item.Tenant] = true
 		groups[key] = append(groups[key], item)
 	}
+	slow := map[string]bool{}
+	for _, key := range order {
+		slow[key.source] = m.cohorts[key.source].Reason == ReasonLaggard && len(m.in(key.source)) == 1
+	}
 	for k, key := range order {
 		source := m.cohorts[key.source]
 		next := Cohort{ID: fmt.Sprintf("@%d.%d", m.index, k), Node: key.to, Epoch: m.index, Reason: groups[key][0].Reason}
+		if slow[key.source] {
+			next.Reason = ReasonLaggard
+		}
 		if _, known := m.nodes[source.Node]; known && !c.Force {
 			next.Node, next.To, next.From = source.Node, key.to, key.source
 		}

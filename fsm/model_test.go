@@ -37,6 +37,7 @@ type modelTenant struct {
 	source   Source
 	quota    Quota
 	quotaAt  uint64
+	behind   map[string]map[uint64]bool // positions passed over, by network
 }
 
 // modelCursor knows of every position how it was told, and so which were never.
@@ -367,7 +368,7 @@ func (m *model) setVersion(c *SetTenantVersion) error {
 		return ErrQuota
 	}
 	if !exists {
-		t = &modelTenant{born: m.index, source: c.Source, versions: []Version{{Manifest: &Manifest{}}}}
+		t = &modelTenant{born: m.index, source: c.Source, versions: []Version{{Manifest: &Manifest{}}}, behind: map[string]map[uint64]bool{}}
 		m.tenants[c.Tenant] = t
 	}
 	was := t.current().Manifest.Wanted

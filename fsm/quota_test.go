@@ -99,6 +99,30 @@ func TestQuota(t *testing.T) {
 	p.refused(&SetQuota{Tenant: Shared, Quota: quota}, ErrNotFound)
 }
 
+// A version that brings its quota along has to be within that one, and is refused
+// together with it.
+func TestQuotaOfAVersion(t *testing.T) {
+	p := newPausing(t)
+	wide, narrow := Quota{Networks: 200, Triggers: 2000}, Quota{Networks: 1}
+	p.do(&SetTenantVersion{Tenant: "acme", Source: SourceTables, Manifest: p.docs(0, 101, 1001), Mark: "first", Quota: &wide})
+	first := p.tenant("acme")
+	if first.Quota != wide || first.QuotaIndex != p.index || first.Mark != "first" {
+		t.Errorf("tenant %+v", first)
+	}
+	p.refused(&SetTenantVersion{Tenant: "acme", Source: SourceTables, Expect: 1, Manifest: p.docs(0, 2, 0), Quota: &narrow}, ErrConflict)
+	next := &SetTenantVersion{Tenant: "acme", Source: SourceTables, Expect: 1, Manifest: p.docs(0, 102, 0), Mark: "second", Quota: &narrow, QuotaExpect: first.QuotaIndex}
+	p.refused(next, ErrQuota)
+	if now := p.tenant("acme"); now.Quota != wide || now.Mark != "first" || now.Current.Number != 1 {
+		t.Errorf("refused, it has changed to %+v", now)
+	}
+	next.Manifest, next.Quota = p.docs(0, 1, 0), nil
+	p.do(next)
+	p.restart()
+	if now := p.tenant("acme"); now.Quota != wide || now.QuotaIndex != first.QuotaIndex || now.Mark != "second" {
+		t.Errorf("tenant %+v", now)
+	}
+}
+
 func TestQuotaOrDefault(t *testing.T) {
 	for _, none := range []Quota{{}, {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}} {
 		if got := none.OrDefault(); got != DefaultQuota {

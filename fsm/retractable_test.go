@@ -88,9 +88,7 @@ func TestWantedAgainWhileRetractable(t *testing.T) {
 func TestRetractableMoves(t *testing.T) {
 	p := newPausing(t)
 	p.do(&RegisterNode{Name: "n2"})
-	p.wants("acme", "base")
-	p.wants("bolt", "base")
-	p.announce("base", 3)
+	p.wantedByBoth("base", 3)
 	p.instantly("acme", 3, 3)
 	p.wants("acme")
 	p.wants("bolt")
@@ -160,9 +158,7 @@ func (p *pausing) parkedIn(cohort string, want bool) {
 // keep the next one of its name.
 func TestDeletedTenantIsOwedNoRetraction(t *testing.T) {
 	p := newPausing(t)
-	p.wants("acme", "base")
-	p.wants("bolt", "base")
-	p.announce("base", 3)
+	p.wantedByBoth("base", 3)
 	p.instantly("acme", 3, 3)
 	p.wants("bolt")
 	p.wants("acme")

@@ -36,6 +36,7 @@ type Tenant struct {
 	Coverage map[string][]CoverageRun `codec:"cv,omitempty"` // by network key
 
 	QuotaIndex uint64 `codec:"x,omitempty"` // log index at which the quota was last set
+	Mark       string `codec:"k,omitempty"` // as the version's source has called it
 }
 
 // InForce is the version an announcement with this log index is judged with;
@@ -115,6 +116,12 @@ type SetTenantVersion struct {
 	Manifest Manifest `codec:"m"`
 	At       int64    `codec:"t"`
 	Source   Source   `codec:"s,omitempty"` // stays that of the first version
+
+	// Mark is what the source calls that of which the version was made.
+	Mark string `codec:"k,omitempty"`
+	// Quota is set together with the version, which has to be within it; nil: it stays.
+	Quota       *Quota `codec:"q,omitempty"`
+	QuotaExpect uint64 `codec:"x,omitempty"` // Tenant.QuotaIndex as it was seen, where Quota is set
 }
 
 // Type is TypeSetTenantVersion.
@@ -136,6 +143,13 @@ func (c *SetTenantVersion) apply(t *tx) (any, error) {
 	}
 	next := *old
 	next.Current = Version{Number: c.Expect + 1, Index: t.index, At: c.At, Manifest: &c.Manifest}
+	next.Mark = c.Mark
+	if c.Quota != nil {
+		if old.QuotaIndex != c.QuotaExpect {
+			return nil, fmt.Errorf("tenant %q: its quota was set at %d, %d expected: %w", c.Tenant, old.QuotaIndex, c.QuotaExpect, ErrConflict)
+		}
+		next.Quota, next.QuotaIndex = *c.Quota, t.index
+	}
 	if err := t.checkQuota(&next, old.Current.Manifest); err != nil {
 		return nil, fmt.Errorf("tenant %q: %w", c.Tenant, err)
 	}

@@ -24,8 +24,12 @@ import (
 // observe keeps an attempt in this node's journal. What it is given has no secrets.
 func (n *Node) observe(m *notify.Notification, res notify.Result, err error, began time.Time) {
 	a := m.Alert
-	if m.TriggerID == "" {
-		return // a sample, which is no delivery
+	if m.TriggerID == "" { // a sample, which is no delivery: it counts, and nothing holds it back
+		n.meter.attempted(a.Tenant, res, err)
+		if box := n.outbox.Load(); box != nil {
+			box.Spend(a.Tenant)
+		}
+		return
 	}
 	if !errors.Is(err, outbox.ErrNotBegun) {
 		n.meter.attempted(a.Tenant, res, err)

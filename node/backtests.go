@@ -22,7 +22,7 @@ import (
 type pastBlocks struct{ n *Node }
 
 // Past implements backtest.Blocks.
-func (p pastBlocks) Past(ctx context.Context, network string, height uint64) ([]byte, uint64, error) {
+func (p pastBlocks) Past(ctx context.Context, tenant, network string, height uint64) ([]byte, uint64, error) {
 	n, ok := p.n.state.View().Network(network)
 	switch {
 	case !ok:
@@ -36,14 +36,14 @@ func (p pastBlocks) Past(ctx context.Context, network string, height uint64) ([]
 		}
 	}
 	if n.Lease.Holder == p.n.opts.Name {
-		return p.n.watch.fetchPast(ctx, network, height)
+		return p.n.watch.fetchPast(ctx, tenant, network, height)
 	}
-	return p.n.askPast(ctx, n.Lease.Holder, network, height)
+	return p.n.askPast(ctx, n.Lease.Holder, tenant, network, height)
 }
 
 // fetchPast fetches a block of the past of a network that is watched here, and tells how
-// many calls that took.
-func (w *watchers) fetchPast(ctx context.Context, network string, height uint64) (payload []byte, calls uint64, err error) {
+// many calls that took. They are the tenant's that asks, whoever else wants the network.
+func (w *watchers) fetchPast(ctx context.Context, tenant, network string, height uint64) (payload []byte, calls uint64, err error) {
 	turn, client, err := w.asideOf(network)
 	if err != nil {
 		return nil, 0, err
@@ -56,6 +56,7 @@ func (w *watchers) fetchPast(ctx context.Context, network string, height uint64)
 		}
 		return err
 	})
+	w.node.meter.called(tenant, network, count.Load())
 	return payload, max(count.Load(), 1), err // one that joined another's fetch has made none itself
 }
 
@@ -70,7 +71,7 @@ func (n *Node) servePast(w http.ResponseWriter, r *http.Request) {
 		fail(w, fmt.Errorf("%w: %w", api.ErrBadRequest, err))
 		return
 	}
-	payload, calls, err := n.watch.fetchPast(r.Context(), r.URL.Query().Get("network"), height)
+	payload, calls, err := n.watch.fetchPast(r.Context(), r.URL.Query().Get("tenant"), r.URL.Query().Get("network"), height)
 	if err != nil {
 		fail(w, err)
 		return
@@ -82,12 +83,12 @@ func (n *Node) servePast(w http.ResponseWriter, r *http.Request) {
 }
 
 // askPast gets a block of the past from the node that watches its network.
-func (n *Node) askPast(ctx context.Context, holder, network string, height uint64) ([]byte, uint64, error) {
+func (n *Node) askPast(ctx context.Context, holder, tenant, network string, height uint64) ([]byte, uint64, error) {
 	node, ok := n.state.View().Node(holder)
 	if !ok {
 		return nil, 0, fmt.Errorf("node %q, which watches %s: %w", holder, network, fsm.ErrNotFound)
 	}
-	query := url.Values{"network": {network}, "height": {strconv.FormatUint(height, 10)}}
+	query := url.Values{"tenant": {tenant}, "network": {network}, "height": {strconv.FormatUint(height, 10)}}
 	resp, err := n.open(ctx, n.addressOf(consensus.Server{ID: node.Server, Address: node.Address}), http.MethodGet, pathPast, query, nil)
 	if err != nil {
 		return nil, 0, err

@@ -196,8 +196,9 @@ func copyTo(path string, r io.Reader) error {
 var errRestoring = errors.New("an archive is being restored: try again in a moment")
 
 // Restore puts an archive in the place of the state. Nodes stay as they are;
-// positions and epochs go on above all that were ever used. Only the leader can.
-func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
+// positions and epochs go on above all that were ever used. Only the leader can. An
+// archive of documents that PostgreSQL does not have is refused, unless incomplete.
+func (n *Node) Restore(ctx context.Context, r io.Reader, incomplete bool) (api.Restored, error) {
 	if err := n.mustBeMember(); err != nil {
 		return api.Restored{}, err
 	}
@@ -212,6 +213,10 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	if meta.SealingKey != n.keeper.ID() {
 		return api.Restored{}, fmt.Errorf("%w: the archive's secrets are sealed with key %s, this cluster has %s: start it with the sealing.key of the cluster that the archive is of",
 			api.ErrRefused, meta.SealingKey, n.keeper.ID())
+	}
+	missing, err := n.checkOutside(ctx, restored, n.state.View(), incomplete)
+	if err != nil {
+		return api.Restored{}, err
 	}
 	n.restoring.Store(true)
 	defer n.restoring.Store(false)
@@ -233,7 +238,7 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 	if err := n.journal.Lose(foreign(restored, current)); err != nil {
 		n.log.Error("which journals are lost could not be kept", "error", err)
 	}
-	out := api.Restored{Index: meta.Index}
+	out := api.Restored{Index: meta.Index, Missing: missing}
 	for t := range next.Tenants() {
 		if t.ID != fsm.Shared {
 			out.Tenants++
@@ -243,6 +248,9 @@ func (n *Node) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
 		out.Networks++
 	}
 	n.log.Warn("an archive was restored", "of", meta.Cluster, "created", meta.Created, "tenants", out.Tenants)
+	if k := inForce(missing); k > 0 {
+		n.log.Error("documents of the archive are missing in PostgreSQL: tenants wait for them", "documents", k, "of", tellMissing(missing))
+	}
 	poke(n.nudge)
 	return out, nil
 }

@@ -48,7 +48,7 @@ func (n *Node) openContents(ctx context.Context) (err error) {
 		return nil
 	}
 	n.contents, err = postgres.New(postgres.Options{
-		URL: n.opts.PostgresURL, Cluster: n.membership.Cluster, Logger: n.log, Registerer: n.opts.Registry,
+		URL: n.opts.PostgresURL, Cluster: n.membership.Cluster, Identity: n.identity, Logger: n.log, Registerer: n.opts.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("--postgres-url: %w", err)
@@ -57,6 +57,22 @@ func (n *Node) openContents(ctx context.Context) (err error) {
 	n.state.ReadOutside(n.contents)
 	n.loops.Go(func() { n.report(n.contents.Run(ctx)) })
 	return nil
+}
+
+// identity waits for the cluster's record, which the first leader makes, and returns
+// which cluster this is.
+func (n *Node) identity(ctx context.Context) (string, error) {
+	for {
+		changed := n.state.Changed(fsm.TopicCluster)
+		if c := n.state.View().Cluster(); c.Name != "" {
+			return c.ID, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-changed:
+		}
+	}
 }
 
 // storeErr is why contents outside of the state cannot be read at the moment; nil if

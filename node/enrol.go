@@ -137,7 +137,7 @@ func (n *Node) enrol(ctx context.Context, e enrolment) (*enrolled, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", api.ErrBadRequest, err)
 	}
-	if err := group.Barrier(ctx); err != nil {
+	if err := n.caughtUp(ctx); err != nil {
 		return nil, err
 	}
 	v := n.state.View()

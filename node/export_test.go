@@ -20,3 +20,14 @@ func (n *Node) TenantAPI() http.Handler { return n.tenants }
 
 // WriteCertificate makes a certificate for tests.
 var WriteCertificate = writeCertificate
+
+// Enrol has a node let another one in.
+func Enrol(ctx context.Context, n *Node, name, token string) error {
+	_, err := n.enrol(ctx, enrolment{Node: name, Token: token})
+	return err
+}
+
+// Turn gets a turn to change a tenant's documents, as a change does.
+func (n *Node) Turn(ctx context.Context, tenant string) (release func(), err error) {
+	return tenantAPI{n}.Turn(ctx, tenant)
+}

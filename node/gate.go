@@ -158,12 +158,10 @@ func (w *watchers) gate(key string) rpc.Gate {
 	return nil
 }
 
-// held is since when calls to a network are held back; nil for a shared one.
-func (w *watchers) held(key string) func() (string, time.Time) {
-	if g := w.gateOf(key); g != nil {
-		return g.held
-	}
-	return nil
+// held is since when a network that is watched here is held back.
+func (w *watchers) held(key string, r *watching) func() (string, time.Time) {
+	g := w.gateOf(key)
+	return func() (string, time.Time) { return r.held(g) }
 }
 
 func (w *watchers) gateOf(key string) *gate {

@@ -13,6 +13,7 @@ import (
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
+	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
 // healthState is what only the node itself knows of its health.
@@ -120,7 +121,7 @@ func (n *Node) Status() api.Status {
 	}
 	s.Imbalance = imbalance(v, capacity, n.activity.Load())
 	s.Unassigned = unassigned(v)
-	s.Problems = problems(v, s.Nodes)
+	s.Problems = append(problems(v, s.Nodes), behindProblems(v, n.opts.MaxAhead)...)
 	if n.groupNow() != nil { // as in Ready
 		s.Problems = append(s.Problems, n.tables.problems()...)
 	}
@@ -154,6 +155,9 @@ func tenantStatus(v *fsm.View, t *fsm.Tenant) api.TenantStatus {
 func networkStatus(v *fsm.View, known map[string]heard) []api.NetworkStatus {
 	var out []api.NetworkStatus
 	for network := range v.Networks() {
+		if !store.IsThere(v, network) {
+			continue
+		}
 		tip, _ := network.Branch.Tip()
 		s := api.NetworkStatus{
 			Key: network.Key, Holder: network.Lease.Holder, Epoch: network.Lease.Epoch, Pinned: network.Lease.Pinned,

@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
-	"github.com/ozmo-dev/ozmo/node/durable"
 	"github.com/ozmo-dev/ozmo/node/secrets"
 	"github.com/ozmo-dev/ozmo/worker/match"
 	"github.com/ozmo-dev/ozmo/worker/store"
@@ -140,54 +137,6 @@ func (n *Node) takeOver(ctx context.Context, f *folder) error {
 	n.log.Info("configuration read", "folder", f.dir, "tenants", r.Tenants,
 		"changed", len(r.Changed), "removed", len(r.Removed), "refused", len(r.Refused))
 	return n.noteFolder(f, true)
-}
-
-// folderNote is what a node remembers of the folder it read last.
-type folderNote struct {
-	Digest string `json:"digest"`
-	Done   bool   `json:"done"` // it was taken over, or found to be another node's matter
-}
-
-const folderNoteFile = "folder.json"
-
-func (n *Node) noteFolder(f *folder, done bool) error {
-	data, err := json.Marshal(folderNote{Digest: f.digest, Done: done})
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(filepath.Join(n.opts.DataDir, folderNoteFile), data, 0o600)
-}
-
-// isNews reports whether a folder is to be taken over when the node starts: if it
-// has changed since this node read it last, or if nobody has any tenants yet. A
-// node that was away, or that is new, must not put an older copy in force, nor
-// delete what the others have: that takes a SIGHUP.
-func (n *Node) isNews(f *folder) (bool, error) {
-	last, err := n.lastFolder()
-	if err != nil {
-		return false, err
-	}
-	if last == nil {
-		return !n.hasTenants(fsm.SourceFolder), nil
-	}
-	return last.Digest != f.digest || !last.Done, nil
-}
-
-// lastFolder is what this node remembers of the folder; nil where it has read
-// none. A note that is torn by a crash is of one that was being read.
-func (n *Node) lastFolder() (*folderNote, error) {
-	data, err := os.ReadFile(filepath.Join(n.opts.DataDir, folderNoteFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	last := new(folderNote)
-	if json.Unmarshal(data, last) != nil {
-		return new(folderNote), nil
-	}
-	return last, nil
 }
 
 var errRefused = errors.New("refused, what was there stays")
@@ -314,7 +263,7 @@ func (n *Node) put(ctx context.Context, tenant string, p *store.Packed) (changed
 // putOnce replaces only the configuration that is given as the one in force, if
 // any is; with another one in force the error wraps errNotInForce.
 func (n *Node) putOnce(ctx context.Context, tenant string, p, only *store.Packed) (changed bool, err error) {
-	if err := n.group.Barrier(ctx); err != nil {
+	if err := n.caughtUp(ctx); err != nil {
 		return false, fmt.Errorf("tenant %q: %w", tenant, err)
 	}
 	v := n.state.View()
@@ -413,63 +362,4 @@ func (s sealer) SealAll(ctx context.Context, tenant string, list []*spec.Secret)
 		*secret = spec.Plain(value)
 	}
 	return s.keeper.SealAll(tenant, list)
-}
-
-// importCheckpoints gives networks that have not begun the place where
-// OpenZeppelin Monitor left off.
-func (n *Node) importCheckpoints(ctx context.Context, keysOf func(slug string) []string) error {
-	checkpoints, problems := spec.ReadCheckpoints(os.DirFS(n.opts.Checkpoints))
-	n.logProblems(problems)
-	if err := problems.Err(); err != nil {
-		return fmt.Errorf("checkpoints: %w", err)
-	}
-	for _, slug := range slices.Sorted(maps.Keys(checkpoints)) {
-		c := checkpoints[slug]
-		if c.LastBlock == 0 {
-			continue
-		}
-		missed := slices.DeleteFunc(slices.Clone(c.Missed), func(h uint64) bool { return h > c.LastBlock })
-		keys := keysOf(slug)
-		if len(keys) == 0 {
-			n.log.Warn("checkpoint ignored: there is no network of that slug", "slug", slug)
-		}
-		for _, key := range keys {
-			_, err := n.group.Propose(ctx, &fsm.StartNetwork{Network: key, Height: c.LastBlock + 1, Missed: missed})
-			switch {
-			case errors.Is(err, fsm.ErrConflict):
-				n.log.Info("checkpoint ignored: the network has begun here", "network", key)
-			case err != nil:
-				return fmt.Errorf("checkpoint of %s: %w", key, err)
-			default:
-				n.log.Info("checkpoint imported", "network", key, "from", c.LastBlock+1, "missed", len(missed))
-			}
-		}
-	}
-	return nil
-}
-
-// networksCalled are the keys of the folder's networks, shared or private, of a
-// slug.
-func (f *folder) networksCalled(slug string) []string {
-	var keys []string
-	if f.tree.Networks[slug] != nil {
-		keys = append(keys, store.Key(fsm.Shared, slug))
-	}
-	for _, tenant := range slices.Sorted(maps.Keys(f.tenants)) {
-		if f.tree.Tenants[tenant].Networks[slug] != nil {
-			keys = append(keys, store.Key(tenant, slug))
-		}
-	}
-	return keys
-}
-
-// networksCalled are the keys of the networks, shared or private, of a slug.
-func (n *Node) networksCalled(slug string) []string {
-	var keys []string
-	for network := range n.state.View().Networks() {
-		if _, s := store.Owner(network.Key); s == slug {
-			keys = append(keys, network.Key)
-		}
-	}
-	return keys
 }

@@ -169,7 +169,7 @@ const (
 
 // record is the cluster's record as the founding node proposes it.
 func (m *membership) record(keeper *secrets.Keeper) (fsm.Cluster, error) {
-	c := fsm.Cluster{Name: m.Cluster}
+	c := fsm.Cluster{Name: m.Cluster, ID: strings.ToLower(rand.Text())}
 	ca, err := os.ReadFile(pki.FilesIn(m.dir).CA)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err

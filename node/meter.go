@@ -19,6 +19,7 @@ const meterPause = 5 * time.Second
 type meter struct {
 	mu   sync.Mutex
 	used map[string]journal.Usage // by tenant, since it was written last
+	own  map[string]uint64        // by network: calls that a tenant is told to have made, ever
 
 	telling  sync.Mutex
 	networks networkMeter // under telling
@@ -55,6 +56,30 @@ func (m *meter) attempted(tenant string, res notify.Result, err error) {
 	m.add(tenant, u)
 }
 
+// called counts calls of a network's endpoints for what one tenant has asked for.
+func (m *meter) called(tenant, network string, n uint64) {
+	if tenant == "" || n == 0 {
+		return
+	}
+	m.add(tenant, journal.Usage{Calls: n})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.own == nil {
+		m.own = map[string]uint64{}
+	}
+	m.own[network] += n
+}
+
+// others are the calls to networks that nobody alone has asked for, of all there were.
+func (m *meter) others(all map[string]uint64) map[string]uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for network, n := range all {
+		all[network] = n - min(m.own[network], n)
+	}
+	return all
+}
+
 // take gives what was used, and begins anew. Of tenants that are gone, nothing is kept.
 func (m *meter) take(v *fsm.View) map[journal.UsageOwner]journal.Usage {
 	m.mu.Lock()
@@ -85,7 +110,10 @@ func (m *networkMeter) take(v *fsm.View, node string, calls map[string]uint64) m
 		if !ok {
 			continue
 		}
-		u := journal.NetworkUsage{Calls: n - min(m.calls[key], n), From: network.Next, To: network.Next, Tenants: network.Wanted}
+		// Those of a fetch that was under way were counted, and may be a tenant's now.
+		n = max(n, m.calls[key])
+		calls[key] = n
+		u := journal.NetworkUsage{Calls: n - m.calls[key], From: network.Next, To: network.Next, Tenants: network.Wanted}
 		if network.Lease.Holder == node {
 			if before, known := m.next[key]; known {
 				u.From = min(before, u.To)
@@ -109,7 +137,7 @@ func (n *Node) tellUsage() {
 	for key, c := range n.watch.allCalls() {
 		calls[key] = c.BlockFetch + c.HeadPoll + c.Connect + c.Hedge + c.Refetch
 	}
-	u := journal.Used{Hour: time.Now(), Tenants: n.meter.take(v), Networks: n.meter.networks.take(v, n.opts.Name, calls)}
+	u := journal.Used{Hour: time.Now(), Tenants: n.meter.take(v), Networks: n.meter.networks.take(v, n.opts.Name, n.meter.others(calls))}
 	if len(u.Tenants)+len(u.Networks) > 0 {
 		n.journal.RecordUsage(u)
 	}

@@ -11,6 +11,7 @@ type metrics struct {
 	unassigned      prometheus.Gauge
 	heartbeats      *prometheus.CounterVec
 	able            *prometheus.GaugeVec
+	passedOver      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,6 +41,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.able = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "ozmo_node_able_nodes", Help: "Nodes that are alive, not drained and have the role, on the leader: with none, that work stands still.",
 	}, []string{"role"})
-	reg.MustRegister(m.watcherRestarts, m.imports, m.tables, m.moves, m.imbalance, m.unassigned, m.heartbeats, m.able)
+	m.passedOver = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "ozmo_node_passed_over_total", Help: "Announcements that this node, leading, has left out for tenants that were too far behind.",
+	}, []string{"network"})
+	reg.MustRegister(m.watcherRestarts, m.imports, m.tables, m.moves, m.imbalance, m.unassigned, m.heartbeats, m.able, m.passedOver)
 	return m
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,9 +9,9 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
-	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/node/gossip"
 	"github.com/ozmo-dev/ozmo/node/pki"
+	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
 // member refuses what only a node of a cluster can do.
@@ -67,124 +66,6 @@ func (n *Node) DrainNode(ctx context.Context, name string, drain bool) error {
 	return err
 }
 
-const (
-	removePatience = 30 * time.Second // for a drained node to get empty
-	removePause    = 100 * time.Millisecond
-)
-
-// RemoveNode takes a node out of the cluster: its work goes to the others, then
-// the Raft group lets it go, then it is forgotten. Only the leader can.
-func (n *Node) RemoveNode(ctx context.Context, name string) error {
-	if err := n.mustBeMember(); err != nil {
-		return err
-	}
-	node, ok := n.state.View().Node(name)
-	if !ok {
-		return fmt.Errorf("node %q: %w", name, fsm.ErrNotFound)
-	}
-	if err := n.DrainNode(ctx, name, true); err != nil {
-		return err
-	}
-	if name == n.opts.Name {
-		return n.removeSelf(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, removePatience)
-	defer cancel()
-	if err := n.await(ctx, func() error { return n.empty(name) }); err != nil {
-		return fmt.Errorf("%w: node %q is drained, but not empty yet: %w; repeat the command", api.ErrUnavailable, name, err)
-	}
-	peers, err := n.group.Peers()
-	if err != nil {
-		return err
-	}
-	for _, p := range peers {
-		if consensus.NameOf(p.ID) != name {
-			continue
-		}
-		if err := n.letGo(p, peers); err != nil {
-			return err
-		}
-	}
-	if _, err := n.byOperator(ctx, &fsm.RemoveNode{Name: name, Server: node.Server}, "node.remove", "", name); err != nil {
-		return err
-	}
-	n.contacts.forget(name)
-	n.log.Info("node removed", "name", name)
-	return nil
-}
-
-// removeSelf passes the leadership on, so that another node can do it.
-func (n *Node) removeSelf(ctx context.Context) error {
-	peers, err := n.group.Peers()
-	if err != nil {
-		return err
-	}
-	if len(peers) < 2 {
-		return fmt.Errorf("%w: node %q is the only one of the cluster", api.ErrRefused, n.opts.Name)
-	}
-	if err := n.group.Transfer(ctx, n.livingVoter()); err != nil {
-		return fmt.Errorf("%w: node %q leads and could not pass the leadership on: %w", api.ErrUnavailable, n.opts.Name, err)
-	}
-	return fmt.Errorf("%w: node %q led; the leadership has passed on: repeat the command", api.ErrUnavailable, n.opts.Name)
-}
-
-// letGo takes a server out of the Raft group, unless the rest could not decide
-// anything without it.
-func (n *Node) letGo(p consensus.Peer, peers []consensus.Peer) error {
-	if p.Voter {
-		known, _ := n.contacts.all()
-		voters, living := 0, 0
-		for _, o := range peers {
-			if !o.Voter || o.ID == p.ID {
-				continue
-			}
-			voters++
-			if h, ok := known[consensus.NameOf(o.ID)]; ok && h.Server == o.ID && time.Since(h.at) < 2*n.ttl() {
-				living++
-			}
-		}
-		if living <= voters/2 {
-			return fmt.Errorf("%w: without %s, only %d of %d voters would be in contact: mend or replace the others first", api.ErrRefused, p.ID, living, voters)
-		}
-	}
-	return n.group.Remove(p.ID)
-}
-
-// empty tells what a node still has.
-func (n *Node) empty(name string) error {
-	v := n.state.View()
-	tenants, leases := 0, 0
-	for c := range v.Cohorts() {
-		if c.Node == name {
-			tenants += v.TenantCount(c.ID)
-		}
-	}
-	for network := range v.Networks() {
-		if network.Lease.Holder == name {
-			leases++
-		}
-	}
-	if tenants+leases > 0 {
-		return fmt.Errorf("%d tenants and %d leases are still with it", tenants, leases)
-	}
-	return nil
-}
-
-// await asks until there is no error any more.
-func (n *Node) await(ctx context.Context, check func() error) error {
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(removePause):
-		}
-	}
-}
-
 // MoveLease gives a network to a node, where it stays; with no node named, it is
 // free to move again.
 func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
@@ -193,7 +74,7 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	}
 	v := n.state.View()
 	network, ok := v.Network(m.Network)
-	if !ok {
+	if !ok || !store.IsThere(v, network) {
 		return fmt.Errorf("network %q: %w", m.Network, fsm.ErrNotFound)
 	}
 	if m.To == "" {
@@ -283,77 +164,6 @@ func placement(v *fsm.View, p api.Placement) (*fsm.SetPlacement, error) {
 	return c, nil
 }
 
-// Keyring tells which gossip keys there are, and which nodes lack one.
-func (n *Node) Keyring(context.Context) (api.Keyring, error) {
-	if err := n.mustBeMember(); err != nil {
-		return api.Keyring{}, err
-	}
-	v := n.state.View()
-	keys, err := openKeys(v.Cluster(), n.keeper)
-	if err != nil {
-		return api.Keyring{}, err
-	}
-	known, _ := n.contacts.all()
-	out := api.Keyring{}
-	for range v.Nodes() {
-		out.Nodes++
-	}
-	for i, key := range keys {
-		id := gossip.KeyID(key)
-		k := api.KeyStatus{ID: id, Primary: i == 0}
-		for node := range v.Nodes() {
-			if h, ok := known[node.Name]; !ok || !slices.Contains(h.Keys, id) {
-				k.Missing = append(k.Missing, node.Name)
-			}
-		}
-		out.Keys = append(out.Keys, k)
-	}
-	return out, nil
-}
-
-// ChangeKeyring changes the gossip keys. A key is used only once every node has
-// it, so that no node is shut out.
-func (n *Node) ChangeKeyring(ctx context.Context, change, id string) (api.Keyring, error) {
-	ring, err := n.Keyring(ctx)
-	if err != nil {
-		return ring, err
-	}
-	v := n.state.View()
-	c := v.Cluster()
-	if len(c.Keys) == 0 && change != "install" || n.opts.Insecure {
-		return ring, fmt.Errorf("%w: this cluster's gossip is not encrypted", api.ErrRefused)
-	}
-	i := slices.IndexFunc(ring.Keys, func(k api.KeyStatus) bool { return k.ID == id })
-	if change != "install" && i < 0 {
-		return ring, fmt.Errorf("gossip key %q: %w", id, fsm.ErrNotFound)
-	}
-	next := c
-	next.Keys = slices.Clone(c.Keys)
-	switch change {
-	case "install":
-		key := make([]byte, gossipKeySize)
-		_, _ = rand.Read(key) // never fails
-		next.Keys = append(next.Keys, sealKey(n.keeper, key))
-	case "use":
-		if missing := ring.Keys[i].Missing; len(missing) > 0 {
-			return ring, fmt.Errorf("%w: nodes %v do not have key %s yet: wait, or remove those that are gone", api.ErrRefused, missing, id)
-		}
-		sealed := next.Keys[i]
-		next.Keys = slices.Insert(slices.Delete(next.Keys, i, i+1), 0, sealed)
-	case "remove":
-		if i == 0 {
-			return ring, fmt.Errorf("%w: key %s is in use: use another one first", api.ErrRefused, id)
-		}
-		next.Keys = slices.Delete(next.Keys, i, i+1)
-	default:
-		return ring, fmt.Errorf("%w: keyring %q: want install, use or remove", api.ErrBadRequest, change)
-	}
-	if _, err := n.group.Propose(ctx, &fsm.SetCluster{Expect: c.Index, Cluster: next}); err != nil {
-		return ring, err
-	}
-	return n.Keyring(ctx)
-}
-
 // Rebalance evens the nodes out now, or only tells what it would do.
 func (n *Node) Rebalance(ctx context.Context, dryRun bool) (api.Rebalance, error) {
 	if err := n.mustBeMember(); err != nil {
@@ -385,85 +195,4 @@ func (n *Node) Rebalance(ctx context.Context, dryRun bool) (api.Rebalance, error
 		}
 	}
 	return out, nil
-}
-
-const (
-	handOverPatience = 8 * time.Second // for the others to take everything over
-	leavePatience    = time.Second
-)
-
-// handOver gives this node's work to the others before it stops: the leadership
-// first, while the networks are still watched as ever, so that no block waits for
-// both a new watcher and a new leader; then networks and tenants. Alone, there is
-// nobody to give it to.
-func (n *Node) handOver() {
-	group := n.groupNow()
-	if group == nil || !n.health.started.Load() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), handOverPatience)
-	defer cancel()
-	n.passLeadership(ctx)
-	if n.others() {
-		_, err := group.Propose(ctx, &fsm.DrainNode{Name: n.opts.Name, Drain: fsm.DrainLeaving})
-		if err == nil {
-			err = n.await(ctx, func() error {
-				if !n.others() {
-					return nil // they stop as well: nobody is left to take anything
-				}
-				return n.empty(n.opts.Name)
-			})
-		}
-		if err != nil {
-			n.log.Warn("not everything could be handed over; the others take it when this node is gone", "error", err)
-		}
-	}
-	n.passLeadership(ctx) // that it was left with, or was given meanwhile
-	leaving, done := context.WithTimeout(context.Background(), leavePatience)
-	defer done()
-	if err := n.gossip.Leave(leaving); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		n.log.Warn("gossip", "error", err)
-	}
-}
-
-// passLeadership gives the leadership to another node, if this one has it. Nodes
-// that take no work may lead all the same.
-func (n *Node) passLeadership(ctx context.Context) {
-	to := n.livingVoter()
-	if leads, _ := n.group.Leads(); !leads || to == "" {
-		return
-	}
-	if err := n.group.Transfer(ctx, to); err != nil {
-		n.log.Warn("the leadership could not be passed on; the others elect a leader", "error", err)
-	}
-}
-
-// livingVoter is a server that can lead: the one heard of last. Empty when
-// none is known; Raft chooses then.
-func (n *Node) livingVoter() string {
-	peers, _ := n.group.Peers()
-	known, _ := n.contacts.all()
-	best, at := "", time.Time{}
-	for _, p := range peers {
-		h, ok := known[consensus.NameOf(p.ID)]
-		if p.Voter && ok && h.Server == p.ID && p.ID != serverID(n.opts.Name, n.instance) && h.at.After(at) {
-			best, at = p.ID, h.at
-		}
-	}
-	return best
-}
-
-// others reports whether there is a node to hand work over to: one that lives
-// and is not about to stop itself.
-func (n *Node) others() bool {
-	v := n.state.View()
-	for _, m := range n.gossip.Members() {
-		if m.Name == n.opts.Name || m.State != gossipAlive {
-			continue
-		}
-		if node, ok := v.Node(m.Name); ok && node.Drain == fsm.DrainNone {
-			return true
-		}
-	}
-	return false
 }

@@ -96,6 +96,7 @@ type Options struct {
 	NoSocket bool                                                      // no local socket
 	Client   func(key string, doc *spec.Network) (chain.Client, error) // nil: by the document
 	Stores   func() (consensus.Stores, error)                          // nil: files in DataDir
+	MaxAhead int                                                       // announcements that may wait for the slowest cursor before the watcher does; 0: 4096
 
 	roles    fsm.Roles
 	strategy ring.Strategy
@@ -224,6 +225,7 @@ func (o *Options) fill() {
 	def(&o.Placement.Interval, 5*time.Minute)
 	def(&o.SourceInterval, tablesInterval)
 	def(&o.HeartbeatInterval, defaultHeartbeatInterval)
+	def(&o.MaxAhead, defaultAhead)
 }
 
 func def[T comparable](v *T, value T) {

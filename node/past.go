@@ -69,6 +69,7 @@ type regime struct {
 	from, to uint64 // positions; to is not in it, 0 means that it is in force
 	version  uint64
 	kept     bool // the version's documents are
+	behind   bool // nothing was judged: the tenant was too far behind
 	groups   []group
 }
 
@@ -100,7 +101,7 @@ func (c *past) regimes() error {
 		slices.Sort(bounds)
 		bounds = slices.Compact(bounds)
 		for i, from := range bounds {
-			r := regime{from: from, to: run.To, version: run.Version}
+			r := regime{from: from, to: run.To, version: run.Version, behind: run.Behind}
 			if i+1 < len(bounds) {
 				r.to = bounds[i+1]
 			}
@@ -191,10 +192,12 @@ func (c *past) mayHaveJudged(r *regime, h uint64, others ...uint64) bool {
 // notJudged tells why what was due at a position is not judged; empty if it is.
 func (c *past) notJudged(position uint64) string {
 	switch {
-	case position > c.cursor.Position && !c.cursor.Parked():
-		return string(fsm.Pending)
 	case slices.ContainsFunc(c.cursor.Superseded, func(s fsm.Span) bool { return s.From <= position && position <= s.To }):
 		return string(fsm.Superseded)
+	case c.tenant.Behind(c.network.Key, position):
+		return string(fsm.Behind)
+	case position > c.cursor.Position && !c.cursor.Parked():
+		return string(fsm.Pending)
 	}
 	return ""
 }

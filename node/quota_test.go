@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/api/v1"
@@ -77,6 +78,33 @@ func TestQuotasOfATenant(t *testing.T) {
 	page, err := client.New(r.data).TopUsage(t.Context(), u.From, u.To, "rpc_calls", 10)
 	if err != nil || len(page.Items) != 1 || page.Items[0].RPCCalls < 4 {
 		t.Errorf("of all, over the socket: %+v, %v", page, err)
+	}
+
+	// Whoever tries a trigger does not wait for the quota, and what a replay hands over does.
+	tried, err := client.New(r.data).TestTrigger(t.Context(), api.TriggerTest{Tenant: "acme", Trigger: "hook"})
+	if err != nil || !tried.OK {
+		t.Errorf("%+v, %v", tried, err)
+	}
+	r.call(admin, "PUT", "/v1/tenants/acme/monitors/late", strings.Replace(monitor, "All transfers", "Late", 1), 201)
+	n, _ := r.node.View().Network("acme/fake")
+	tip, _ := n.Branch.Tip()
+	head := tip.Height
+	done, err := client.New(r.data).Replay(t.Context(), api.Replay{Tenant: "acme", Monitor: "late", Network: "fake", From: head - 5, To: head - 1, Send: true}, nil, nil)
+	if err != nil || done.Sent != 3 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	eventually.Nil(t, func() error {
+		body := r.call(admin, "GET", "/v1/tenants/acme/usage", "", 200)
+		if err := json.Unmarshal([]byte(body), &u); err != nil {
+			return err
+		}
+		if left := time.Until(u.Notifications.Again); u.Total.Sent != 2 || u.Notifications.Left != 0 || left < 15*time.Minute {
+			return fmt.Errorf("%d sent, more in %v: %s", u.Total.Sent, left, body)
+		}
+		return nil
+	})
+	if list, err := client.New(r.data).ListDeliveries(t.Context(), api.DeliveryChoice{Tenant: "acme"}); err != nil || len(list.Deliveries) != 5 || r.receiver.count("Late") != 0 {
+		t.Errorf("%d wait, %d have come, %v", len(list.Deliveries), r.receiver.count("Late"), err)
 	}
 
 	// What is kept outlasts the process.

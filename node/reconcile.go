@@ -76,6 +76,7 @@ func (r *reconciler) pass(ctx context.Context, now time.Time) {
 		v = r.state.View()
 	}
 	propose(ctx, r, "assignment", r.planMoves(ctx, v, nodes, now))
+	r.passOver(ctx, r.state.View(), now)
 	propose(ctx, r, "merge", planMerges(r.state.View(), nodes, r.ttl, r.settled, now))
 	propose(ctx, r, "backtest", planBacktests(r.state.View(), nodes, r.ttl, now))
 	r.reconcilePeers(nodes)

@@ -94,7 +94,7 @@ func (k *knowledge) look() (*judgedBefore, error) {
 	for i := range p.list {
 		reg := &p.list[i]
 		if !reg.kept {
-			out.lost = out.lost || p.mayHaveJudged(reg, k.height, k.replay.depths(reg)...)
+			out.lost = out.lost || !reg.behind && p.mayHaveJudged(reg, k.height, k.replay.depths(reg)...)
 			continue
 		}
 		for j := range reg.groups {
@@ -106,7 +106,7 @@ func (k *knowledge) look() (*judgedBefore, error) {
 			case string(fsm.Pending):
 				out.pending = true
 				continue
-			case string(fsm.Superseded):
+			case string(fsm.Superseded), string(fsm.Behind):
 				continue
 			}
 			if !k.replay.past.final(k.height) {

@@ -153,6 +153,7 @@ func (n *Node) rpcHandler() http.Handler {
 	nodes := http.NewServeMux()
 	nodes.HandleFunc("POST /rpc/propose", n.servePropose)
 	nodes.HandleFunc("GET /rpc/index", n.serveIndex)
+	nodes.HandleFunc("POST /rpc/turn", n.serveTurn)
 	nodes.HandleFunc("POST /rpc/heartbeat", n.serveHeartbeat)
 	nodes.HandleFunc("GET /rpc/block", n.serveBlock)
 	nodes.HandleFunc("POST /rpc/alerts", n.serveAlerts)

@@ -15,10 +15,6 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
-// secretPatience is how long a command on secrets waits for a leader: as long as
-// any command that is proposed.
-const secretPatience = 5 * time.Second
-
 // SetSecret stores a tenant's secret, in place of one of the same name. What waits
 // in the outbox for it is due at once.
 func (n *Node) SetSecret(ctx context.Context, s api.Secret) error {
@@ -110,10 +106,8 @@ func (n *Node) tenantOfSecrets(ctx context.Context, id string) (*fsm.Tenant, err
 	if err := n.mustBeMember(); err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, secretPatience, fmt.Errorf("waited %v", secretPatience))
-	defer cancel()
-	if err := n.group.Barrier(limited); err != nil {
-		return nil, fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	if err := n.caughtUp(ctx); err != nil {
+		return nil, err
 	}
 	return findTenant(n.state.View(), id)
 }

@@ -10,10 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ozmo-dev/ozmo/fsm"
-	"github.com/ozmo-dev/ozmo/fsm/spec"
-	"github.com/ozmo-dev/ozmo/worker/match"
-	"github.com/ozmo-dev/ozmo/worker/store"
+	"github.com/ozmo-dev/ozmo/node/consensus"
 	"github.com/ozmo-dev/ozmo/worker/store/postgres"
 )
 
@@ -26,11 +26,24 @@ const tablesInterval = 5 * time.Second
 type tables struct {
 	*Node
 	source *postgres.Source
-	seen   map[string]string // marks at the last look
-	marks  map[string]string // of tenants as they were taken over, or refused; empty when this node begins to lead
+	seen   *postgres.Seen // at the last look
 
 	mu      sync.Mutex
+	done    map[string]taken  // tenants as they were taken over, or refused; empty until this node leads
 	refused map[string]string // why tenants keep what they had, by slug; "" is the whole source
+}
+
+// taken is what a tenant was taken over from, or refused for.
+type taken struct {
+	mark    string
+	quota   uint64 // Tenant.QuotaIndex
+	shared  uint64 // log index of the shared networks, where it was refused: others may help
+	refused bool
+}
+
+// is reports whether a tenant would be taken over from the same again.
+func (t taken) is(now taken) bool {
+	return t.mark == now.mark && t.quota == now.quota && (!t.refused || t.shared == now.shared)
 }
 
 func (n *Node) openTables() error {
@@ -42,7 +55,7 @@ func (n *Node) openTables() error {
 		return fmt.Errorf("--postgres-source-url: %w", err)
 	}
 	n.clean.push(source.Close)
-	n.tables = &tables{Node: n, source: source, marks: map[string]string{}, refused: map[string]string{}}
+	n.tables = &tables{Node: n, source: source, done: map[string]taken{}, refused: map[string]string{}}
 	return nil
 }
 
@@ -51,7 +64,6 @@ func (t *tables) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := t.opts.SourceInterval
 		if leads, _ := t.group.Leads(); !leads || t.group.Barrier(ctx) != nil {
-			clear(t.marks)
 			t.forget()
 			pause = min(pause, time.Second)
 		} else {
@@ -66,51 +78,119 @@ func (t *tables) wait(ctx context.Context, pause time.Duration) {
 	limited, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	if leads, _ := t.group.Leads(); leads && t.source.Wait(limited, func() bool {
-		now, err := t.source.Marks(limited)
-		return err != nil || maps.Equal(now, t.seen)
+		now, err := t.source.Look(limited, t.seen)
+		return err != nil || t.seen == nil || now == t.seen || maps.Equal(now.Marks, t.seen.Marks)
 	}) == nil {
 		return
 	}
 	<-limited.Done()
 }
 
+// takeOvers is how many tenants are taken over at a time: reading and committing wait,
+// checking takes the processor.
+const takeOvers = 8
+
 // look takes over what has changed.
 func (t *tables) look(ctx context.Context) error {
-	marks, err := t.source.Marks(ctx)
+	seen, err := t.source.Look(ctx, t.seen)
 	if err != nil {
 		return err
 	}
-	t.seen = marks
+	t.seen = seen
 	v := t.state.View()
-	if len(marks) == 0 && t.hasTenants(fsm.SourceTables) {
+	if len(seen.Marks) == 0 && t.hasTenants(fsm.SourceTables) {
 		return errors.New("the tables of the tenant source hold no tenant at all: nothing was deleted; to end the last tenant, set its is_active to false")
 	}
-	for slug, mark := range marks {
-		if t.marks[slug] == mark {
+	t.recall(v)
+	around, err := t.surroundings(v)
+	if err != nil {
+		return err
+	}
+	work, within := errgroup.WithContext(ctx)
+	work.SetLimit(takeOvers)
+	for slug, mark := range seen.Marks {
+		now := t.asOf(v, slug, mark, around)
+		t.mu.Lock()
+		same := t.done[slug].is(now)
+		t.mu.Unlock()
+		if same {
 			continue
 		}
-		rows, err := t.source.Tenant(ctx, slug)
-		if err != nil {
-			return err
+		if within.Err() != nil {
+			break
 		}
-		if rows == nil {
-			continue // it was deleted meanwhile: the next look sees that
-		}
-		err = t.takeOver(ctx, rows)
-		t.note(slug, err)
-		if err == nil || errors.Is(err, errRefused) {
-			t.marks[slug] = mark // what is not mended is not looked at again
-		}
+		work.Go(func() error { return t.follow(within, slug, mark, around) })
+	}
+	switch err := work.Wait(); {
+	case errors.Is(err, consensus.ErrNotLeader):
+		return nil // whoever leads now sees to the others
+	case err != nil:
+		return err
+	}
+	return t.dropGone(ctx, v, seen)
+}
+
+// recall takes up what the leader before has taken over.
+func (t *tables) recall(v *fsm.View) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.done) > 0 {
+		return
 	}
 	for held := range v.Tenants() {
-		if _, ok := marks[held.ID]; ok || held.Source != fsm.SourceTables {
+		if held.Source == fsm.SourceTables && held.Mark != "" {
+			t.done[held.ID] = taken{mark: held.Mark, quota: held.QuotaIndex}
+		}
+	}
+}
+
+// asOf is what a tenant would be taken over from now.
+func (t *tables) asOf(v *fsm.View, slug, mark string, around surroundings) taken {
+	out := taken{mark: mark, shared: around.index}
+	if held, ok := v.Tenant(slug); ok {
+		out.quota = held.QuotaIndex
+	}
+	return out
+}
+
+// follow takes one tenant over. Its error ends the look.
+func (t *tables) follow(ctx context.Context, slug, mark string, around surroundings) error {
+	if leads, _ := t.group.Leads(); !leads {
+		return consensus.ErrNotLeader
+	}
+	rows, err := t.source.Tenant(ctx, slug)
+	if err != nil {
+		return err
+	}
+	if rows == nil {
+		return nil // it was deleted meanwhile: the next look sees that
+	}
+	err = t.takeOver(ctx, rows, mark, around)
+	t.note(slug, err)
+	if err != nil && !errors.Is(err, errRefused) {
+		return nil // it is tried again at the next look
+	}
+	now := t.asOf(t.state.View(), slug, mark, around)
+	now.refused = err != nil // what is not mended is not looked at again
+	t.mu.Lock()
+	t.done[slug] = now
+	t.mu.Unlock()
+	return nil
+}
+
+// dropGone deletes the tenants that the tables do not have any more.
+func (t *tables) dropGone(ctx context.Context, v *fsm.View, seen *postgres.Seen) error {
+	for held := range v.Tenants() {
+		if _, ok := seen.Marks[held.ID]; ok || held.Source != fsm.SourceTables {
 			continue
 		}
 		c := &fsm.DeleteTenant{Tenant: held.ID, Expect: held.Current.Number, At: time.Now().UnixMilli(), Source: fsm.SourceTables}
 		if _, err := t.byTables(ctx, c, "tenant.delete", held.ID); err != nil && !errors.Is(err, fsm.ErrNotFound) {
 			return err
 		}
-		delete(t.marks, held.ID)
+		t.mu.Lock()
+		delete(t.done, held.ID)
+		t.mu.Unlock()
 		t.note(held.ID, nil)
 		t.log.Warn("a tenant is gone from the tables of the tenant source and was deleted", "tenant", held.ID)
 	}
@@ -119,68 +199,6 @@ func (t *tables) look(ctx context.Context) error {
 
 func (t *tables) byTables(ctx context.Context, c fsm.Command, action, tenant string) (any, error) {
 	return t.proposeAudited(ctx, c, fsm.Audit{Tenant: tenant, Actor: "tables", Address: t.opts.Name, Action: action, Object: tenant})
-}
-
-// takeOver puts in force what the rows of a tenant say, entirely or not at all. Its
-// error wraps errRefused where only another content of the tables helps.
-func (t *tables) takeOver(ctx context.Context, rows *postgres.Rows) error {
-	v := t.state.View()
-	held, exists := v.Tenant(rows.Slug)
-	if exists && held.Source != fsm.SourceTables {
-		return fmt.Errorf("there is a tenant of that name from the %s: give one of them another name: %w", held.Source, errRefused)
-	}
-	shared := map[string]*spec.Network{}
-	if all, ok := v.Tenant(fsm.Shared); ok {
-		for _, d := range all.Current.Manifest.Docs {
-			n, err := store.Network(v, d)
-			if err != nil {
-				return err
-			}
-			shared[d.ID] = n
-		}
-	}
-	folder, scripts, problems := readRows(rows, shared)
-	problems = append(problems, match.CheckFolder(folder, shared)...)
-	if err := problems.Err(); err != nil {
-		return fmt.Errorf("%w: %w", err, errRefused)
-	}
-	if err := t.checkNetworks(rows.Slug, folder.Networks); err != nil {
-		return fmt.Errorf("%w: %w", err, errRefused)
-	}
-	packed, err := store.PackBundle(ctx, rows.Slug, &spec.Bundle{
-		Networks: folder.Networks, Monitors: folder.Monitors, Triggers: folder.Triggers, Scripts: scripts,
-	}, folder.Networks, shared, tenantAPI{t.Node})
-	if err != nil {
-		return fmt.Errorf("%w: %w", err, errRefused)
-	}
-	c := &fsm.SetTenantVersion{Tenant: rows.Slug, At: time.Now().UnixMilli(), Source: fsm.SourceTables}
-	if exists {
-		c.Expect = held.Current.Number
-	}
-	if !exists || !held.Current.Manifest.Same(&packed.Manifest) {
-		if c.Manifest, err = t.place(ctx, v, rows.Slug, packed.Manifest, packed.Blobs); err != nil {
-			return err
-		}
-		if _, err := t.byTables(ctx, c, "tenant.put", rows.Slug); err != nil {
-			return err
-		}
-	}
-	return t.takeOverQuota(ctx, rows)
-}
-
-func (t *tables) takeOverQuota(ctx context.Context, rows *postgres.Rows) error {
-	held, ok := t.state.View().Tenant(rows.Slug)
-	if !ok {
-		return nil
-	}
-	quota := held.Quota
-	quota.Monitors, quota.Networks, quota.TriggersPerMonitor, quota.Bytes = rows.MaxMonitors, rows.MaxNetworks, rows.MaxPerMonitor, int64(rows.MaxStorage)<<20
-	quota.RPCPerMinute = rows.MaxRPCPerMinute
-	if quota == held.Quota {
-		return nil
-	}
-	_, err := t.byTables(ctx, &fsm.SetQuota{Tenant: rows.Slug, Quota: quota, Expect: held.QuotaIndex}, "quota.put", rows.Slug)
-	return err
 }
 
 // note keeps why a tenant keeps what it had, and tells it when that is news.
@@ -211,6 +229,7 @@ func (t *tables) note(slug string, err error) {
 // forget ends what only a leader knows.
 func (t *tables) forget() {
 	t.mu.Lock()
+	clear(t.done)
 	clear(t.refused)
 	t.mu.Unlock()
 	t.metrics.tables.Set(0)

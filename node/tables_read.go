@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/worker/store/postgres"
 )
@@ -45,6 +47,9 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 	silent := map[string]bool{}
 	for _, r := range rows.Triggers {
 		silent[r.ID] = !r.Active
+		for id := range triggersOf(r) {
+			silent[id] = !r.Active
+		}
 	}
 	byFile := map[string]postgres.Row{}
 	for _, r := range rows.Monitors {
@@ -55,8 +60,8 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 		r := byFile[f.Files[spec.DocKey(spec.KindMonitor, name)]]
 		m.Paused = m.Paused || !rows.Active || !r.Active || !r.Network
 		m.Triggers = slices.DeleteFunc(m.Triggers, func(id string) bool { return silent[id] })
-		if rows.MaxPerMonitor > 0 && len(m.Triggers) > rows.MaxPerMonitor {
-			wrong(fileOf("monitors", r.ID), "max_triggers_per_monitor is %d, and it has %d", rows.MaxPerMonitor, len(m.Triggers))
+		if most := quotaOf(rows, fsm.Quota{}).OrDefault().TriggersPerMonitor; len(m.Triggers) > most {
+			wrong(fileOf("monitors", r.ID), "max_triggers_per_monitor is %d, and it has %d", most, len(m.Triggers))
 		}
 		monitors[r.ID] = m
 	}
@@ -117,8 +122,12 @@ func folderOf(rows *postgres.Rows) (fs.FS, error) {
 	for dir, list := range map[string][]postgres.Row{"networks": rows.Networks, "monitors": rows.Monitors, "triggers": rows.Triggers} {
 		for _, r := range list {
 			data := r.Config
-			for i, p := range scriptPaths(data) {
-				if text, ok := scriptFor(rows, r, i, p); ok {
+			paths := scriptPaths(data)
+			if dir == "triggers" {
+				paths = triggerScripts(r)
+			}
+			for i, p := range paths {
+				if text, ok := scriptFor(rows, r, i, p); p != "" && ok {
 					if err := add(path.Clean(p), []byte(text)); err != nil {
 						return nil, err
 					}
@@ -138,21 +147,46 @@ func folderOf(rows *postgres.Rows) (fs.FS, error) {
 	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
 }
 
-// triggerFile is a row as a file of triggers: a table of them by id. The row may
-// hold one trigger, or such a table already.
-func triggerFile(r postgres.Row) []byte {
-	var one map[string]json.RawMessage
-	if json.Unmarshal(r.Config, &one) != nil || one["trigger_type"] == nil {
-		return r.Config
+// triggersOf are the triggers of a row, by id: the row holds one, whose id is the
+// row's, or a table of them, as a file of triggers does; nil for what is neither.
+func triggersOf(r postgres.Row) map[string]json.RawMessage {
+	var table map[string]json.RawMessage
+	if json.Unmarshal(r.Config, &table) != nil {
+		return nil
 	}
-	data, err := json.Marshal(map[string]json.RawMessage{r.ID: r.Config})
-	if err != nil {
+	if table["trigger_type"] != nil {
+		return map[string]json.RawMessage{r.ID: r.Config}
+	}
+	return table
+}
+
+// triggerFile is a row as a file of triggers: a table of them by id.
+func triggerFile(r postgres.Row) []byte {
+	data, err := json.Marshal(triggersOf(r))
+	if err != nil || string(data) == "null" {
 		return r.Config // which says what is wrong
 	}
 	return data
 }
 
-// scriptPaths are the paths of scripts that a monitor or a trigger names, in order.
+// triggerScripts are the paths of scripts that a row's triggers name, first the one
+// that the row's script is for: that of the trigger with the row's id, or the only
+// one; empty where that is not to be told.
+func triggerScripts(r postgres.Row) (out []string) {
+	table := triggersOf(r)
+	for _, id := range slices.Sorted(maps.Keys(table)) {
+		if id != r.ID {
+			out = append(out, scriptPaths(table[id])...)
+		}
+	}
+	own := scriptPaths(table[r.ID])
+	if len(own) == 0 && len(out) > 1 {
+		own = []string{""}
+	}
+	return append(own, out...)
+}
+
+// scriptPaths are the paths of scripts that a monitor or one trigger names, in order.
 func scriptPaths(config []byte) (out []string) {
 	var doc struct {
 		Conditions []struct {

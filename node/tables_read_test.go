@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -73,6 +74,66 @@ func TestScriptsOfTablesAreStored(t *testing.T) {
 			tc.change(r)
 			if _, _, problems := readRows(r, shared); problems.Err() == nil || !strings.Contains(problems.Err().Error(), tc.want) {
 				t.Errorf("refused with %v, want %q", problems.Err(), tc.want)
+			}
+		})
+	}
+}
+
+// A row of triggers holds one, or a table of them as a file does: either finds its
+// scripts, and is silent as a whole.
+func TestTriggersOfTablesInBothForms(t *testing.T) {
+	script := func(path string) string {
+		return `{"name": "Run ` + path + `", "trigger_type": "script", "config": {"script_path": "` + path + `", "language": "Bash", "timeout_ms": 1000}}`
+	}
+	hook := `{"name": "Hook", "trigger_type": "webhook", "config": {"url": {"type": "plain", "value": "https://example.com/"}, "message": {"title": "t", "body": "b"}}}`
+	scripts := map[string]postgres.Script{"1": {Name: "unlike its path", Content: "the row's"}, "2": {Name: "b.sh", Content: "by name"}, "3": {Name: "c", Content: "by name, c"}}
+	shared := map[string]*spec.Network{"net": {Slug: "net", Type: spec.EVM}}
+	for name, tc := range map[string]struct {
+		config string
+		ids    []string
+		want   map[string]string
+		fails  string
+	}{
+		"one":                    {config: script("a.sh"), ids: []string{"run"}, want: map[string]string{"a.sh": "the row's"}},
+		"table of one":           {config: `{"run": ` + script("a.sh") + `}`, ids: []string{"run"}, want: map[string]string{"a.sh": "the row's"}},
+		"table of another id":    {config: `{"other": ` + script("a.sh") + `}`, ids: []string{"other"}, want: map[string]string{"a.sh": "the row's"}},
+		"the only script of two": {config: `{"run": ` + hook + `, "other": ` + script("a.sh") + `}`, ids: []string{"other", "run"}, want: map[string]string{"a.sh": "the row's"}},
+		"the row's id is first": {
+			config: `{"aaa": ` + script("b.sh") + `, "run": ` + script("a.sh") + `, "zzz": ` + script("x/c.sh") + `}`, ids: []string{"aaa", "run", "zzz"},
+			want: map[string]string{"a.sh": "the row's", "b.sh": "by name", "x/c.sh": "by name, c"},
+		},
+		"by name, where several could be meant": {config: `{"m": ` + script("b.sh") + `, "n": ` + script("c.sh") + `}`, ids: []string{"m", "n"}, want: map[string]string{"b.sh": "by name", "c.sh": "by name, c"}},
+		"not to be told":                        {config: `{"m": ` + script("a.sh") + `, "n": ` + script("c.sh") + `}`, fails: "a.sh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			read := func(active bool) (*spec.Folder, map[string]*spec.StoredScript, spec.Problems) {
+				told, _ := json.Marshal(tc.ids) // of texts
+				return readRows(&postgres.Rows{
+					Slug: "acme", Active: true, Scripts: scripts,
+					Triggers: []postgres.Row{{ID: "run", Active: active, Config: []byte(tc.config), Scripts: []string{"1"}}},
+					Monitors: []postgres.Row{{ID: "m", Active: true, Network: true, Config: []byte(`{"name": "m", "paused": false, "networks": ["net"], "addresses": [],
+						"match_conditions": {"functions": [], "events": [], "transactions": []}, "trigger_conditions": [], "triggers": ` + string(told) + `}`)}},
+				}, shared)
+			}
+			f, stored, problems := read(true)
+			if tc.fails != "" {
+				if err := problems.Err(); err == nil || !strings.Contains(err.Error(), tc.fails) {
+					t.Errorf("refused with %v", err)
+				}
+				return
+			}
+			if err := problems.Err(); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for id, s := range stored {
+				got[id] = s.Content
+			}
+			if ids := slices.Sorted(maps.Keys(f.Triggers)); !maps.Equal(got, tc.want) || !slices.Equal(ids, tc.ids) || !slices.Equal(f.Monitors["m"].Triggers, tc.ids) {
+				t.Errorf("triggers %v with scripts %v; the monitor tells %v", ids, got, f.Monitors["m"].Triggers)
+			}
+			if f, _, _ := read(false); len(f.Monitors["m"].Triggers) != 0 {
+				t.Errorf("of a row that is not active, the monitor tells %v", f.Monitors["m"].Triggers)
 			}
 		})
 	}

@@ -37,6 +37,14 @@ func (n tenantAPI) CatchUp(ctx context.Context) error {
 	return n.caughtUp(ctx)
 }
 
+// Reach implements v1.Backend.
+func (n tenantAPI) Reach(ctx context.Context, index uint64) error {
+	if err := n.mustBeMember(); err != nil {
+		return err
+	}
+	return unavailable(n.group.Reach(ctx, index))
+}
+
 // unavailable marks what was not decided by the state.
 func unavailable(err error) error {
 	for _, kind := range []error{consensus.ErrNoLeader, consensus.ErrGated, consensus.ErrUncertain, context.Canceled, context.DeadlineExceeded} {

@@ -97,3 +97,33 @@ func TestTenantOnAnyNode(t *testing.T) {
 		alerted(seen)
 	})
 }
+
+// A log index is waited for on any node, also by one that was cut off.
+func TestIndexIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testcluster.New(t, testcluster.Options{Nodes: 3, Voters: 3, Tenants: 1})
+		c.AwaitBegun()
+		for _, m := range c.Members() {
+			began := time.Now()
+			w := asked(t, m, "", "GET", fmt.Sprintf("/v1/tenants/t000?index=%d", c.View().Index()+1000), "", 503)
+			if took := time.Since(began); took < 5*time.Second || took > 6*time.Second || w.Header().Get("Retry-After") != "1" {
+				t.Errorf("node %s: after %v, %v", m.Name, took, w.Header())
+			}
+		}
+		leader := c.Leader()
+		var behind *testcluster.Member
+		var others []string
+		for _, m := range c.Members() {
+			if m != leader && behind == nil {
+				behind = m
+			} else {
+				others = append(others, m.Name)
+			}
+		}
+		c.Partition([]string{behind.Name}, others)
+		index := asked(t, leader, "", "PUT", "/v1/tenants/acme", "", 201).Header().Get("X-Ozmo-Index")
+		asked(t, behind, "", "GET", "/v1/tenants/acme", "", 404)
+		time.AfterFunc(2*time.Second, c.Heal)
+		asked(t, behind, "", "GET", "/v1/tenants/acme?index="+index, "", 200)
+	})
+}

@@ -160,7 +160,7 @@ func (n tenantAPI) UsageOfAll(ctx context.Context, from, to time.Time) (map[stri
 
 func consumed(u journal.Usage) v1.Consumption {
 	return v1.Consumption{
-		Evaluation: float64(u.Evaluation) / float64(time.Millisecond), Matches: u.Matches, Sent: u.Sent, Failed: u.Failed,
+		RPCCalls: float64(u.Calls), Evaluation: float64(u.Evaluation) / float64(time.Millisecond), Matches: u.Matches, Sent: u.Sent, Failed: u.Failed,
 		Held: u.OverQuota, BytesDelivered: u.Bytes,
 	}
 }
@@ -175,6 +175,11 @@ func partOf(v *fsm.View, t *fsm.Tenant, key string, u journal.NetworkUsage) (out
 		upTo = min(upTo, c.Position+1)
 	}
 	out.Blocks = covered(runs, u.From, upTo)
+	for i, r := range runs {
+		if r.Behind {
+			out.Blocks -= covered(runs[i:i+1], u.From, upTo) // left out for it
+		}
+	}
 	if owner, _ := store.Owner(key); owner == t.ID {
 		out.RPCCalls = float64(u.Calls)
 		return out

@@ -78,6 +78,35 @@ func TestNetworkMeter(t *testing.T) {
 	want(later, "n1", map[string]uint64{"net": 7, "gone": 4}, none)
 }
 
+// What one tenant alone has asked for is its own, and no part of what the others bear,
+// whether it is told while it is under way or afterwards.
+func TestOwnCalls(t *testing.T) {
+	v := applied(t, &fsm.SetTenantVersion{Tenant: "a", Manifest: fsm.Manifest{Wanted: []string{"net"}}},
+		&fsm.GrantLease{Network: "net", Holder: "n1", Window: fsm.DefaultWindow})
+	var m meter
+	told := func(all uint64) (own, shared uint64) {
+		for _, u := range m.take(v) {
+			own += u.Calls
+		}
+		return own, m.networks.take(v, "n1", m.others(map[string]uint64{"net": all}))["net"].Calls
+	}
+	want := func(all, own, shared uint64) {
+		t.Helper()
+		if o, s := told(all); o != own || s != shared {
+			t.Errorf("of %d calls: %d of the tenant's and %d of all, want %d and %d", all, o, s, own, shared)
+		}
+	}
+	want(10, 0, 10)
+	m.called("a", "net", 4)
+	m.called("", "net", 100) // of whom, is not known
+	want(16, 4, 2)
+	want(19, 0, 3) // three of them are of a fetch that is under way
+	m.called("a", "net", 3)
+	want(19, 3, 0)
+	want(22, 0, 0)
+	want(24, 0, 2)
+}
+
 func TestPartOf(t *testing.T) {
 	tenant := &fsm.Tenant{ID: "acme", Coverage: map[string][]fsm.CoverageRun{
 		"net":    {{From: 5, To: 10}, {From: 20}},

@@ -98,7 +98,10 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 	for i := range c.list {
 		r := &c.list[i]
 		if !r.kept {
-			if c.mayHaveJudged(r, h) {
+			switch may := c.mayHaveJudged(r, h); {
+			case may && r.behind:
+				reason = string(fsm.Behind)
+			case may:
 				c.out.Unprovable = addHeight(c.out.Unprovable, h, fmt.Sprintf("may have been judged with version %d, whose documents are no longer kept", r.version))
 				judged = true
 			}

@@ -32,23 +32,15 @@ type watchers struct {
 
 // watching is one network that is being watched.
 type watching struct {
-	epoch  uint64
-	doc    fsm.Hash     // of the network's document it was started with
-	stored store.Stored // secrets it was started with, once it has begun
-	client chain.Client
-	aside  *aside // beside which the past is fetched
-	cancel context.CancelFunc
-	done   chan struct{}
+	epoch    uint64
+	doc      fsm.Hash     // of the network's document it was started with
+	stored   store.Stored // secrets it was started with, once it has begun
+	client   chain.Client
+	aside    *aside // beside which the past is fetched
+	pressure pressure
+	cancel   context.CancelFunc
+	done     chan struct{}
 }
-
-// maxAhead is how many announcements may wait for the slowest cursor before a
-// watcher that is catching up waits for it.
-const maxAhead = 4096
-
-// maxAheadOfOne is the same for a tenant that is judged apart since it is slow: it is
-// not to hold up a network that others want, while the state can keep what it has
-// to catch up with.
-const maxAheadOfOne = 4 * maxAhead
 
 var errNotWatched = errors.New("this node does not watch the network")
 
@@ -92,6 +84,7 @@ func (w *watchers) align(ctx context.Context, all *sync.WaitGroup) {
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		r := &watching{epoch: n.Lease.Epoch, doc: networkHash(v, n.Key), aside: newAside(func() bool { return w.spare(n.Key) }), cancel: cancel, done: make(chan struct{})}
+		r.pressure.log = w.node.log.With("network", n.Key)
 		w.running[n.Key] = r
 		all.Go(func() {
 			defer close(r.done)
@@ -175,8 +168,8 @@ func (w *watchers) watch(ctx context.Context, key string, r *watching) error {
 	}
 	follower, err := watcher.New(watcher.Options{
 		Network: key, Spec: doc, Client: headFirst{client, r.aside}, Cache: w.node.cache, Journal: log, Epoch: r.epoch,
-		Start: start, Window: int(n.Lease.Window), Room: func() int { return w.room(key) },
-		Held: w.held(key), Logger: w.node.log, Metrics: w.metrics,
+		Start: start, Window: int(n.Lease.Window), Room: func() int { return w.room(key, r) },
+		Held: w.held(key, r), Logger: w.node.log, Metrics: w.metrics,
 	})
 	if err != nil {
 		return err
@@ -208,25 +201,15 @@ func (w *watchers) document(key string, r *watching) (*fsm.View, *spec.Network, 
 }
 
 // room is how many announcements the slowest cursor lets a watcher make now.
-func (w *watchers) room(key string) int {
+func (w *watchers) room(key string, r *watching) int {
 	v := w.node.state.View()
 	n, ok := v.Network(key)
 	if !ok {
 		return 0
 	}
-	return roomOf(v, n)
-}
-
-func roomOf(v *fsm.View, n *fsm.Network) int {
-	room := maxAhead
-	for c := range v.Cursors(n.Key) {
-		most := maxAhead
-		if cohort, ok := v.Cohort(c.Cohort); ok && cohort.Reason == fsm.ReasonLaggard && n.Wanted > 1 {
-			most = maxAheadOfOne
-		}
-		room = min(room, most-int(n.Next-1-c.Position))
-	}
-	return max(0, room)
+	room, slowest := roomOf(v, n, w.node.opts.MaxAhead)
+	r.pressure.note(v, n, room, slowest)
+	return room
 }
 
 // client makes the client of a network's chain.

@@ -1,6 +1,8 @@
 package testcluster
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,7 +10,18 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain finds what tests have left behind, once what ends by itself has had the
+// time for it.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if _, err := Eventually(lingering, func() error { return goleak.Find() }); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
 // run runs a test of a cluster in virtual time.
 func run(t *testing.T, o Options, test func(t *testing.T, c *Cluster)) {

@@ -79,7 +79,7 @@ func (c *Cluster) Restore(archive io.Reader) api.Restored {
 	c.restored = true
 	c.seen.replace()
 	leader := c.Leader().Node()
-	done, err := leader.Restore(c.t.Context(), archive)
+	done, err := leader.Restore(c.t.Context(), archive, false)
 	if err != nil {
 		c.Fatalf("restore: %v", err)
 	}

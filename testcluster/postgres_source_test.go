@@ -14,23 +14,6 @@ import (
 	"github.com/ozmo-dev/ozmo/testcluster/postgres"
 )
 
-// otherTables are those of the program whose tenants are taken over.
-const otherTables = `
-create table tenants (id uuid primary key default gen_random_uuid(), name text, slug text unique, is_active boolean default true,
-	max_monitors int, max_networks int, max_triggers_per_monitor int, max_rpc_requests_per_minute int, max_storage_mb int,
-	created_at timestamptz default now(), updated_at timestamptz default now());
-create table tenant_networks (id uuid primary key default gen_random_uuid(), tenant_id uuid references tenants, network_id text, name text, blockchain text,
-	configuration jsonb, is_active boolean default true, created_at timestamptz default now(), updated_at timestamptz default now(), unique (tenant_id, network_id));
-create table tenant_monitors (id uuid primary key default gen_random_uuid(), tenant_id uuid references tenants, monitor_id text, name text,
-	network_id uuid references tenant_networks, configuration jsonb, is_active boolean default true, trigger_script_ids uuid[],
-	created_at timestamptz default now(), updated_at timestamptz default now(), unique (tenant_id, monitor_id));
-create table tenant_triggers (id uuid primary key default gen_random_uuid(), tenant_id uuid references tenants, trigger_id text,
-	monitor_id uuid references tenant_monitors, name text, type text, configuration jsonb, is_active boolean default true, script_id uuid,
-	created_at timestamptz default now(), updated_at timestamptz default now(), unique (tenant_id, trigger_id));
-create table trigger_scripts (id uuid primary key default gen_random_uuid(), tenant_id uuid references tenants, name text, description text,
-	language text, content text, is_active boolean default true, created_at timestamptz default now(), updated_at timestamptz default now(), unique (tenant_id, name));
-`
-
 // documentsOf are the files that a cluster's own tenant is made of, as SQL texts.
 func documentsOf(t *testing.T, c *Cluster, tenant string) (monitor, triggers string) {
 	t.Helper()
@@ -67,7 +50,7 @@ func TestPostgresSourceIsFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := postgres.Start(t)
-			db.Query(otherTables)
+			db.Query(postgres.SourceTables)
 			if tc.notifies {
 				db.Query(node.SourceSQL)
 				db.Query(node.SourceSQL) // again does no harm
@@ -155,4 +138,55 @@ func describe(v *fsm.View, id string) string {
 		}
 	}
 	return fmt.Sprintf("%s %d monitor %s watches %s, quota %d/%d MiB/%d rpc", tenant.Source, used.Monitors, name, watches, quota.Monitors, quota.Bytes>>20, quota.RPCPerMinute)
+}
+
+// What the tables bound themselves is bounded by what they say from the first version
+// on, and what they have no column for does not keep a tenant out. A node that is
+// started again takes up what it had.
+func TestPostgresSourceQuotas(t *testing.T) {
+	t.Parallel()
+	db := postgres.Start(t)
+	db.Query(postgres.SourceTables)
+	c := New(t, Options{Nodes: 1, Voters: 1, Tenants: 1, Adjust: func(_ string, o *node.Options) {
+		o.PostgresSourceURL, o.SourceInterval = db.URL(), 200*time.Millisecond
+	}})
+	triggers := func(n int, more string) {
+		db.Query(fmt.Sprintf(`begin; delete from tenant_triggers; delete from trigger_scripts;
+			insert into trigger_scripts (tenant_id, name, content) select id, 's' || i, 'echo ' || i from tenants, generate_series(1, %d) i;
+			insert into tenant_triggers (tenant_id, trigger_id, configuration) select id, 'r' || i,
+				jsonb_build_object('name', 'Run ' || i, 'trigger_type', 'script', 'config', jsonb_build_object('script_path', 's' || i || '.sh', 'language', 'Bash', 'timeout_ms', 1000))
+				from tenants, generate_series(1, %d) i; %s; commit`, n, n, more))
+	}
+	has := func(scripts int, quota int64, told string) {
+		t.Helper()
+		c.Eventually(time.Minute, func() error {
+			v, problems := c.Leader().Node().View(), strings.Join(c.Leader().Node().Status().Problems, "\n")
+			tenant, ok := v.Tenant("many")
+			if !ok {
+				return fmt.Errorf("the tenant is not there: %q", problems)
+			}
+			if used := v.Used(tenant.Current.Manifest); used.Scripts != scripts || used.Triggers != scripts || tenant.Quota.Bytes != quota<<20 || tenant.Mark == "" || !strings.Contains(problems, told) || told == "" && problems != "" {
+				return fmt.Errorf("it has %+v, quota %+v, mark %q; problems: %q", used, tenant.Quota, tenant.Mark, problems)
+			}
+			return nil
+		})
+	}
+	db.Query("insert into tenants (slug, max_storage_mb) values ('many', 1)")
+	triggers(1200, "")
+	has(1200, 1, "")
+	// A quota that grows together with what it is for, and one that shrinks too far.
+	content := "update trigger_scripts set content = repeat(md5(name), 1800)"
+	triggers(20, "")
+	has(20, 1, "")
+	triggers(20, content)
+	has(20, 1, "bytes of documents")
+	triggers(20, content+"; update tenants set max_storage_mb = 2")
+	has(20, 2, "")
+	m := c.Members()[0]
+	m.Stop()
+	m.Restart()
+	m.AwaitReady()
+	has(20, 2, "")
+	triggers(3, "")
+	has(3, 2, "")
 }

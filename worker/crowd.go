@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -115,10 +116,14 @@ func (j *judged) order() {
 	})
 }
 
+// errPassedOver ends a step whose block is left out for its tenant, with what of it is
+// not told yet: begun again, the pipeline passes over it.
+var errPassedOver = errors.New("the tenant is too far behind: the block is left out")
+
 // breathe waits until a part of a step may be built: what came before it is recorded,
 // most of it, and its tenant's outbox has room. The error says that nothing more is to
 // begin.
-func (p *pipeline) breathe(ctx context.Context, part judged, further bool) error {
+func (p *pipeline) breathe(ctx context.Context, position uint64, part judged, further bool) error {
 	if len(part.hits) == 0 {
 		return nil
 	}
@@ -129,6 +134,9 @@ func (p *pipeline) breathe(ctx context.Context, part judged, further bool) error
 		p.rounds.room(ctx)
 	}
 	p.roomFor(ctx, part.hits[0].Tenant, further)
+	if p.opts.Log.View().IsPassedOver(p.network, p.cohort, position) {
+		return errPassedOver
+	}
 	for _, over := range []context.Context{ctx, p.ctx, p.rounds.failed} {
 		if further && over.Err() != nil {
 			return context.Cause(over)
@@ -140,9 +148,8 @@ func (p *pipeline) breathe(ctx context.Context, part judged, further bool) error
 // alone reports whether the cohort is a laggard's. Nobody waits for it, and it is to
 // leave time for the others.
 func (p *pipeline) alone() bool {
-	v := p.opts.Log.View()
-	c, ok := v.Cohort(p.cohort)
-	return ok && c.Reason == fsm.ReasonLaggard && v.TenantCount(p.cohort) == 1
+	_, slow := p.opts.Log.View().SlowTenant(p.cohort)
+	return slow
 }
 
 // rest has a laggard pause for as long as it has worked since it began, and returns when
@@ -165,7 +172,7 @@ func (p *pipeline) rest(ctx context.Context, began time.Time) time.Time {
 // receiver does not make its others wait.
 func (p *pipeline) roomFor(ctx context.Context, tenant string, further bool) {
 	for {
-		changed := p.opts.Log.Changed(fsm.TopicOutbox)
+		changed, configured := p.opts.Log.Changed(fsm.TopicOutbox), p.opts.Log.Changed(fsm.TopicTenants)
 		v := p.opts.Log.View()
 		if v.TenantCount(p.cohort) != 1 || p.fenced(v) || p.behindTooFar(v) {
 			return
@@ -175,6 +182,7 @@ func (p *pipeline) roomFor(ctx context.Context, tenant string, further bool) {
 		}
 		select {
 		case <-changed:
+		case <-configured:
 		case <-p.ctx.Done():
 			return
 		case <-p.rounds.failed.Done():
@@ -185,7 +193,9 @@ func (p *pipeline) roomFor(ctx context.Context, tenant string, further bool) {
 	}
 }
 
+// behindTooFar reports whether a tenant is not to wait any longer: it is far behind, or
+// what it waits with is left out for it.
 func (p *pipeline) behindTooFar(v *fsm.View) bool {
 	n, c, err := p.cursor(v)
-	return err != nil || n.Next-1-c.Position > maxBehind
+	return err != nil || n.Next-1-c.Position > maxBehind || v.IsPassedOver(p.network, p.cohort, c.Position+1)
 }

@@ -82,7 +82,7 @@ func (p *pipeline) process(ctx context.Context, b *book, steps []step) error {
 			if further || len(r.fired) >= maxPart {
 				record(i)
 			}
-			if err := p.breathe(ctx, j, further); err != nil {
+			if err := p.breathe(ctx, steps[i].entry.Position, j, further); err != nil {
 				return err
 			}
 			if j, err = r.fire(ctx, &steps[i], j); err != nil {
@@ -207,6 +207,9 @@ func (j *judged) add(hits []hit, task judgement, blk timedBlock) {
 // meanwhile. Tenants that a block costs more than their budget are left for judgeLate.
 func (p *pipeline) judgeStep(ctx context.Context, b *book, s *step) (j judged) {
 	defer p.contain(s, &j)
+	if p.opts.Log.View().IsPassedOver(p.network, p.cohort, s.entry.Position) {
+		return j // left out for the cohort's tenant; only what is rolled back is met
+	}
 	decoded := map[fsm.BlockRef]timedBlock{}
 	for _, task := range s.judgements {
 		blk, ok := decoded[task.ref]

@@ -64,7 +64,7 @@ func (r *runner) follow(network string) {
 		began := time.Now()
 		err := newPipeline(r, network, log).run(r.ctx, r.work)
 		switch {
-		case errors.Is(err, errMoved):
+		case errors.Is(err, errMoved), errors.Is(err, errPassedOver):
 			pause = firstPause / 2 // which makes the next one the first
 			continue
 		case errors.Is(err, fsm.ErrStaleEpoch):

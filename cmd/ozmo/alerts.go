@@ -38,13 +38,15 @@ type alertFlags struct {
 
 const anyState = "any"
 
-func (f *alertFlags) register(cmd *cobra.Command) {
+func (f *alertFlags) register(cmd *cobra.Command, node *apiReach) {
 	f.state = newChoice(anyState, anyState, "fired", "confirmed", "retracted", "reinstated", "replayed")
 	cmd.Flags().StringVar(&f.monitor, "monitor", "", "only of this monitor: id or name")
 	cmd.Flags().StringVar(&f.network, "network", "", "only on this network")
 	cmd.Flags().StringVar(&f.transaction, "transaction", "", "only of this transaction: `HASH`")
 	cmd.Flags().Var(f.state, "state", "only in this state: "+f.state.list())
 	completeChoice(cmd, "state", f.state)
+	completeAPIFlag(cmd, "monitor", node, idsOf(monitorKind))
+	completeAPIFlag(cmd, "network", node, idsOf(networkKind))
 }
 
 func (f *alertFlags) query() url.Values {
@@ -73,7 +75,7 @@ only their journals have is missing.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	node.register(cmd)
-	flags.register(cmd)
+	flags.register(cmd, &node)
 	cmd.Flags().StringVar(&since, "since", "", "that fired since: how long ago, like 90m or 3d, or a `TIME` like 2026-03-01T12:00:00Z")
 	cmd.Flags().StringVar(&until, "until", "", "that fired until then: the same")
 	cmd.Flags().IntVar(&limit, "limit", 100, "show so `MANY`; 0: all")
@@ -131,7 +133,7 @@ func listAlerts(ctx context.Context, node *apiReach, tenant string, q url.Values
 		q.Set("limit", strconv.Itoa(size))
 		p, err := askAPI(ctx, node, func(ctx context.Context, c *client.Client) (v1.AlertPage, error) { return c.Alerts(ctx, tenant, q) })
 		if err != nil {
-			return nil, false, nil, err
+			return nil, false, nil, missing(err, "%s", tenantText(tenant))
 		}
 		list, silent = append(list, p.Items...), p.Silent
 		if full := limit > 0 && len(list) >= limit; p.Next == "" || full {
@@ -179,7 +181,7 @@ on from there.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	node.register(cmd)
-	flags.register(cmd)
+	flags.register(cmd, &node)
 	cmd.Flags().StringVar(&last, "after", "", "go on from this `ID`")
 	output := addOutput(cmd, "text", "json")
 	completeAPI(cmd, &node, tenantNames)
@@ -223,7 +225,7 @@ func (w *watch) run(ctx context.Context, c *client.Client, tenant string, q url.
 			w.begun = true
 		case ok && errors.Is(refused, api.ErrUnavailable):
 		case ok, !w.begun && w.last == "":
-			return err
+			return missing(err, "%s", tenantText(tenant))
 		}
 		fmt.Fprintf(w.err, "%v: connecting again\n", err)
 		select {

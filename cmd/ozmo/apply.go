@@ -43,8 +43,8 @@ again: what is like that already stays.
          inside, for each of them, and networks/ for all; with --tenant, only that
          one. Tenants are made where there are none, which takes an operator; none
          is deleted.
-  FILE   monitors, networks or triggers by id, in JSON or YAML, which are added to
-         what the tenant has; or a whole configuration, as ` + "`ozmo export -`" + ` prints it.
+  FILE   monitors, networks or triggers, in JSON or YAML, which are added to what the
+         tenant has; or a whole configuration, as ` + "`ozmo export -`" + ` prints it.
 
 What is not in the folder, or whole configuration, is deleted, after a question;
 --prune=false leaves it. A monitor keeps its id as long as its name or its file's
@@ -62,13 +62,16 @@ Exit codes: 0 applied, or nothing to change; 1 something was wrong or refused; w
   ozmo apply -f ./config --tenant acme --yes
   ozmo apply -f ./tree --concurrency 32 --yes
   ozmo apply -f usdc.yaml --tenant acme
-  ozmo export --tenant acme - | ozmo apply -f - --tenant acme-staging --prune=false`,
+
+  # a copy of a tenant, with secrets of its own
+  ozmo export --tenant acme ./acme --secrets environment
+  ozmo apply -f ./acme --tenant acme-staging --env-file ./acme/secrets.env`,
 		Args: cobra.NoArgs,
 	}
 	o.register(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.from, "filename", "f", "", "`DIR` or file to apply, or - for standard input")
-	if err := cmd.MarkFlagFilename("filename"); err != nil {
+	f.StringVarP(&o.from, "file", "f", "", "`DIR` or file to apply, or - for standard input")
+	if err := cmd.MarkFlagFilename("file"); err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
 	}
 	f.BoolVar(&o.dryRun, "dry-run", false, "have everything checked and show what would change, and change nothing")
@@ -271,9 +274,9 @@ func sharedNetworks(ctx context.Context, c *client.Client) (map[string]*spec.Net
 // it is too much.
 func (o *applying) showProblems(cmd *cobra.Command, problems spec.Problems, missing []files.Missing) error {
 	if problems.Err() == nil {
-		return writeFindings(cmd, "text", problems.Warnings(), nil)
+		return writeFindings(cmd, "text", once(problems.Warnings()), nil)
 	}
-	if err := writeFindings(cmd, o.output.value, problems, missing); err != nil {
+	if err := writeFindings(cmd, o.output.value, once(problems), missing); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s: nothing was changed\n", count(len(problems.Errors()), "error"))

@@ -284,5 +284,5 @@ hook:
 	ozmo(t, "tenant", "get", "acme", "-o", "json").want(t, exitOK, `"version": 1`, "")
 	ozmo(t, "network", "get", "mine", "--tenant", "acme").want(t, exitOK, `"type": "sealed"`, "")
 	ozmo(t, "network", "delete", "mine", "--tenant", "acme").want(t, exitOK, "network mine of tenant acme is deleted: version 2", "")
-	ozmo(t, "network", "delete", "mine", "--tenant", "acme").want(t, exitFailure, "", `network "mine" of tenant acme: `)
+	ozmo(t, "network", "delete", "mine", "--tenant", "acme").want(t, exitFailure, "", `network "mine" of tenant "acme": not found`)
 }

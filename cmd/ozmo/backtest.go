@@ -87,6 +87,8 @@ With --watch it is watched until it is over; see ozmo backtest watch.`,
 	f.Uint64Var(&to, "to", 0, "last block height (default: the last one that the monitor judges by now)")
 	f.Uint64Var(&request.Last, "last", 0, "the last so many blocks, instead of --from and --to")
 	f.BoolVar(&watch, "watch", false, "watch it until it is over")
+	completeAPIFlag(cmd, "monitor", &of.node, idsOf(monitorKind))
+	completeAPIFlag(cmd, "network", &of.node, idsOf(networkKind))
 	output := addOutput(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		given := cmd.Flags().Changed
@@ -119,7 +121,7 @@ With --watch it is watched until it is over; see ozmo backtest watch.`,
 			return c.CreateBacktest(ctx, of.tenant, request)
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(of.tenant))
 		}
 		if watch {
 			return watchBacktest(cmd, &of, b.ID, output.value)
@@ -164,7 +166,7 @@ func newBacktestList() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		list, err := askAPI(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) ([]v1.Backtest, error) { return c.Backtests(ctx, of.tenant) })
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(of.tenant))
 		}
 		fill(&list)
 		if output.value == "json" {
@@ -178,7 +180,7 @@ func newBacktestList() *cobra.Command {
 func newBacktestShow() *cobra.Command {
 	var of ofTenant
 	cmd := &cobra.Command{
-		Use: "show ID", Short: "Show what a backtest has found so far",
+		Use: "show ID", Aliases: []string{"get"}, Short: "Show what a backtest has found so far",
 		Long:    "Show what a backtest has found so far: matches, near misses with what is in their\nway, the notifications that would have been sent, and what it took.",
 		Example: "  ozmo backtest show --tenant acme 4ksj2pq7xw3a\n  ozmo backtest show --tenant acme 4ksj2pq7xw3a --output json", Args: exactArgs("ID"),
 	}
@@ -196,9 +198,10 @@ func newBacktestShow() *cobra.Command {
 }
 
 func (o *ofTenant) backtest(ctx context.Context, id string) (v1.BacktestDetail, error) {
-	return askAPI(ctx, &o.node, func(ctx context.Context, c *client.Client) (v1.BacktestDetail, error) {
+	b, err := askAPI(ctx, &o.node, func(ctx context.Context, c *client.Client) (v1.BacktestDetail, error) {
 		return c.Backtest(ctx, o.tenant, id)
 	})
+	return b, missing(err, "backtest %q of %s", id, tenantText(o.tenant))
 }
 
 func newBacktestWatch() *cobra.Command {
@@ -259,15 +262,24 @@ func newBacktestDelete() *cobra.Command {
 
 func newBacktestEnd(use, short, long, done string, cancel bool) *cobra.Command {
 	var of ofTenant
+	var confirm deletion
 	cmd := &cobra.Command{
 		Use: use + " ID", Short: short, Long: long, Example: "  ozmo backtest " + use + " --tenant acme 4ksj2pq7xw3a", Args: exactArgs("ID"),
 	}
 	of.register(cmd)
+	if !cancel {
+		confirm.register(cmd, false)
+	}
 	completeAPI(cmd, &of.node, backtestIDs)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		was, err := of.backtest(cmd.Context(), args[0])
 		if err != nil {
 			return err
+		}
+		if !cancel {
+			if err := confirm.agree(cmd, fmt.Sprintf("The backtest %q of %s will be deleted, with what it has found.", args[0], tenantText(of.tenant))); err != nil {
+				return err
+			}
 		}
 		err = tellAPI(cmd.Context(), &of.node, func(ctx context.Context, c *client.Client) error {
 			return c.DeleteBacktest(ctx, of.tenant, args[0], cancel)

@@ -91,7 +91,7 @@ func TestBacktestCommands(t *testing.T) {
 	ozmo(t, line("list")...).want(t, exitOK, "transfers (draft)  net", "")
 	ozmo(t, line("cancel "+b.ID)...).want(t, exitFailure, "", "is over: it is done")
 	ozmo(t, line("delete "+b.ID)...).want(t, exitOK, "backtest "+b.ID+" of tenant acme is deleted\n", "")
-	ozmo(t, line("show "+b.ID)...).want(t, exitFailure, "", "there is no such thing")
+	ozmo(t, line("show "+b.ID)...).want(t, exitFailure, "", `of tenant "acme": not found`)
 
 	ozmo(t, line("create --monitor transfer --from 1 --to 999999999")...).want(t, exitFailure, "", `there is no monitor "transfer"`)
 	ozmo(t, line("create --monitor transfers --from 999999998 --to 999999999")...).want(t, exitFailure, "", "body.to: block 999999999 lies beyond what the monitor judges by now")

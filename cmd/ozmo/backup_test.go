@@ -152,6 +152,14 @@ func TestRestore(t *testing.T) {
 	if code := run(t.Context(), []string{"restore", "-", "--yes", "-o", "json"}, bytes.NewReader(archive), &stdout, &stderr); code != exitOK || !strings.Contains(stdout.String(), `"tenants": 2`) {
 		t.Errorf("exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
+	r = ozmo(t, "restore", in("x.tar"), "--yes", "--incomplete")
+	r.want(t, exitOK, `restored 2 tenants and 1 network, as of log index 7
+tenant acme: 1 document in force and 0 of earlier versions are missing in PostgreSQL: it WAITS until they are there
+tenant bolt: 0 documents in force and 2 of earlier versions are missing in PostgreSQL: it cannot return to versions that had them
+`, "It replaces")
+	if want := fmt.Sprintf("restore %d bytes, complete or not", len(archive)); !strings.HasSuffix(o.said(), want) {
+		t.Errorf("the node was asked to %q, want %q", o.said(), want)
+	}
 	ozmo(t, "restore", in("x.tar")).want(t, exitUsage, "", "give --yes")
 	ozmo(t, "restore", "-").want(t, exitUsage, "", "give --yes")
 	o.mu.Lock()

@@ -37,6 +37,7 @@ type bulk struct {
 	missing     func(spec.Problems) []files.Missing
 
 	dryRun, prune bool
+	notices       bool // they were told when the documents were read; warnings are in any case
 	concurrency   int
 	progress      *progress
 	each          func(*appliedTenant) // is told of every tenant, one after the other; nil: nobody
@@ -64,7 +65,9 @@ type appliedTenant struct {
 	Warnings  []v1.Warning       `json:"warnings"`
 	Error     string             `json:"error,omitempty"`
 
-	local bool // the server was not asked
+	local  bool          // the server was not asked
+	told   spec.Problems // warnings that were told before
+	advice string        // on Error, for people
 }
 
 // parallel does something for every job, and shows how far it is.
@@ -164,6 +167,7 @@ type planned struct {
 	isNew bool   // there is no such tenant yet, or none for the key
 	there uint64 // version in force
 	same  bool   // nothing is to be done
+	told  spec.Problems
 }
 
 // plan compares what is wanted with what is in force.
@@ -175,7 +179,10 @@ func (b *bulk) plan(ctx context.Context, j *job) (*planned, []files.Difference, 
 	if err != nil || docs == nil {
 		return nil, nil, err
 	}
-	p := &planned{docs: docs}
+	p := &planned{docs: docs, told: problems.Warnings()}
+	if b.notices {
+		p.told = problems
+	}
 	current, tag, err := b.c.Configuration(ctx, j.tenant)
 	switch {
 	case client.NotFound(err):
@@ -246,7 +253,8 @@ func (b *bulk) one(ctx context.Context, j *job) *appliedTenant {
 		err = b.once(ctx, j, r)
 	}
 	if err != nil {
-		r.Error = err.Error()
+		err = missing(err, "%s", ofOwner(j.tenant))
+		r.Error, r.advice = err.Error(), advice(err)
 	}
 	r.Effect = fillEffect(r.Effect)
 	fill(&r.Warnings)
@@ -258,6 +266,7 @@ func (b *bulk) once(ctx context.Context, j *job, r *appliedTenant) error {
 	if err != nil {
 		return err
 	}
+	r.told = p.told
 	if b.confirmed != nil {
 		for _, g := range gones(j.tenant, differences) {
 			if !b.confirmed[g] {

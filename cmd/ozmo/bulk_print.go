@@ -51,6 +51,7 @@ func (s *bulkSum) show(w io.Writer, format string, jobs int) error {
 // to say.
 func (r *appliedTenant) write(w io.Writer, many bool) {
 	var b strings.Builder
+	warnings := untold(r.Warnings, r.told)
 	who := "tenant " + r.Tenant
 	if r.Shared {
 		who = "shared networks"
@@ -58,7 +59,10 @@ func (r *appliedTenant) write(w io.Writer, many bool) {
 	switch {
 	case r.Error != "":
 		fmt.Fprintf(&b, "%s: refused: %s\n", who, strings.ReplaceAll(strings.TrimSpace(r.Error), "\n", "\n  "))
-	case !r.Changed && many && len(r.Warnings) == 0:
+		if r.advice != "" {
+			fmt.Fprintf(&b, "  %s\n", r.advice)
+		}
+	case !r.Changed && many && len(warnings) == 0:
 		return
 	case !r.Changed:
 		fmt.Fprintf(&b, "%s: unchanged, version %d\n", who, r.Version)
@@ -73,8 +77,8 @@ func (r *appliedTenant) write(w io.Writer, many bool) {
 			fmt.Fprintf(&b, "  (checked on this machine alone, since shared networks would change before)\n")
 		}
 	}
-	for _, p := range r.Warnings {
-		fmt.Fprintf(&b, "  %s: %s: %s\n", p.Severity, clean(strings.TrimPrefix(p.Location, "body.")), clean(p.Message))
+	for _, w := range warnings {
+		fmt.Fprintf(&b, "  %s\n", warningText(w))
 	}
 	_, _ = io.WriteString(w, b.String()) // an end that does not read is no reason to stop half-way
 }

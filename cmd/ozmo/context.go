@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ozmo-dev/ozmo/fsm/spec"
+	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/node/client"
 )
 
@@ -112,7 +113,7 @@ func newContextList() *cobra.Command {
 
 func newContextShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "show [NAME]", Short: "Show a context, or the current one",
+		Use: "show [NAME]", Aliases: []string{"get"}, Short: "Show a context, or the current one",
 		Long:    "Show a context, or the current one, without its key.",
 		Example: "  ozmo context show\n  ozmo context show prod --output json",
 		Args:    cobra.MaximumNArgs(1),
@@ -157,14 +158,23 @@ func newContextUse() *cobra.Command {
 }
 
 func newContextDelete() *cobra.Command {
-	return contextCommand(&cobra.Command{
+	var confirm deletion
+	cmd := &cobra.Command{
 		Use: "delete NAME", Short: "Forget a context and its key",
 		Long:    "Forget a context and its key. The key goes on serving whoever else has it: `ozmo key\ndelete` ends it.",
 		Example: "  ozmo context delete prod",
 		Args:    exactArgs("NAME"),
-	}, true, func(cmd *cobra.Command, file string, c *contexts, args []string) error {
-		if _, err := c.find(args[0]); err != nil {
+	}
+	confirm.register(cmd, false)
+	return contextCommand(cmd, true, func(cmd *cobra.Command, file string, c *contexts, args []string) error {
+		e, err := c.find(args[0])
+		if err != nil {
 			return err
+		}
+		if e.Key != "" {
+			if err := confirm.agree(cmd, fmt.Sprintf("The context %q will be forgotten, and its key with it.", args[0])); err != nil {
+				return err
+			}
 		}
 		delete(c.Entries, args[0])
 		if c.Current == args[0] {
@@ -173,7 +183,7 @@ func newContextDelete() *cobra.Command {
 		if err := c.write(file); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "context %s is forgotten\n", args[0])
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "context %s is forgotten\n", args[0])
 		return err
 	})
 }
@@ -281,8 +291,8 @@ func readKeyFile(stdin io.Reader, file string) (string, error) {
 		return "", fmt.Errorf("--key-file: %w", err)
 	}
 	key := string(bytes.TrimSpace(data))
-	if !isKeyText(key) {
-		return "", fmt.Errorf("--key-file %s holds no key: expected ozmo_<id>_<secret>, as `ozmo key create` prints it", file)
+	if !v1.IsKeyText(key) {
+		return "", noKey("--key-file " + file)
 	}
 	return key, nil
 }

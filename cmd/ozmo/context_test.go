@@ -11,7 +11,12 @@ import (
 	"testing"
 )
 
-const someKey = "ozmo_4ksj2pq7xw3a_0123456789abcdefghij0123456789ab"
+const someKey = "ozmo_4ksj2pq7xw3a_2345672abcdefghij2345672345672ab"
+
+// keyOf is a key of that id, which no cluster has made.
+func keyOf(id string) string {
+	return "ozmo_" + id + strings.Repeat("2", 12-len(id)) + "_" + strings.Repeat("s", 32)
+}
 
 func TestContextCommands(t *testing.T) {
 	dir := t.TempDir()
@@ -29,7 +34,7 @@ func TestContextCommands(t *testing.T) {
 	ozmo(t, "context", "set", "prod", "--server", "https://ozmo.example.net", "--key-file", key, "--tenant", "acme").want(t, exitOK, "context prod is made\n", "")
 	ozmo(t, "context", "set", "lab", "--server", "http://ozmo.example.net", "--insecure-http").want(t, exitOK, "", "")
 	ozmo(t, "context", "set", "../x", "--server", "https://a").want(t, exitUsage, "", "use 1 to 63 letters")
-	ozmo(t, "context", "set", "prod", "--key-file", file).want(t, exitFailure, "", "holds no key")
+	ozmo(t, "context", "set", "prod", "--key-file", file).want(t, exitUsage, "", "holds no API key")
 	list := ozmo(t, "context", "list")
 	list.want(t, exitOK, "CURRENT  NAME  SERVER                    TENANT  KEY\n         lab   http://ozmo.example.net   -       -\n*        prod  https://ozmo.example.net  acme    4ksj2pq7xw3a\n", "")
 	shown := ozmo(t, "context", "show", "-o", "json")
@@ -73,7 +78,7 @@ func newAsked(t *testing.T) *asked {
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.seen = append(a.seen, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ozmo_")+" "+r.URL.Path)
+		a.seen = append(a.seen, strings.TrimRight(strings.Split(r.Header.Get("Authorization"), "_")[1], "2")+" "+r.URL.Path)
 		_, _ = w.Write([]byte(`{"items":[{"id":"x","name":"X"}]}`))
 	}))
 	t.Cleanup(a.Close)
@@ -99,7 +104,7 @@ func TestWays(t *testing.T) {
 	t.Setenv("OZMO_CONTEXT_FILE", filepath.Join(dir, "contexts.json"))
 	keyFile := func(id string) string {
 		file := filepath.Join(dir, id)
-		if err := os.WriteFile(file, []byte("ozmo_"+id+"_secret"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(keyOf(id)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return file
@@ -116,21 +121,21 @@ func TestWays(t *testing.T) {
 		two  string
 		says string // where it fails
 	}{
-		{"the current context", nil, "", "ctx_secret /v1/tenants/ofcontext/monitors", "", ""},
-		{"another tenant", nil, "--tenant acme", "ctx_secret /v1/tenants/acme/monitors", "", ""},
-		{"tenant of the environment", map[string]string{"OZMO_TENANT": "env"}, "", "ctx_secret /v1/tenants/env/monitors", "", ""},
-		{"key of the environment", map[string]string{"OZMO_KEY": "ozmo_env_secret"}, "", "env_secret /v1/tenants/ofcontext/monitors", "", ""},
-		{"a context that is named keeps its key", map[string]string{"OZMO_KEY": "ozmo_env_secret"}, "--context one", "ctx_secret /v1/tenants/ofcontext/monitors", "", ""},
-		{"but for a key that is named", nil, "--context one --key-file " + keyFile("flag"), "flag_secret /v1/tenants/ofcontext/monitors", "", ""},
+		{"the current context", nil, "", "ctx /v1/tenants/ofcontext/monitors", "", ""},
+		{"another tenant", nil, "--tenant acme", "ctx /v1/tenants/acme/monitors", "", ""},
+		{"tenant of the environment", map[string]string{"OZMO_TENANT": "env"}, "", "ctx /v1/tenants/env/monitors", "", ""},
+		{"key of the environment", map[string]string{"OZMO_KEY": keyOf("env")}, "", "env /v1/tenants/ofcontext/monitors", "", ""},
+		{"a context that is named keeps its key", map[string]string{"OZMO_KEY": keyOf("env")}, "--context one", "ctx /v1/tenants/ofcontext/monitors", "", ""},
+		{"but for a key that is named", nil, "--context one --key-file " + keyFile("flag"), "flag /v1/tenants/ofcontext/monitors", "", ""},
 		{"a server never gets the key of a context", nil, "--tenant a --server " + two.URL, "", "", "is asked with a key: give --key-file"},
-		{"nor its tenant", map[string]string{"OZMO_KEY": "ozmo_env_secret"}, "--server " + two.URL, "", "", "which tenant?"},
-		{"server of the command line", map[string]string{"OZMO_KEY": "ozmo_env_secret", "OZMO_CONTEXT": "one"}, "--tenant a --server " + two.URL, "", "env_secret /v1/tenants/a/monitors", ""},
-		{"server of the environment", map[string]string{"OZMO_SERVER": two.URL, "OZMO_KEY_FILE": keyFile("file")}, "--tenant a", "", "file_secret /v1/tenants/a/monitors", ""},
-		{"a context of the command line", map[string]string{"OZMO_SERVER": two.URL, "OZMO_KEY": "ozmo_env_secret"}, "--context one", "ctx_secret /v1/tenants/ofcontext/monitors", "", ""},
+		{"nor its tenant", map[string]string{"OZMO_KEY": keyOf("env")}, "--server " + two.URL, "", "", "which tenant?"},
+		{"server of the command line", map[string]string{"OZMO_KEY": keyOf("env"), "OZMO_CONTEXT": "one"}, "--tenant a --server " + two.URL, "", "env /v1/tenants/a/monitors", ""},
+		{"server of the environment", map[string]string{"OZMO_SERVER": two.URL, "OZMO_KEY_FILE": keyFile("file")}, "--tenant a", "", "file /v1/tenants/a/monitors", ""},
+		{"a context of the command line", map[string]string{"OZMO_SERVER": two.URL, "OZMO_KEY": keyOf("env")}, "--context one", "ctx /v1/tenants/ofcontext/monitors", "", ""},
 		{"the socket of the environment", map[string]string{"OZMO_DATA": socket}, "--tenant a", "", "", "404"},
 		{"the socket of the command line", nil, "--tenant a --data " + socket, "", "", "404"},
 		{"a context without a key", nil, "--context nokey", "", "", "is asked with a key"},
-		{"no key at all", map[string]string{"OZMO_KEY": "secret"}, "--context nokey --key-file " + filepath.Join(dir, "contexts.json"), "", "", "the key is none of ozmo"},
+		{"no key at all", map[string]string{"OZMO_KEY": "secret"}, "--context nokey --key-file " + filepath.Join(dir, "contexts.json"), "", "", "holds no API key: expected ozmo_ID_SECRET"},
 		{"no context", nil, "--context none", "", "", `there is no context "none", only nokey, one`},
 	}
 	for _, tt := range tests {
@@ -169,13 +174,13 @@ func TestTenantsKey(t *testing.T) {
 
 	ozmo(t, "apply", "-f", dir).want(t, exitOK, "tenant acme: version 2, 6 created", "")
 	ozmo(t, "monitor", "list").want(t, exitOK, "Large transfers  Large transfers\n", "")
-	ozmo(t, "apply", "-f", dir, "--tenant", "beta").want(t, exitFailure, "tenant beta: refused: there is no such thing for this key", "")
-	ozmo(t, "tenant", "create", "gamma").want(t, exitFailure, "", "there is no such thing for this key")
+	ozmo(t, "apply", "-f", dir, "--tenant", "beta").want(t, exitFailure, "tenant beta: refused: there is no tenant \"beta\" for this key", "")
+	ozmo(t, "tenant", "create", "gamma").want(t, exitFailure, "", `there is no tenant "gamma" for this key`)
 	ozmo(t, "network", "list", "--shared").want(t, exitOK, "there are no networks of all tenants", "")
 	ozmo(t, "key", "list").want(t, exitOK, "owner", "")
 	id := strings.Split(key.stdout, "_")[1]
 	ozmo(t, "key", "get", id).want(t, exitOK, id+"  owner", "")
-	ozmo(t, "key", "get", "nothing").want(t, exitFailure, "", `key "nothing" of tenant acme: not found`)
+	ozmo(t, "key", "get", "nothing").want(t, exitFailure, "", `key "nothing" of tenant "acme": not found`)
 
 	stdout.Reset()
 	if code := run(t.Context(), []string{"secret", "create", "hook"}, strings.NewReader("v4lue"), &stdout, &stderr); code != exitOK {
@@ -184,7 +189,7 @@ func TestTenantsKey(t *testing.T) {
 	ozmo(t, "secret", "create", "hook").want(t, exitFailure, "", "is there already: `ozmo secret set` replaces it")
 	ozmo(t, "secret", "get", "hook").want(t, exitOK, "hook    20", "")
 	ozmo(t, "secret", "list", "-o", "json").want(t, exitOK, `"name": "hook"`, "")
-	ozmo(t, "secret", "delete", "hook").want(t, exitOK, "secret hook of tenant acme is forgotten", "")
+	ozmo(t, "secret", "delete", "hook", "--yes").want(t, exitOK, "secret hook of tenant acme is forgotten", "")
 
 	// What a shell completes comes from the server.
 	ozmo(t, "__complete", "monitor", "get", "").want(t, exitOK, "Large transfers\nSecond\n:4\n", "")
@@ -193,6 +198,48 @@ func TestTenantsKey(t *testing.T) {
 	ozmo(t, "__complete", "tenant", "get", "").want(t, exitOK, "acme\nbeta\n:4\n", "")
 	ozmo(t, "__complete", "export", "--tenant", "").want(t, exitOK, "acme\nbeta\n:4\n", "")
 	ozmo(t, "tenant", "delete", "beta", "--yes").want(t, exitOK, "tenant beta is deleted", "")
+}
+
+// An operator's key does over the public port what else takes the socket.
+func TestOperatorsKey(t *testing.T) {
+	r := apiNode(t)
+	t.Setenv(hookVariable, hookValue)
+	ozmo(t, "apply", "-f", write(t, tenantFolder()), "--tenant", "acme").want(t, exitOK, "6 created", "")
+	ozmo(t, "tenant", "priority", "acme", "7").want(t, exitOK, "", "")
+	key := strings.TrimSpace(ozmo(t, "key", "create", "--operator").stdout)
+	own := strings.TrimSpace(ozmo(t, "key", "create", "acme", "--role", "viewer").stdout)
+	t.Setenv("OZMO_DATA", "")
+	t.Setenv("OZMO_SERVER", "http://"+r.Listen())
+	t.Setenv("OZMO_KEY", key)
+
+	ozmo(t, "tenant", "assign", "acme", "a").want(t, exitOK, "tenant acme is pinned to node a", "")
+	ozmo(t, "tenant", "weight", "acme", "50").want(t, exitOK, "tenant acme has weight 50", "")
+	ozmo(t, "tenant", "list").want(t, exitOK, "a    50             7\n", "")
+	ozmo(t, "tenant", "unpin", "acme").want(t, exitOK, "", "")
+	ozmo(t, "tenant", "list").want(t, exitOK, "-    50             7\n", "")
+	ozmo(t, "tenant", "assign", "acme", "z").want(t, exitFailure, "", "there is no node of this name")
+	ozmo(t, "tenant", "unpin", "beta").want(t, exitFailure, "", `tenant "beta": not found`)
+
+	id := strings.Split(key, "_")[1]
+	mine := strings.Split(own, "_")[1]
+	for line, want := range map[string]string{
+		"tenant assign":                 "acme\n:4\n",
+		"tenant assign acme":            "a\n:4\n",
+		"key get --operator":            id + "\n:4\n",
+		"key get":                       "acme\n:4\n",
+		"key delete acme":               mine + "\n:4\n",
+		"key delete --tenant acme":      mine + "\n:4\n",
+		"alert list acme --monitor":     "Large transfers\nSecond\n:4\n",
+		"backtest create --network":     ":4\n",
+		"monitor get --tenant acme":     "Large transfers\nSecond\n:4\n",
+		"tenant restore acme --version": "1\t",
+	} {
+		ozmo(t, append(append([]string{"__complete"}, strings.Fields(line)...), "")...).want(t, exitOK, want, "")
+	}
+	ozmo(t, "__complete", "backtest", "create", "--tenant", "acme", "--network", "").want(t, exitOK, "mine\n:4\n", "")
+
+	t.Setenv("OZMO_KEY", own)
+	ozmo(t, "tenant", "weight", "acme", "50").want(t, exitFailure, "", "`ozmo key create --operator` makes a key that may")
 }
 
 func TestImport(t *testing.T) {

@@ -89,6 +89,9 @@ func (a *app) report(stderr io.Writer, cmd *cobra.Command, err error) int {
 		fmt.Fprintf(stderr, "Run '%s --help' to see how it is used.\n", cmd.CommandPath())
 		return exitUsage
 	}
+	if text := advice(err); text != "" {
+		fmt.Fprintln(stderr, text)
+	}
 	if errors.Is(err, node.ErrTooOld) {
 		return exitTooOld
 	}

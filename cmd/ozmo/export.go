@@ -99,10 +99,7 @@ func configurationOf(ctx context.Context, c *client.Client, tenant string) (clie
 		got, _, err := c.Configuration(ctx, tenant)
 		return got, err
 	})
-	if client.NotFound(err) {
-		return got, fmt.Errorf("%s: %w", whoseText(tenant), err)
-	}
-	return got, err
+	return got, missing(err, "%s", ofOwner(tenant))
 }
 
 // exporting is folders in the making.

@@ -96,7 +96,7 @@ networks and secrets; an owner also keys.`,
 			return c.CreateKey(ctx, tenant, request)
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", keyOwnerText(tenant))
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), k)
@@ -113,6 +113,13 @@ func keysOf(tenant string) string {
 		return "operators"
 	}
 	return "tenant " + tenant
+}
+
+func keyOwnerText(tenant string) string {
+	if tenant == "" {
+		return "operators"
+	}
+	return tenantText(tenant)
 }
 
 func newKeyList() *cobra.Command {
@@ -136,7 +143,7 @@ func newKeyList() *cobra.Command {
 		}
 		list, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]v1.Key, error) { return c.Keys(ctx, tenant) })
 		if err != nil {
-			return err
+			return missing(err, "%s", keyOwnerText(tenant))
 		}
 		fill(&list)
 		if output.value == "json" {
@@ -160,7 +167,7 @@ func newKeyGet() *cobra.Command {
 	node.register(cmd)
 	of.register(cmd)
 	output := addOutput(cmd, "table", "json")
-	completeAPI(cmd, &node, tenantNames, keyNames)
+	of.completeID(cmd, &node)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := of.args(&node, cmd, args, "ID")
 		if err != nil {
@@ -168,11 +175,11 @@ func newKeyGet() *cobra.Command {
 		}
 		list, err := askAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) ([]v1.Key, error) { return c.Keys(ctx, tenant) })
 		if err != nil {
-			return err
+			return missing(err, "%s", keyOwnerText(tenant))
 		}
 		i := slices.IndexFunc(list, func(k v1.Key) bool { return k.ID == rest[0] })
 		if i < 0 {
-			return fmt.Errorf("key %q of %s: not found", rest[0], keysOf(tenant))
+			return fmt.Errorf("key %q of %s: not found", rest[0], keyOwnerText(tenant))
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), list[i])
@@ -182,15 +189,29 @@ func newKeyGet() *cobra.Command {
 	return cmd
 }
 
-func keyNames(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
-	if tenant == "" {
-		return nil, nil
+// completeID lets shells complete [TENANT] ID, or with --operator, ID.
+func (w *keyOwner) completeID(cmd *cobra.Command, r *apiReach) {
+	names := func(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
+		list, err := c.Keys(ctx, tenant)
+		for _, k := range list {
+			out = append(out, k.ID)
+		}
+		return out, err
 	}
-	list, err := c.Keys(ctx, tenant)
-	for _, k := range list {
-		out = append(out, k.ID)
-	}
-	return out, err
+	completeAPI(cmd, r, func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		switch {
+		case w.operator:
+			return names(ctx, c, "")
+		case tenant == "":
+			return tenantNames(ctx, c, "")
+		}
+		return names(ctx, c, tenant)
+	}, func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if w.operator || tenant == "" {
+			return nil, nil // there is no second argument
+		}
+		return names(ctx, c, tenant)
+	})
 }
 
 func showKeys(w io.Writer, tenant string, list []v1.Key) error {
@@ -216,24 +237,29 @@ func showKeys(w io.Writer, tenant string, list []v1.Key) error {
 func newKeyDelete() *cobra.Command {
 	var node apiReach
 	var of keyOwner
+	var confirm deletion
 	cmd := &cobra.Command{
 		Use:     "delete [TENANT | --operator] ID",
 		Short:   "Delete a key: who has it is refused from now on",
 		Long:    "Delete a key by its id, which is the part of its text between the underscores: who\nhas it is refused from now on.",
-		Example: "  ozmo key delete acme 4ksj2pq7xw3a\n  ozmo key delete --operator 4ksj2pq7xw3a",
+		Example: "  ozmo key delete acme 4ksj2pq7xw3a\n  ozmo key delete --operator 4ksj2pq7xw3a --yes",
 		Args:    cobra.ArbitraryArgs,
 	}
 	node.register(cmd)
 	of.register(cmd)
-	completeAPI(cmd, &node, tenantNames, keyNames)
+	confirm.register(cmd, true)
+	of.completeID(cmd, &node)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := of.args(&node, cmd, args, "ID")
 		if err != nil {
 			return err
 		}
+		if err := confirm.agree(cmd, fmt.Sprintf("The key %q of %s will be deleted: who has it is refused from then on.", rest[0], keyOwnerText(tenant))); err != nil {
+			return err
+		}
 		err = tellAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error { return c.DeleteKey(ctx, tenant, rest[0]) })
 		if err != nil {
-			return err
+			return missing(err, "key %q of %s", rest[0], keyOwnerText(tenant))
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "key %s of %s is deleted\n", rest[0], keysOf(tenant))
 		return err

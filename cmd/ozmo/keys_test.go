@@ -53,12 +53,13 @@ func TestKeyCommands(t *testing.T) {
 	if strings.Contains(list.stdout, operator) || strings.Contains(list.stdout, operator[18:]) {
 		t.Error("the key is shown again")
 	}
-	ozmo(t, "key", "delete", "acme", k.ID).want(t, exitOK, "key "+k.ID+" of tenant acme is deleted\n", "")
+	ozmo(t, "key", "delete", "acme", k.ID).want(t, exitUsage, "", "give --yes")
+	ozmo(t, "key", "delete", "acme", k.ID, "--yes").want(t, exitOK, "key "+k.ID+" of tenant acme is deleted\n", "")
 	ozmo(t, "key", "list", "acme").want(t, exitOK, "there are no keys of tenant acme\n", "")
 	if s := r.status(t, k.Text, "GET", "/v1/tenants/acme"); s != http.StatusUnauthorized {
 		t.Errorf("a deleted key is answered with %d", s)
 	}
-	ozmo(t, "key", "delete", "acme", k.ID).want(t, exitFailure, "", "not found")
+	ozmo(t, "key", "delete", "acme", k.ID, "--yes").want(t, exitFailure, "", `tenant "acme", key "`+k.ID+`": not found`)
 
 	// From afar, none is made that would outlast the certificate.
 	file := filepath.Join(t.TempDir(), "alice")

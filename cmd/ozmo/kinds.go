@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -16,7 +14,6 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/node/client"
-	"github.com/ozmo-dev/ozmo/node/client/files"
 )
 
 // kindCommand is what the commands on one kind of documents share.
@@ -94,21 +91,45 @@ func (k kindCommand) completeID(cmd *cobra.Command, r *kindReach) {
 		} else if tenant == client.Shared {
 			return nil, nil
 		}
-		list, err := c.Documents(ctx, tenant, k.plural)
-		out := make([]string, len(list))
-		for i, d := range list {
-			out[i] = d.ID
+		return k.ids(ctx, c, tenant)
+	})
+}
+
+func (k kindCommand) ids(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+	list, err := c.Documents(ctx, tenant, k.plural)
+	out := make([]string, len(list))
+	for i, d := range list {
+		out[i] = d.ID
+	}
+	return out, err
+}
+
+// idsOf are the ids of a tenant's documents, and of the shared networks with them.
+func idsOf(k kindCommand) apiNames {
+	return func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if tenant == client.Shared {
+			return nil, nil // it is not known
+		}
+		out, err := k.ids(ctx, c, tenant)
+		if err == nil && k.shared {
+			var more []string
+			more, err = k.ids(ctx, c, client.Shared)
+			out = append(out, more...)
 		}
 		return out, err
-	})
+	}
 }
 
 func (k kindCommand) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "Show the " + k.plural + " of a tenant", Args: cobra.NoArgs,
+		Long:    "Show the " + k.plural + " of a tenant: ids and names.",
 		Example: fmt.Sprintf("  ozmo %s list --tenant acme\n  ozmo %s list --tenant acme --output json | jq -r '.[].id'", k.name, k.name),
 	}
 	r := k.register(cmd)
+	if k.shared {
+		cmd.Long = "Show the networks of a tenant, or with --shared, those for all tenants."
+	}
 	output := addOutput(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		tenant, err := r.owner(cmd)
@@ -119,7 +140,7 @@ func (k kindCommand) list() *cobra.Command {
 			return c.Documents(ctx, tenant, k.plural)
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", ofOwner(tenant))
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), list)
@@ -162,7 +183,7 @@ func (k kindCommand) get() *cobra.Command {
 			return c.Document(ctx, tenant, k.plural, args[0])
 		})
 		if err != nil {
-			return k.explain(err, tenant, args[0])
+			return missing(err, "%s %q of %s", k.name, args[0], ofOwner(tenant))
 		}
 		if output.value == "text" {
 			var s client.Script
@@ -177,27 +198,25 @@ func (k kindCommand) get() *cobra.Command {
 	return cmd
 }
 
-func (k kindCommand) explain(err error, tenant, id string) error {
-	if client.NotFound(err) {
-		return fmt.Errorf("%s %q of %s: %w", k.name, id, whoseText(tenant), err)
-	}
-	return err
-}
-
 func (k kindCommand) put(verb string) *cobra.Command {
 	var file string
 	short, isNew := "Create or replace a "+k.name, false
 	if verb == "create" {
 		short, isNew = "Create a "+k.name+", if there is none of that id", true
 	}
-	ids := "Its id is the argument; without it, of a monitor its name, of a network its slug,\nof a trigger the key in its file."
-	if k == scriptKind {
-		ids = "ID is the path by which documents refer to it; its ending tells the language."
-	}
+	ids := map[kindCommand]string{
+		networkKind: "Its id is its slug.",
+		monitorKind: "Its id is the argument; without one, it is the tenant's monitor of the same name, or a\nnew one whose id is the name.",
+		triggerKind: "The file holds the trigger alone, as `ozmo trigger get` prints it, or by its id, as in a\nfolder: {\"slack\": {...}}. Its id is the argument, else the one in the file; without\neither, it is the tenant's trigger of the same name, or a new one whose id is the name.",
+		scriptKind:  "ID is the path by which documents refer to it; its ending tells the language. The file\nis the script itself, or the JSON of `ozmo script get --output json`.",
+	}[k]
 	cmd := &cobra.Command{
 		Use: verb + " [ID] -f FILE", Short: short, Args: cobra.MaximumNArgs(1),
-		Long:    short + ", from a file, or from standard input with -f -. " + "\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
+		Long:    short + ", from a file, or from standard input with -f -.\n" + ids + "\n\nReferences to the environment and to files are resolved on this machine.",
 		Example: fmt.Sprintf("  ozmo %s %s %s --tenant acme -f %s", k.name, verb, k.sample, k.file),
+	}
+	if k.shared {
+		cmd.Example += fmt.Sprintf("\n  ozmo %s %s --shared -f %s", k.name, verb, k.file)
 	}
 	if k == scriptKind {
 		cmd.Long = short + ", from a file, or from standard input with -f -.\n" + ids
@@ -222,71 +241,30 @@ func (k kindCommand) put(verb string) *cobra.Command {
 		if len(args) > 0 {
 			id = args[0]
 		}
-		id, doc, warned, err := k.read(cmd, file, id)
+		given, warned, err := k.read(cmd, file, id)
 		if err != nil {
 			return err
 		}
+		if id == "" {
+			if id, err = k.known(cmd.Context(), r, tenant, given); err != nil {
+				return err
+			}
+		}
 		w, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (v1.Written, error) {
-			return c.PutDocument(ctx, tenant, k.plural, id, doc, isNew)
+			return c.PutDocument(ctx, tenant, k.plural, id, given.doc, isNew)
 		})
 		if isNew && client.Changed(err) {
-			return fmt.Errorf("%s %q of %s is there already: `ozmo %s apply` replaces it", k.name, id, whoseText(tenant), k.name)
+			return fmt.Errorf("%s %q of %s is there already: `ozmo %s apply` replaces it", k.name, id, ofOwner(tenant), k.name)
+		}
+		if client.NotFound(err) {
+			return missing(err, "%s", ofOwner(tenant))
 		}
 		if err != nil {
-			return fmt.Errorf("%s %q of %s: %w", k.name, id, whoseText(tenant), err)
+			return fmt.Errorf("%s %q of %s: %w", k.name, id, ofOwner(tenant), err)
 		}
 		return k.written(cmd, output.value, tenant, w, warned, isNew)
 	}
 	return cmd
-}
-
-// read reads one document of the kind.
-func (k kindCommand) read(cmd *cobra.Command, file, id string) (string, json.RawMessage, spec.Problems, error) {
-	data, dir, err := readInput(cmd.InOrStdin(), file)
-	if err != nil {
-		return "", nil, nil, err
-	}
-	if k == scriptKind {
-		language, ok := map[string]string{".js": "JavaScript", ".py": "Python", ".sh": "Bash"}[path.Ext(id)]
-		if !ok {
-			return "", nil, nil, usagef("ID %q: its ending tells the language: .js, .py or .sh", id)
-		}
-		doc, err := json.Marshal(client.Script{Language: language, Content: string(data)})
-		return id, doc, nil, err
-	}
-	f, problems, err := files.Read(cmd.Context(), file, data, dir, nil)
-	if err != nil {
-		return "", nil, nil, err
-	}
-	if err := problems.Err(); err != nil {
-		return "", nil, nil, err
-	}
-	c, err := f.Configuration()
-	if err != nil {
-		return "", nil, nil, err
-	}
-	docs := map[string]map[string]json.RawMessage{"network": c.Networks, "monitor": c.Monitors, "trigger": c.Triggers}[k.name]
-	if len(docs) != 1 || f.Count() != 1 {
-		return "", nil, nil, fmt.Errorf("%s holds %s and %s in all, expected one %s: `ozmo apply -f` takes any number of any kind",
-			file, count(len(docs), k.name), count(f.Count(), "document"), k.name)
-	}
-	for own, doc := range docs {
-		if id == "" {
-			id = own
-		}
-		return id, doc, problems, nil
-	}
-	return "", nil, nil, nil // not reached: there is one
-}
-
-// readInput reads a file, or "-", and says where the files beside it are.
-func readInput(stdin io.Reader, file string) (data []byte, dir string, err error) {
-	if file == "-" {
-		data, err = io.ReadAll(stdin)
-		return data, ".", err
-	}
-	data, err = os.ReadFile(file)
-	return data, filepath.Dir(file), err
 }
 
 // written tells what a change has come to.
@@ -294,11 +272,11 @@ func (k kindCommand) written(cmd *cobra.Command, format, tenant string, w v1.Wri
 	if format == "json" {
 		return writeJSON(cmd.OutOrStdout(), w)
 	}
-	for _, p := range warned.Warnings() {
+	for _, p := range once(warned.Warnings()) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s\n", clean(p.String()))
 	}
-	for _, p := range w.Warnings {
-		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s: %s: %s\n", p.Severity, clean(strings.TrimPrefix(p.Location, "body.")), clean(p.Message))
+	for _, p := range untold(w.Warnings, warned.Warnings()) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "ozmo: %s\n", warningText(p))
 	}
 	done := "is as it was"
 	switch {
@@ -327,12 +305,22 @@ func effectText(changed bool, effect []v1.Effect) string {
 }
 
 func (k kindCommand) delete() *cobra.Command {
+	var confirm deletion
 	cmd := &cobra.Command{
 		Use: "delete ID", Short: "Delete a " + k.name, Args: exactArgs("ID"),
-		Long:    "Delete a " + k.name + ". It is refused while another document refers to it.",
+		Long: "Delete a " + k.name + ". It is refused while another document refers to it. `ozmo tenant restore`\n" +
+			"brings it back, as long as the version before is kept.",
 		Example: fmt.Sprintf("  ozmo %s delete %s --tenant acme", k.name, k.sample),
 	}
 	r := k.register(cmd)
+	if k.shared {
+		cmd.Long += " Shared ones have no versions."
+		cmd.Example += fmt.Sprintf("\n  ozmo %s delete %s --shared --yes", k.name, k.sample)
+	}
+	confirm.register(cmd, false)
+	if k.shared {
+		cmd.Flags().Lookup("yes").Usage = "go on without being asked; with --shared, required where there is no terminal"
+	}
 	output := addOutput(cmd, "text", "json")
 	k.completeID(cmd, r)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -340,11 +328,18 @@ func (k kindCommand) delete() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		confirm.lasting = tenant == client.Shared
+		if err := confirm.agree(cmd, fmt.Sprintf("The %s %q of %s will be deleted.", k.name, args[0], ofOwner(tenant))); err != nil {
+			return err
+		}
 		w, err := askAPI(cmd.Context(), &r.apiReach, func(ctx context.Context, c *client.Client) (v1.Written, error) {
 			return c.DeleteDocument(ctx, tenant, k.plural, args[0])
 		})
+		if client.NotFound(err) {
+			return missing(err, "%s %q of %s", k.name, args[0], ofOwner(tenant))
+		}
 		if err != nil {
-			return k.explain(err, tenant, args[0])
+			return fmt.Errorf("%s %q of %s: %w", k.name, args[0], ofOwner(tenant), err)
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), w)

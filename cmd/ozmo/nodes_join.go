@@ -16,6 +16,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/client"
+	"github.com/ozmo-dev/ozmo/node/pki"
 )
 
 func newTokenCreate() *cobra.Command {
@@ -95,6 +96,9 @@ runs; --token - reads it from standard input.`,
 		if err != nil {
 			return err
 		}
+		if _, err := pki.ParseToken(secret); err != nil { // which does not show it
+			return usagef("%s: %w; `ozmo node token create` prints one", token.from(), err)
+		}
 		if _, _, err := net.SplitHostPort(args[0]); err != nil {
 			return usagef("%q: want HOST:PORT, like a.example.net:7000", args[0])
 		}
@@ -123,6 +127,17 @@ runs; --token - reads it from standard input.`,
 
 // tokenFlags are the ways to give a token.
 type tokenFlags struct{ token, file string }
+
+// from names the way that was taken.
+func (t *tokenFlags) from() string {
+	switch {
+	case t.file != "":
+		return "--token-file " + t.file
+	case t.token == "-":
+		return "standard input"
+	}
+	return "--token"
+}
 
 // maxToken bounds what is read as a token, in bytes.
 const maxToken = 4096

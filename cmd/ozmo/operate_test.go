@@ -30,6 +30,9 @@ func emptied(name string) func(*api.Status) {
 	}
 }
 
+// someToken has the form of a token.
+const someToken = "ozmo1.0123456789abcdef.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA.plaintext"
+
 func TestOrders(t *testing.T) {
 	tests := []struct {
 		args   string
@@ -42,8 +45,8 @@ func TestOrders(t *testing.T) {
 		{"node token create", "token for 1h0m0s", "ozmo1.id.secret.print\n\nIt lets one node join"},
 		{"node token create --ttl 5m", "token for 5m0s", "  ozmo node join --token ozmo1.id.secret.print a.example.net:7000\n"},
 		{"node token create -o json", "token for 1h0m0s", `"token": "ozmo1.id.secret.print"`},
-		{"node join --token T a:7000", "join a:7000 with T", "node d has joined cluster prod as a non-voter; it had caught up at log index 42"},
-		{"node join --token T a:7000 -o json", "join a:7000 with T", `"raft": "non-voter"`},
+		{"node join --token " + someToken + " a:7000", "join a:7000 with " + someToken, "node d has joined cluster prod as a non-voter; it had caught up at log index 42"},
+		{"node join --token " + someToken + " a:7000 -o json", "join a:7000 with " + someToken, `"raft": "non-voter"`},
 		{"lease move base b", "lease base to b", "node b watches base from now on"},
 		{"tenant assign acme b", `place acme pin "b"`, "tenant acme is pinned to node b"},
 		{"tenant unpin acme", `place acme pin ""`, "not pinned any more"},
@@ -85,7 +88,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 	o := &operator{status: someStatus(), err: fmt.Errorf("node %q: %w", "z", fsm.ErrNotFound)}
 	dir := listenAs(t, o)
 	for _, line := range []string{
-		"node drain z", "node undrain z", "node remove z", "node token create", "node join --token T a:7000", "lease move base z",
+		"node drain z", "node undrain z", "node remove z", "node token create", "node join --token " + someToken + " a:7000", "lease move base z",
 		"tenant assign acme z", "tenant unpin z", "tenant weight z 1", "tenant priority z 1", "rebalance", "keyring list", "keyring install",
 	} {
 		r := ozmo(t, append(strings.Fields(line), "--data", dir)...)
@@ -99,13 +102,15 @@ func TestOrdersThatAreRefused(t *testing.T) {
 
 func TestOrdersThatAreNotUnderstood(t *testing.T) {
 	for line, says := range map[string]string{
-		"node":                       "ozmo node needs a command: list, drain, undrain, remove, join, token",
-		"node drian a":               "did you mean drain?",
-		"node drain":                 "needs NODE, got 0 arguments",
-		"node token create --ttl 0s": "want more than nothing",
-		"node join a:7000":           "a token is needed: --token, --token-file or OZMO_TOKEN",
-		"node join --token T":        "needs HOST:PORT",
-		"node join --token T a":      `"a": want HOST:PORT`,
+		"node":                                           "ozmo node needs a command: list, drain, undrain, remove, join, token",
+		"node drian a":                                   "did you mean drain?",
+		"node drain":                                     "needs NODE, got 0 arguments",
+		"node token create --ttl 0s":                     "want more than nothing",
+		"node join a:7000":                               "a token is needed: --token, --token-file or OZMO_TOKEN",
+		"node join --token T":                            "needs HOST:PORT",
+		"node join --token " + someToken + " a":          `"a": want HOST:PORT`,
+		"node join --token T0p-s3cret a:7000":            "--token: this is not a join token: one looks like ozmo1.ID.SECRET.FINGERPRINT; `ozmo node token create` prints one",
+		"node join --token ozmo1.0123 a:7000":            "--token: the join token is incomplete",
 		"node join --token T --token-file f a:7000":      "give one of them",
 		"tenant weight acme heavy":                       "want a whole number of 0 to 4294967295; 100 is normal",
 		"tenant weight acme 5000000000":                  "want a whole number of 0 to 4294967295; 100 is normal",
@@ -220,9 +225,9 @@ func TestTokenSources(t *testing.T) {
 	}
 	o := &operator{}
 	data := listenAs(t, o)
-	t.Setenv("OZMO_TOKEN", "from-env")
+	t.Setenv("OZMO_TOKEN", " "+someToken+"\n")
 	ozmo(t, "node", "join", "a:7000", "--data", data).want(t, exitOK, "has joined", "enrolling at a:7000\n")
-	if got := o.said(); got != "join a:7000 with from-env" {
+	if got := o.said(); got != "join a:7000 with "+someToken {
 		t.Errorf("the node was asked to %q", got)
 	}
 	ozmo(t, "node", "join", "a:7000", "--data", data, "--token-file", file).want(t, exitUsage, "", "OZMO_TOKEN_FILE): give one of them")

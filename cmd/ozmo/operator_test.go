@@ -171,10 +171,15 @@ func (o *operator) Backup(_ context.Context, w io.Writer, stale bool) error {
 	return nil
 }
 
-func (o *operator) Restore(_ context.Context, r io.Reader) (api.Restored, error) {
+func (o *operator) Restore(_ context.Context, r io.Reader, incomplete bool) (api.Restored, error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return api.Restored{}, err
 	}
-	return api.Restored{Index: 7, Tenants: 2, Networks: 1}, o.note("restore %d bytes", len(data))
+	done := api.Restored{Index: 7, Tenants: 2, Networks: 1}
+	if incomplete {
+		done.Missing = []api.MissingDocuments{{Tenant: "acme", InForce: 1}, {Tenant: "bolt", Earlier: 2}}
+		return done, o.note("restore %d bytes, complete or not", len(data))
+	}
+	return done, o.note("restore %d bytes", len(data))
 }

@@ -163,25 +163,25 @@ func TestCommandsFromAfar(t *testing.T) {
 	t.Setenv("OZMO_DATA", filepath.Join(t.TempDir(), "no node here"))
 	t.Setenv("OZMO_CREDENTIALS", file)
 	for line, says := range map[string]string{
-		"status":                  "leader      a (term",
-		"node list -o json":       `"name": "a"`,
-		"lease list -o json":      "[]",
-		"tenant list -o json":     "[]",
-		"rebalance --dry-run":     "nothing",
-		"keyring list":            "1 of 1",
-		"status --node a":         "leader      a (term",
-		"status --node HERE":      "leader      a (term",
-		"node token create":       "",
-		"keyring install -o json": `"primary": true`,
-		"coverage show acme base": "",
-		"node drain a":            "",
-		"secret list acme":        "",
-		"tenant weight acme 5":    "",
-		"lease move base a":       "",
-		"operator issue dave":     "",
-		"coverage verify x y":     "",
-		"node remove a":           "",
-		"secret delete acme x":    "",
+		"status":                     "leader      a (term",
+		"node list -o json":          `"name": "a"`,
+		"lease list -o json":         "[]",
+		"tenant list -o json":        "[]",
+		"rebalance --dry-run":        "nothing",
+		"keyring list":               "1 of 1",
+		"status --node a":            "leader      a (term",
+		"status --node HERE":         "leader      a (term",
+		"node token create":          "",
+		"keyring install -o json":    `"primary": true`,
+		"coverage show acme base":    "",
+		"node drain a":               "",
+		"secret list acme":           "",
+		"tenant weight acme 5":       "",
+		"lease move base a":          "",
+		"operator issue dave":        "",
+		"coverage verify x y":        "",
+		"node remove a":              "",
+		"secret delete acme x --yes": "",
 		"status --credentials " + filepath.Join(t.TempDir(), "none"): "",
 	} {
 		got := ozmo(t, strings.Fields(strings.ReplaceAll(line, "HERE", r.Address()))...)
@@ -195,7 +195,7 @@ func TestCommandsFromAfar(t *testing.T) {
 		want := map[string]string{
 			"coverage show acme base": `"acme": not found`, "node drain a": "the only one that takes tenants", "secret list acme": `tenant "acme": not found`,
 			"tenant weight acme 5": `tenant "acme": not found`, "lease move base a": `network "base": not found`, "operator issue dave": "no ozmo node is running",
-			"coverage verify x y": "not found", "node token create": "never over the network", "node remove a": "the only one", "secret delete acme x": `tenant "acme": not found`,
+			"coverage verify x y": "not found", "node token create": "never over the network", "node remove a": "the only one", "secret delete acme x --yes": `tenant "acme": not found`,
 		}[line]
 		if want == "" {
 			want = "no such file"

@@ -17,6 +17,7 @@ import (
 func newRestore(*app) *cobra.Command {
 	var node reach
 	var sure confirmation
+	var incomplete bool
 	cmd := &cobra.Command{
 		Use:   "restore FILE|-",
 		Short: "Put an archive of `ozmo backup` in the place of what the cluster holds",
@@ -29,13 +30,19 @@ again, and their alerts sent again, with the same keys.
 
 The cluster needs the sealing key of the one the archive is of. The archive is
 checked from its first to its last byte before anything changes. - reads it from
-standard input.`,
+standard input.
+
+Documents that are kept in PostgreSQL (--tenant-store postgres) are not in it: bring
+that database back first, from a dump made after the archive. An archive that points
+to documents that are not there is refused, with the tenants that they are of; with
+--incomplete it is restored all the same, and these tenants wait for them.`,
 		Example: `  ozmo restore ozmo-prod-20260301T031700Z.tar
   ssh elsewhere cat ozmo.tar | ozmo restore - --yes`,
 		Args: exactArgs("FILE|-"),
 	}
 	node.register(cmd)
 	sure.register(cmd)
+	cmd.Flags().BoolVar(&incomplete, "incomplete", false, "restore also what points to documents that PostgreSQL does not have, or while it does not answer")
 	output := addOutput(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var answers any
@@ -70,15 +77,27 @@ It replaces all that cluster %s holds now: %s and %s.
 		if err := sure.ask(cmd, "Replace it?"); err != nil {
 			return err
 		}
-		done, err := restore(cmd.Context(), node.client(), f, cmd.ErrOrStderr())
+		done, err := restore(cmd.Context(), node.client(), f, incomplete, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), done)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %s and %s, as of log index %d\n", count(done.Tenants, "tenant"), count(done.Networks, "network"), done.Index)
-		return err
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "restored %s and %s, as of log index %d\n", count(done.Tenants, "tenant"), count(done.Networks, "network"), done.Index); err != nil {
+			return err
+		}
+		for _, m := range done.Missing {
+			what := "cannot return to versions that had them"
+			if m.InForce > 0 {
+				what = "WAITS until they are there"
+			}
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "tenant %s: %s in force and %d of earlier versions are missing in PostgreSQL: it %s\n",
+				m.Tenant, count(m.InForce, "document"), m.Earlier, what); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return cmd
 }
@@ -118,12 +137,12 @@ func closeAlso(f *os.File, err error) error {
 	return err
 }
 
-func restore(ctx context.Context, c *client.Client, f *os.File, stderr io.Writer) (api.Restored, error) {
+func restore(ctx context.Context, c *client.Client, f *os.File, incomplete bool, stderr io.Writer) (api.Restored, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return api.Restored{}, err
 	}
 	counter, finish := newByteProgress(stderr, "restore", info.Size())
 	defer finish()
-	return c.Restore(ctx, io.TeeReader(f, counter))
+	return c.Restore(ctx, io.TeeReader(f, counter), incomplete)
 }

@@ -53,18 +53,18 @@ the outbox of the triggers that use it is tried at once.`,
 		Example: strings.ReplaceAll(`  ozmo secret VERB acme slack-hook
   ozmo secret VERB acme slack-hook < hook.txt
   vault kv get -field=token secret/telegram | ozmo secret VERB acme telegram-token
-  ozmo secret VERB acme smtp-password --file /run/secrets/smtp`, "VERB", verb),
+  ozmo secret VERB acme smtp-password -f /run/secrets/smtp`, "VERB", verb),
 		Args: cobra.ArbitraryArgs,
 	}
 	if verb == "set" {
 		cmd.Aliases = []string{"apply"} // as other documents have it
 	}
 	node.register(cmd)
-	cmd.Flags().StringVar(&file, "file", "", "`FILE` that holds the value")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "`FILE` that holds the value")
 	if err := cmd.MarkFlagFilename("file"); err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
 	}
-	completeAPI(cmd, &node, tenantNames, secretNames)
+	completeOfTenant(cmd, &node, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
 		if err != nil {
@@ -91,7 +91,7 @@ the outbox of the triggers that use it is tried at once.`,
 			return c.SetSecret(ctx, api.Secret{Tenant: tenant, Name: name, Value: value})
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(tenant))
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is set\n", name, tenant)
 		return err
@@ -201,7 +201,7 @@ and not set is shown too: what needs it waits. Values are never shown.`,
 			return c.Secrets(ctx, tenant)
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(tenant))
 		}
 		fill(&list)
 		if output.value == "json" {
@@ -237,7 +237,7 @@ func findSecret(ctx context.Context, r *apiReach, tenant, name string) (*api.Sec
 			return &list[i], err
 		}
 	}
-	return nil, err
+	return nil, missing(err, "%s", tenantText(tenant))
 }
 
 func secretNames(ctx context.Context, c *client.Client, tenant string) (out []string, err error) {
@@ -262,7 +262,7 @@ func newSecretGet() *cobra.Command {
 	}
 	node.register(cmd)
 	output := addOutput(cmd, "table", "json")
-	completeAPI(cmd, &node, tenantNames, secretNames)
+	completeOfTenant(cmd, &node, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
 		if err != nil {
@@ -270,7 +270,7 @@ func newSecretGet() *cobra.Command {
 		}
 		s, err := findSecret(cmd.Context(), &node, tenant, rest[0])
 		if err == nil && s == nil {
-			err = fmt.Errorf("secret %q of tenant %s: not found", rest[0], tenant)
+			err = fmt.Errorf("secret %q of %s: not found", rest[0], tenantText(tenant))
 		}
 		if err != nil {
 			return err
@@ -286,18 +286,20 @@ func newSecretGet() *cobra.Command {
 func newSecretDelete() *cobra.Command {
 	var node apiReach
 	var force bool
+	var confirm deletion
 	cmd := &cobra.Command{
 		Use:   "delete [TENANT] NAME",
 		Short: "Forget a secret",
 		Long: `Forget a secret. It is refused while a document in force names it, unless it is
 forced: deliveries that need it then wait in the outbox until it is set again.`,
 		Example: `  ozmo secret delete acme slack-hook
-  ozmo secret delete acme slack-hook --force`,
+  ozmo secret delete acme slack-hook --force --yes`,
 		Args: cobra.ArbitraryArgs,
 	}
 	node.register(cmd)
 	cmd.Flags().BoolVar(&force, "force", false, "also one that is in use")
-	completeAPI(cmd, &node, tenantNames, secretNames)
+	confirm.register(cmd, true)
+	completeOfTenant(cmd, &node, secretNames)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		tenant, rest, err := node.takeTenant(cmd, args, "NAME")
 		if err != nil {
@@ -307,11 +309,14 @@ forced: deliveries that need it then wait in the outbox until it is set again.`,
 		if err := checkSecretName(name); err != nil {
 			return err
 		}
+		if err := confirm.agree(cmd, fmt.Sprintf("The secret %q of %s will be forgotten for good.", name, tenantText(tenant))); err != nil {
+			return err
+		}
 		err = tellAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error {
 			return c.DeleteSecret(ctx, tenant, name, force)
 		})
 		if err != nil {
-			return err
+			return missing(err, "secret %q of %s", name, tenantText(tenant))
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret %s of tenant %s is forgotten\n", name, tenant)
 		return err

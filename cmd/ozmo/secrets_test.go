@@ -48,8 +48,8 @@ func TestSecretCommands(t *testing.T) {
 		{"secret list acme", "", "", "SECRET  SET                      TRIGGERS    NETWORKS\nhook    2026-03-01 12:00:00 UTC  slack, web  -\nnode    never                    -           mine\n"},
 		{"secret list none", "", "", "tenant none has stored no secret"},
 		{"secret list none -o json", "", "", "[]"},
-		{"secret delete acme hook", "", "delete hook of acme false", "secret hook of tenant acme is forgotten"},
-		{"secret delete acme hook --force", "", "delete hook of acme true", "is forgotten"},
+		{"secret delete acme hook --yes", "", "delete hook of acme false", "secret hook of tenant acme is forgotten"},
+		{"secret delete acme hook --force --yes", "", "delete hook of acme true", "is forgotten"},
 	} {
 		o := &operator{}
 		t.Setenv("OZMO_DATA", listenAs(t, o))
@@ -77,6 +77,7 @@ func TestSecretMistakes(t *testing.T) {
 		"secret set acme hook --file /none": "--file: open /none",
 		"secret set acme a/b --file /none":  `secret name "a/b": use 1 to 64 letters`,
 		"secret delete acme a/b":            `secret name "a/b": use 1 to 64 letters`,
+		"secret delete acme hook --force":   "give --yes",
 		"secret list":                       "needs TENANT",
 	} {
 		r := ozmo(t, strings.Fields(line)...)

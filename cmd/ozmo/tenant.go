@@ -16,7 +16,7 @@ import (
 func newTenant(*app) *cobra.Command {
 	cmd := group("tenant", "Make, import and see tenants, and say where they are judged",
 		"  ozmo tenant create acme\n  ozmo tenant import ./config --tenant acme\n  ozmo tenant list\n  ozmo tenant assign acme b",
-		newTenantCreate("create"), newTenantList(), newTenantGet(), newTenantCreate("apply"), newTenantDelete(), newTenantImport(),
+		newTenantCreate("create"), newTenantList(), newTenantGet(), newTenantCreate("apply"), newTenantDelete(), newTenantImport(), newTenantVersions(), newTenantRestore(),
 		newTenantAssign(), newTenantUnpin(), newTenantWeight(), newTenantPriority(), newTenantMigrate(), newTenantSourceSQL())
 	cmd.Long = `Tenants are made here or over the API, or by the folder of ` + "`ozmo serve`" + `. Each is judged by
 one node at a time. The leader spreads tenants over the nodes; assign, unpin, weight
@@ -65,17 +65,21 @@ func newTenantList() *cobra.Command {
 
 // placing is a command that says something about one tenant's place.
 func placing(cmd *cobra.Command, read func(args []string, p *api.Placement) (said string, err error), lists ...names) *cobra.Command {
-	var node reach
-	node.register(cmd)
-	completeArgs(cmd, &node, append([]names{tenantIDs}, lists...)...)
+	var node apiReach
+	node.registerWay(cmd)
+	var of []apiNames
+	for _, list := range append([]names{tenantIDs}, lists...) {
+		of = append(of, func(ctx context.Context, c *client.Client, _ string) ([]string, error) { return list(ctx, c) })
+	}
+	completeAPI(cmd, &node, of...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p := api.Placement{Tenant: args[0]}
 		said, err := read(args, &p)
 		if err != nil {
 			return err
 		}
-		if err := tell(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error { return c.PlaceTenant(ctx, p) }); err != nil {
-			return err
+		if err := tellAPI(cmd.Context(), &node, func(ctx context.Context, c *client.Client) error { return c.PlaceTenant(ctx, p) }); err != nil {
+			return missing(err, "%s", tenantText(args[0]))
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), said)
 		return err

@@ -57,7 +57,7 @@ func newTenantCreate(verb string) *cobra.Command {
 			return t, err
 		})
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(args[0]))
 		}
 		if !created && verb == "create" {
 			return fmt.Errorf("tenant %s is there already, with %s", t.ID, count(t.Monitors, "monitor"))
@@ -91,7 +91,7 @@ func newTenantGet() *cobra.Command {
 		}
 		t, err := askAPI(cmd.Context(), &r, func(ctx context.Context, c *client.Client) (v1.Tenant, error) { return c.Tenant(ctx, tenant) })
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(tenant))
 		}
 		if output.value == "json" {
 			return writeJSON(cmd.OutOrStdout(), t)
@@ -106,7 +106,7 @@ func newTenantGet() *cobra.Command {
 
 func newTenantDelete() *cobra.Command {
 	var r apiReach
-	var confirm confirmation
+	var confirm deletion
 	cmd := &cobra.Command{
 		Use: "delete TENANT", Short: "Delete a tenant with all it has",
 		Long: `Delete a tenant with all it has: documents, secrets, keys. What is still to be
@@ -115,21 +115,21 @@ delivered becomes dead letters. A tenant of the folder is taken out of there ins
 	}
 	tenantArgument(cmd, &r)
 	cmd.Args = exactArgs("TENANT") // what a context says is not enough
-	confirm.register(cmd)
+	confirm.register(cmd, true)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := confirm.check(cmd, cmd.InOrStdin()); err != nil {
 			return err
 		}
 		t, err := askAPI(cmd.Context(), &r, func(ctx context.Context, c *client.Client) (v1.Tenant, error) { return c.Tenant(ctx, args[0]) })
 		if err != nil {
-			return err
+			return missing(err, "%s", tenantText(args[0]))
 		}
-		err = confirm.ask(cmd, fmt.Sprintf("Tenant %s with %s, %s and its secrets and keys will be deleted for good.", t.ID, count(t.Monitors, "monitor"), count(t.Triggers, "trigger")))
+		err = confirm.agree(cmd, fmt.Sprintf("Tenant %s with %s, %s and its secrets and keys will be deleted for good.", t.ID, count(t.Monitors, "monitor"), count(t.Triggers, "trigger")))
 		if err != nil {
 			return err
 		}
 		if err := tellAPI(cmd.Context(), &r, func(ctx context.Context, c *client.Client) error { return c.DeleteTenant(ctx, args[0]) }); err != nil {
-			return err
+			return missing(err, "%s", tenantText(args[0]))
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "tenant %s is deleted\n", args[0])
 		return err
@@ -223,11 +223,11 @@ func (o *applying) importFolder(cmd *cobra.Command, dir, tenant string, rules fi
 		return o.showProblems(cmd, problems, f.Missing(problems))
 	}
 	if o.output.value == "text" {
-		if err := writeFindings(cmd, "text", problems, nil); err != nil {
+		if err := writeFindings(cmd, "text", once(problems), nil); err != nil {
 			return err
 		}
 	}
-	b := &bulk{c: c, dryRun: o.dryRun, jobs: []job{{tenant: tenant, read: func(context.Context) (*files.Documents, spec.Problems, error) { return docs, nil, nil }}}}
+	b := &bulk{c: c, dryRun: o.dryRun, notices: true, jobs: []job{{tenant: tenant, read: func(context.Context) (*files.Documents, spec.Problems, error) { return docs, problems, nil }}}}
 	r := b.one(ctx, &b.jobs[0])
 	if o.output.value == "json" {
 		err = writeJSON(cmd.OutOrStdout(), r)

@@ -60,6 +60,12 @@ func onlyTrigger(file string, data []byte, id *string) ([]byte, error) {
 	if json.Unmarshal(data, &all) != nil || len(all) == 0 {
 		return data, nil // what is wrong with it is told by who reads it for good
 	}
+	if alone := all["trigger_type"]; len(alone) > 0 && alone[0] == '"' { // as the API has it
+		if *id == "" {
+			*id = "trigger"
+		}
+		return json.Marshal(map[string]json.RawMessage{*id: data})
+	}
 	known := slices.Sorted(maps.Keys(all))
 	if *id == "" && len(known) > 1 {
 		return nil, fmt.Errorf("%s holds several triggers, name one: %s", file, strings.Join(known, ", "))

@@ -91,6 +91,7 @@ func TestTriggerTestFromFile(t *testing.T) {
 	}
 	dir := write(t, map[string]any{
 		"triggers/one.json": map[string]any{"ops": config("s3cret-path-of-ops")},
+		"alone.json":        config("s3cret-path-of-one"), // as the API has it
 		"triggers/two.json": map[string]any{"a": config("s3cret-path-of-a"), "b": config("s3cret-path-of-b")},
 	})
 	one, two := filepath.Join(dir, "triggers", "one.json"), filepath.Join(dir, "triggers", "two.json")
@@ -111,6 +112,8 @@ func TestTriggerTestFromFile(t *testing.T) {
 	if len(bodies) != 2 {
 		t.Errorf("%d requests, want 2: it is attempted once", len(bodies))
 	}
+	ozmo(t, "trigger", "test", "--dry-run", "--file", filepath.Join(dir, "alone.json")).want(t, exitOK, "> POST "+server.URL, "")
+	ozmo(t, "trigger", "test", "--dry-run", "--file", filepath.Join(dir, "alone.json"), "any").want(t, exitOK, "> POST "+server.URL, "")
 	ozmo(t, "trigger", "test", "--file", two).want(t, exitFailure, "", "holds several triggers, name one: a, b")
 	ozmo(t, "trigger", "test", "--file", two, "c").want(t, exitFailure, "", `has no trigger "c", only: a, b`)
 	ozmo(t, "trigger", "test", "--file", filepath.Join(dir, "none.json"), "c").want(t, exitFailure, "", "none.json")

@@ -53,9 +53,9 @@ func newUsage(*app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "usage [TENANT]",
 		Short: "Show what tenants have caused: calls, evaluation, notifications, bytes",
-		Long: `Show what a tenant has caused, by hour or day; without one, of the context neither, those that have
-caused most. Every node is asked for what happened there: it is kept for 92 days, and is
-lost with the node's disk.
+		Long: `Show what a tenant has caused, by hour or day; without one, of the context neither,
+those that have caused most. Every node is asked for what happened there: it is kept
+for 92 days, and is lost with the node's disk.
 
   RPC         calls to endpoints: all of its private networks, and its part of shared
               ones, which all that want a network bear alike
@@ -123,7 +123,7 @@ func showUsage(cmd *cobra.Command, node *apiReach, tenant string, from, to time.
 		return c.Usage(ctx, tenant, from, to, by)
 	})
 	if err != nil {
-		return err
+		return missing(err, "%s", tenantText(tenant))
 	}
 	fill(&u.Items)
 	if output == "json" {

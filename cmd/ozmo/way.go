@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ozmo-dev/ozmo/node/api/v1"
 	"github.com/ozmo-dev/ozmo/node/client"
 )
 
@@ -177,14 +178,15 @@ func (r *apiReach) complete(w *chosenWay, by string, level int) error {
 	if by == "server" {
 		level = 0 // it has no key of its own
 	}
+	from := "the context"
 	if s := r.strength("key-file"); s > 0 && s >= level {
 		data, err := os.ReadFile(r.keyFile)
 		if err != nil {
 			return fmt.Errorf("--key-file: %w", err)
 		}
-		w.server.Key = string(bytes.TrimSpace(data))
-	} else if key := os.Getenv(keyVariable); key != "" && level <= 1 {
-		w.server.Key = key
+		w.server.Key, from = string(bytes.TrimSpace(data)), "--key-file "+r.keyFile
+	} else if key := strings.TrimSpace(os.Getenv(keyVariable)); key != "" && level <= 1 {
+		w.server.Key, from = key, keyVariable
 	}
 	if r.caFile != "" {
 		var err error
@@ -196,16 +198,17 @@ func (r *apiReach) complete(w *chosenWay, by string, level int) error {
 	switch {
 	case w.server.Key == "":
 		return fmt.Errorf("the server %s is asked with a key: give --key-file, %s, or a context that has one", redactServer(w.server.URL), keyVariable)
-	case !isKeyText(w.server.Key):
-		return errors.New("the key is none of ozmo: expected ozmo_<id>_<secret>, as `ozmo key create` prints it")
+	case !v1.IsKeyText(w.server.Key):
+		return noKey(from)
 	}
 	_, err := client.CheckServer(w.server.URL, w.server.Insecure)
 	return err
 }
 
-func isKeyText(key string) bool {
-	parts := strings.Split(key, "_")
-	return len(parts) == 3 && parts[0] == "ozmo" && parts[1] != "" && parts[2] != "" && !strings.ContainsAny(key, " \t\r\n")
+// noKey refuses what is given as a key and is none. It is not shown: it may be another
+// secret, or most of a key.
+func noKey(from string) error {
+	return usagef("%s holds no API key: expected ozmo_ID_SECRET on one line, as `ozmo key create` prints it, all of it and nothing else", from)
 }
 
 // redactServer is what may be shown of an address.
@@ -313,8 +316,12 @@ func (r *apiReach) words(cmd *cobra.Command, list apiNames, tenant string) ([]st
 }
 
 func completeAPIFlag(cmd *cobra.Command, flag string, r *apiReach, list apiNames) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return r.words(cmd, list, "")
+	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		tenant := "" // that of --tenant or the context
+		if len(args) > 0 {
+			tenant = args[0] // which comes first where it is an argument
+		}
+		return r.words(cmd, list, tenant)
 	})
 	if err != nil {
 		panic(err) // the flag is not defined: a mistake in the program
@@ -333,6 +340,18 @@ func completeAPI(cmd *cobra.Command, r *apiReach, lists ...apiNames) {
 		}
 		return r.words(cmd, lists[len(args)], tenant)
 	}
+}
+
+// completeOfTenant lets shells complete [TENANT] ID: the tenant, where none is known,
+// and then what it has.
+func completeOfTenant(cmd *cobra.Command, r *apiReach, list apiNames) {
+	first := func(ctx context.Context, c *client.Client, tenant string) ([]string, error) {
+		if tenant == "" {
+			return tenantNames(ctx, c, "")
+		}
+		return list(ctx, c, tenant)
+	}
+	completeAPI(cmd, r, first, list)
 }
 
 func tenantNames(ctx context.Context, c *client.Client, _ string) (out []string, err error) {

@@ -9,6 +9,7 @@ type Bundle struct {
 	Scripts  map[string]*StoredScript
 
 	broken map[string]map[string]bool // by member and id: documents with errors
+	absent map[string]bool            // members that were left out, or null
 }
 
 // The members of a bundle, each an object of documents by id.
@@ -23,7 +24,7 @@ const (
 // passed over. What it refers to is checked by CheckReferences and CheckTrigger.
 func ParseBundle(data []byte, opts ...Option) (*Bundle, Problems) {
 	w, root := newWalk(data, newOptions(opts))
-	b := &Bundle{broken: map[string]map[string]bool{}}
+	b := &Bundle{broken: map[string]map[string]bool{}, absent: map[string]bool{}}
 	o := root.object()
 	if o != nil {
 		o.optional("version")
@@ -39,7 +40,9 @@ func ParseBundle(data []byte, opts ...Option) (*Bundle, Problems) {
 func readMember[T any](b *Bundle, o *object, name string, read func(node) *T) map[string]*T {
 	out := map[string]*T{}
 	b.broken[name] = map[string]bool{}
-	o.optional(name).object().unknown(func(item node) {
+	given := o.optional(name)
+	b.absent[name] = o != nil && !given.ok()
+	given.object().unknown(func(item node) {
 		before := item.w.errors()
 		if doc := read(item); doc != nil && item.w.errors() == before {
 			out[item.key] = doc
@@ -49,6 +52,10 @@ func readMember[T any](b *Bundle, o *object, name string, read func(node) *T) ma
 	})
 	return out
 }
+
+// LeftOut reports whether a bundle that was read says nothing of a member: that there
+// are no documents of a kind, it says with an empty object.
+func (b *Bundle) LeftOut(member string) bool { return b.absent[member] }
 
 // At is the path of a document in a bundle, or of a place in the document.
 func (b *Bundle) At(member, id, path string) string {

@@ -73,7 +73,7 @@ func TestMonitorMatchJSON(t *testing.T) {
 	}
 	const want = `{"addresses":[{"address":"0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48","contract_spec":null}],` +
 		`"chain_configurations":[{"evm":{}},{"midnight":{"viewing_keys":[]}}],` +
-		`"match_conditions":{"events":[{"expression":"value \u003e 10000000000","signature":"Transfer(address,address,uint256)"}],` +
+		`"match_conditions":{"events":[{"expression":"value > 10000000000","signature":"Transfer(address,address,uint256)"}],` +
 		`"functions":[{"expression":null,"signature":"transfer(address,uint256)"}],` +
 		`"transactions":[{"expression":null,"status":"Success"}]},` +
 		`"name":"Large transfers","networks":["ethereum_mainnet"],"paused":false,"trigger_conditions":[],"triggers":["to_webhook"]}`

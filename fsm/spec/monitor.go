@@ -143,7 +143,7 @@ type midnightWire struct {
 
 // MarshalJSON writes the document with the peer's field names, every list
 // present, and secrets in clear. White space inside contract specs is dropped.
-func (m Monitor) MarshalJSON() ([]byte, error) { return json.Marshal(m.wire()) }
+func (m Monitor) MarshalJSON() ([]byte, error) { return Encode(m.wire()) }
 
 // MatchJSON is the monitor as it stands inside the match of a block of a chain:
 // without viewing keys, and on EVM without contract specs.
@@ -159,7 +159,7 @@ func (m *Monitor) MatchJSON(chain Chain) ([]byte, error) {
 			w.Addresses[i].ContractSpec = nil
 		}
 	}
-	return json.Marshal(w)
+	return Encode(w)
 }
 
 func (m *Monitor) wire() monitorWire {

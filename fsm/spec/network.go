@@ -154,7 +154,7 @@ func (n Network) MarshalJSON() ([]byte, error) {
 	if n.PollInterval != 0 {
 		w.PollInterval = wireDuration(n.PollInterval)
 	}
-	return json.Marshal(w)
+	return Encode(w)
 }
 
 // UnmarshalJSON reads a stored document: ParseNetwork with OriginState.

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -81,7 +80,7 @@ type secretWire struct {
 }
 
 // MarshalJSON writes {"type": ..., "value": ...}, the value in clear.
-func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(secretWire(s)) }
+func (s Secret) MarshalJSON() ([]byte, error) { return Encode(secretWire(s)) }
 
 // UnmarshalJSON reads what MarshalJSON writes, of any type.
 func (s *Secret) UnmarshalJSON(data []byte) error {

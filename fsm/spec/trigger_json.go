@@ -1,7 +1,5 @@
 package spec
 
-import "encoding/json"
-
 type triggerWire struct {
 	Name   string `json:"name"`
 	Type   string `json:"trigger_type"`
@@ -57,9 +55,9 @@ type headerWire Secret
 
 func (h headerWire) MarshalJSON() ([]byte, error) {
 	if h.Type == SecretPlain {
-		return json.Marshal(h.Value)
+		return Encode(h.Value)
 	}
-	return json.Marshal(Secret(h))
+	return Encode(Secret(h))
 }
 
 type emailWire struct {
@@ -130,7 +128,7 @@ func (t Trigger) MarshalJSON() ([]byte, error) {
 	case t.Script != nil:
 		w.Config = scriptWire(*t.Script)
 	}
-	return json.Marshal(w)
+	return Encode(w)
 }
 
 // UnmarshalJSON reads a stored document: ParseTrigger with OriginState.

@@ -54,7 +54,7 @@ type Cluster interface {
 	// Backup writes an archive of all that was committed, or, with stale, of what
 	// the node has of it.
 	Backup(ctx context.Context, w io.Writer, stale bool) error
-	Restore(ctx context.Context, r io.Reader) (Restored, error)
+	Restore(ctx context.Context, r io.Reader, incomplete bool) (Restored, error)
 }
 
 var (
@@ -224,5 +224,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the peer is gone: nothing to do about it
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v) // the peer is gone: nothing to do about it
 }

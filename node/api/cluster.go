@@ -124,6 +124,16 @@ type Restored struct {
 	Index    uint64 `json:"index"` // log index of the archive
 	Tenants  int    `json:"tenants"`
 	Networks int    `json:"networks"`
+
+	Missing []MissingDocuments `json:"missing,omitempty"` // what PostgreSQL does not have of it
+}
+
+// MissingDocuments are how many of a tenant's documents want contents that are
+// nowhere.
+type MissingDocuments struct {
+	Tenant  string `json:"tenant"`
+	InForce int    `json:"in_force"` // the tenant waits for them
+	Earlier int    `json:"earlier"`  // of earlier versions, to which it cannot return
 }
 
 // LeaseMove asks to give a network to a node.

@@ -19,6 +19,7 @@ const (
 	Superseded = fsm.Superseded
 	Skipped    = fsm.Skipped
 	NotWanted  = fsm.NotWanted
+	Behind     = fsm.Behind
 	RolledBack = fsm.RolledBack
 )
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -73,7 +74,12 @@ func clusterRoutes(mux *http.ServeMux, op Cluster) {
 	})
 	mux.HandleFunc("GET /v1/backup", func(w http.ResponseWriter, r *http.Request) { backup(w, r, op) })
 	mux.HandleFunc("POST /v1/restore", func(w http.ResponseWriter, r *http.Request) {
-		done, err := op.Restore(r.Context(), r.Body)
+		incomplete, err := strconv.ParseBool(cmp.Or(r.URL.Query().Get("incomplete"), "false"))
+		if err != nil {
+			answer(w, nil, fmt.Errorf("%w: incomplete: want true or false", ErrBadRequest))
+			return
+		}
+		done, err := op.Restore(r.Context(), r.Body, incomplete)
 		answer(w, done, err)
 	})
 }

@@ -13,10 +13,13 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/node/api/v1"
 )
 
 // ErrNoNode means that nobody answers at the socket.
@@ -28,8 +31,10 @@ type Refusal struct {
 	Status  int    // of HTTP
 	Detail  string // the node's words
 	Request string // id of the request, in the node's log; empty where it has none
+	Type    string // of the problem, where it has one of its own: v1.TypeOverQuota
 
-	wait time.Duration // before the next try, where there may be one
+	Wait    time.Duration // before the next try, where there may be one
+	Changes bool          // what was asked for was to change something
 }
 
 // Error is what the node said, and for what its log tells more of, the request's id.
@@ -109,16 +114,22 @@ func (c *Client) sendWith(ctx context.Context, method, path string, query url.Va
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, refusal(resp)
+	r := refusal(resp)
+	r.Changes = method != http.MethodGet
+	if c.remote == nil && r.Detail == v1.NothingForKey {
+		r.Detail = "not found" // nobody has asked with a key
+	}
+	return nil, r
 }
 
 // refusal is what an answer that is none says.
-func refusal(resp *http.Response) error {
+func refusal(resp *http.Response) *Refusal {
 	r := &Refusal{Status: resp.StatusCode, Request: resp.Header.Get(requestHeader)}
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 16); err == nil {
-		r.wait = time.Duration(seconds) * time.Second
+		r.Wait = time.Duration(seconds) * time.Second
 	}
 	var p struct {
+		Type   string `json:"type"`
 		Detail string `json:"detail"`
 		Errors []struct {
 			Message, Location string
@@ -129,11 +140,21 @@ func refusal(resp *http.Response) error {
 		for _, e := range p.Errors {
 			p.Detail += "\n  " + e.Location + ": " + e.Message
 		}
-		r.Detail = p.Detail
+		r.Type, r.Detail = p.Type, p.Detail
 		return r
 	}
-	r.Detail = fmt.Sprintf("the node answered %s: %s", resp.Status, text)
+	r.Detail = fmt.Sprintf("the node answered %s: %s", resp.Status, plainText(string(text)))
 	return r
+}
+
+// plainText is what may be shown of an answer that is none of a node's, but of a proxy's:
+// on one line, and no more than that.
+func plainText(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }), " ")
+	if runes := []rune(s); len(runes) > 200 {
+		s = string(runes[:200]) + "…"
+	}
+	return s
 }
 
 const requestHeader = "X-Request-Id"

@@ -34,6 +34,9 @@ type nothing struct{}
 
 // LocalStatus asks only the node itself: what it knows without the leader.
 func (c *Client) LocalStatus(ctx context.Context) (api.Status, error) {
+	if c.remote != nil {
+		return c.Status(ctx) // the public port has no other
+	}
 	return get[api.Status](ctx, c, http.MethodGet, "/v1/status", url.Values{"local": {"true"}})
 }
 
@@ -94,6 +97,9 @@ func (c *Client) MoveLease(ctx context.Context, m api.LeaseMove) error {
 
 // PlaceTenant says where a tenant should be, or what it counts.
 func (c *Client) PlaceTenant(ctx context.Context, p api.Placement) error {
+	if c.remote != nil {
+		return c.placeRemote(ctx, p)
+	}
 	_, err := put[nothing](ctx, c, "/v1/tenants/place", p)
 	return err
 }
@@ -134,9 +140,10 @@ func (c *Client) Backup(ctx context.Context, w io.Writer, stale bool) error {
 	return nil
 }
 
-// Restore puts an archive in the place of the cluster's state.
-func (c *Client) Restore(ctx context.Context, r io.Reader) (api.Restored, error) {
-	resp, err := c.send(ctx, http.MethodPost, "/v1/restore", nil, r)
+// Restore puts an archive in the place of the cluster's state. One that points to
+// documents that PostgreSQL does not have is refused, unless incomplete.
+func (c *Client) Restore(ctx context.Context, r io.Reader, incomplete bool) (api.Restored, error) {
+	resp, err := c.send(ctx, http.MethodPost, "/v1/restore", url.Values{"incomplete": {strconv.FormatBool(incomplete)}}, r)
 	if err != nil {
 		return api.Restored{}, err
 	}

@@ -72,7 +72,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 // later reports whether an error may go away by itself, and when it is time to see.
 func later(err error) (time.Duration, bool) {
 	if r, refused := errors.AsType[*Refusal](err); refused {
-		return min(max(r.wait, time.Second), longestWait), r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests
+		return min(max(r.Wait, time.Second), longestWait), r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests
 	}
 	// A server ends connections that nobody has used for a while, or when it stops.
 	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
@@ -138,6 +138,24 @@ type Configuration struct {
 	Scripts  map[string]Script          `json:"scripts,omitempty"`  // by path
 }
 
+// whole is a configuration that says of every kind what there is to be: of one that is
+// left out, a node deletes nothing.
+func (c Configuration) whole() any {
+	return struct {
+		Networks map[string]json.RawMessage `json:"networks"`
+		Monitors map[string]json.RawMessage `json:"monitors"`
+		Triggers map[string]json.RawMessage `json:"triggers"`
+		Scripts  map[string]Script          `json:"scripts"`
+	}{orNone(c.Networks), orNone(c.Monitors), orNone(c.Triggers), orNone(c.Scripts)}
+}
+
+func orNone[T any](docs map[string]T) map[string]T {
+	if docs == nil {
+		return map[string]T{}
+	}
+	return docs
+}
+
 // DocumentChange is what became of one document.
 type DocumentChange struct {
 	Kind   string `json:"kind"`
@@ -185,7 +203,11 @@ func (c *Client) Apply(ctx context.Context, tenant string, given Configuration, 
 	if t.Match != "" {
 		header.Set("If-Match", t.Match)
 	}
-	out, _, err := read[Applied](ctx, c, http.MethodPut, tenantPath(tenant, "configuration"), query, header, given)
+	var body any = given
+	if !t.Merge {
+		body = given.whole()
+	}
+	out, _, err := read[Applied](ctx, c, http.MethodPut, tenantPath(tenant, "configuration"), query, header, body)
 	return out, err
 }
 

@@ -74,6 +74,20 @@ func TestRemoteAsks(t *testing.T) {
 	}
 }
 
+// A configuration that replaces all says of every kind what there is to be.
+func TestRemoteReplaces(t *testing.T) {
+	c := serve(t, "", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if got := string(body); got != `{"networks":{},"monitors":{"m":{}},"triggers":{},"scripts":{}}` {
+			t.Errorf("sent %s", got)
+		}
+		_, _ = io.WriteString(w, `{"version":7}`)
+	})
+	if _, err := c.Apply(t.Context(), "acme", Configuration{Monitors: map[string]json.RawMessage{"m": json.RawMessage(`{}`)}}, Terms{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Ids are text of people: they get into a path whole.
 func TestPathsOfIDs(t *testing.T) {
 	const id = "a/b c?d#é%2F.."

@@ -66,7 +66,7 @@ func (g *Group) proposeTo(ctx, held context.Context, leader Server, entry []byte
 	if g.opts.Forward == nil {
 		return answer{}, fmt.Errorf("%w, and has no way to %s, which does", ErrNotLeader, leader.ID)
 	}
-	sent, cancel := g.whileLeads(held, leader)
+	sent, cancel := g.WhileLeads(held, leader)
 	defer cancel()
 	index, err := g.opts.Forward(sent, leader, entry)
 	switch {
@@ -86,8 +86,9 @@ const forwardGrace = 500 * time.Millisecond
 
 var errReplaced = errors.New("the leader was replaced")
 
-// whileLeads is ctx until the leader has been replaced for a while.
-func (g *Group) whileLeads(ctx context.Context, leader Server) (context.Context, context.CancelFunc) {
+// WhileLeads is ctx until the leader has been replaced for a while: what it was asked, it
+// may still answer for so long.
+func (g *Group) WhileLeads(ctx context.Context, leader Server) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		for {

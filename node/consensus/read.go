@@ -44,15 +44,20 @@ func (g *Group) Barrier(ctx context.Context) error {
 		change := g.leader.next()
 		index, err := g.readIndexOf(ctx)
 		if err == nil {
-			if err := g.answers.reach(ctx, index); err != nil {
-				return fmt.Errorf("wait for the log: entry %d is not applied here: %w", index, err)
-			}
-			return nil
+			return g.Reach(ctx, index)
 		}
 		if held := g.hold(ctx, change); held != nil {
 			return fmt.Errorf("wait for the log: %w: %w (%w)", ErrNoLeader, held, err)
 		}
 	}
+}
+
+// Reach waits until everything is applied here up to an index of the log, whoever leads.
+func (g *Group) Reach(ctx context.Context, index uint64) error {
+	if err := g.answers.reach(ctx, index); err != nil {
+		return fmt.Errorf("wait for the log: entry %d is not applied here: %w", index, err)
+	}
+	return nil
 }
 
 // Settle waits until every command is answered that passed the gate of this node

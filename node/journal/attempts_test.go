@@ -268,7 +268,7 @@ func TestForm(t *testing.T) {
 	j.Record([]Alert{a})
 	j.RecordAttempt(try("acme", "k", 1, dawn))
 	j.RecordUsage(Used{
-		Hour: dawn, Tenants: map[UsageOwner]Usage{{"acme", 5}: {time.Second, 1, 2, 3, 4, 5}}, Networks: map[string]NetworkUsage{"net": {1, 2, 3, 4}},
+		Hour: dawn, Tenants: map[UsageOwner]Usage{{"acme", 5}: {time.Second, 1, 2, 3, 4, 5, 6}}, Networks: map[string]NetworkUsage{"net": {1, 2, 3, 4}},
 	})
 	j.Flush()
 	var text strings.Builder

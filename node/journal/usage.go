@@ -18,6 +18,7 @@ type Usage struct {
 	Failed     uint64        `json:"f,omitempty"` // attempts that were not
 	OverQuota  uint64        `json:"q,omitempty"` // notifications that had to wait for the quota
 	Bytes      uint64        `json:"b,omitempty"` // sent with attempts
+	Calls      uint64        `json:"c,omitempty"` // to endpoints, for what it alone has asked for
 }
 
 // Plus adds up two usages.
@@ -28,6 +29,7 @@ func (u Usage) Plus(o Usage) Usage {
 	u.Failed += o.Failed
 	u.OverQuota += o.OverQuota
 	u.Bytes += o.Bytes
+	u.Calls += o.Calls
 	return u
 }
 

@@ -130,6 +130,19 @@ func (s *Server) Query(sql string) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
+// Dump is what pg_dump writes of the database, to be loaded by Query into an empty one.
+func (s *Server) Dump() string {
+	s.t.Helper()
+	var problems bytes.Buffer
+	cmd := s.command("pg_dump", "-h", s.dir, "-U", userName, database)
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("pg_dump: %v\n%s", err, &problems)
+	}
+	return string(out)
+}
+
 // Stop ends the server as a system does that shuts down, and waits for it.
 func (s *Server) Stop() {
 	s.t.Helper()
@@ -192,6 +205,25 @@ func children(of int) (out []int) {
 		}
 	}
 	return out
+}
+
+// ProcessorTime is what the server's processes have had of the processors, those that
+// have ended among them.
+func (s *Server) ProcessorTime() time.Duration {
+	ticks := 0
+	for i, pid := range append([]int{s.cmd.Process.Pid}, children(s.cmd.Process.Pid)...) {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has ended: the next look finds it with its parent
+		}
+		_, rest, _ := strings.Cut(string(data), ") ")
+		fields := strings.Fields(rest)
+		for k := 11; k < 15 && k < len(fields) && (i == 0 || k < 13); k++ { // own, and of children that ended
+			n, _ := strconv.Atoi(fields[k]) // a number
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * (time.Second / 100)
 }
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {

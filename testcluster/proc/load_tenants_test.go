@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ozmo-dev/ozmo/node/api/v1"
+	"github.com/ozmo-dev/ozmo/testcluster/postgres"
 )
 
 // Targets of the full size, which `make load-tenants` prints the figures of.
@@ -32,7 +33,12 @@ const (
 // prints what that takes. Figures are no reason to fail: what is lost is.
 //
 // OZMO_LOAD_TENANTS and OZMO_LOAD_MONITORS say how many; without them, few.
-func TestLoadTenants(t *testing.T) {
+func TestLoadTenants(t *testing.T) { loadTenants(t, nil) }
+
+// TestPostgresLoadTenants is the same with the documents in PostgreSQL.
+func TestPostgresLoadTenants(t *testing.T) { loadTenants(t, postgres.Start(t)) }
+
+func loadTenants(t *testing.T, db *postgres.Server) {
 	tenants := int(setting(t, "OZMO_LOAD_TENANTS", 50))
 	monitors := int(setting(t, "OZMO_LOAD_MONITORS", 500))
 	full := os.Getenv("OZMO_LOAD_TENANTS") != ""
@@ -40,9 +46,17 @@ func TestLoadTenants(t *testing.T) {
 	chain := StartChain(t, dir, "--block-time", "1s", "--rate", "4")
 	n := NewNode(t, dir)
 	n.Folder = Folder{}
+	var more []string
+	if db != nil {
+		url := filepath.Join(dir, "postgres.url")
+		if err := os.WriteFile(url, []byte(db.URL()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		more = []string{"--tenant-store", "postgres", "--postgres-url-file", url}
+	}
 	start := func() time.Duration {
 		began := time.Now()
-		n.Start(t)
+		n.Start(t, more...)
 		within(t, Patience+time.Duration(tenants)*importPatience, "the node's readiness", n.Ready)
 		return time.Since(began)
 	}
@@ -104,7 +118,11 @@ func TestLoadTenants(t *testing.T) {
 		}
 		return err
 	})
-	fmt.Printf("\n%d tenants with %d monitors over the API, 16 requests at a time, one node:\n", tenants, monitors)
+	where := ""
+	if db != nil {
+		where = ", documents in PostgreSQL"
+	}
+	fmt.Printf("\n%d tenants with %d monitors over the API, 16 requests at a time, one node%s:\n", tenants, monitors, where)
 	row := func(name string, took, target time.Duration) {
 		met := "met"
 		if took > target {
@@ -124,6 +142,18 @@ func TestLoadTenants(t *testing.T) {
 	fmt.Printf("  the apply took %v of the node's processor time\n", busy.Round(100*time.Millisecond))
 	fmt.Printf("  resident memory: %d MB after the apply, %d MB after the restart; Raft log %d MB; snapshot (a backup's) %.1f MB\n",
 		memory>>20, residentBytes(t, n.Pid())>>20, log>>20, float64(snapshot)/(1<<20))
+	if db != nil {
+		page, err := n.get(t.Context(), "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s samples
+		for line := range strings.Lines(page) {
+			s.add(strings.TrimSpace(line))
+		}
+		fmt.Printf("  contents read since the restart: %.0f of %s in PostgreSQL (%s); cache %.0f MB\n", s.sum(`ozmo_postgres_reads_total{from="database"}`),
+			db.Query("select count(*) from ozmo.contents"), db.Query("select pg_size_pretty(pg_database_size(current_database()))"), s.sum("ozmo_postgres_cache_bytes")/(1<<20))
+	}
 	n.Terminate(t, time.Minute)
 }
 

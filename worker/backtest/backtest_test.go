@@ -37,11 +37,12 @@ type rig struct {
 	refuse func(fsm.Command) error   // in place of committing
 	past   func(height uint64) error // before a block is given
 	asked  map[uint64]int            // by height
+	judged map[string]int            // blocks, by tenant
 	told   []*fsm.WorkBacktest       // committed
 }
 
 func newRig(t *testing.T) *rig {
-	return &rig{State: fsm.New(), t: t, chain: fakechain.New(fakechain.Options{First: 100}), asked: map[uint64]int{}, address: fmt.Sprintf("%x", fakechain.Token[:])}
+	return &rig{State: fsm.New(), t: t, chain: fakechain.New(fakechain.Options{First: 100}), asked: map[uint64]int{}, judged: map[string]int{}, address: fmt.Sprintf("%x", fakechain.Token[:])}
 }
 
 func (r *rig) Propose(_ context.Context, c fsm.Command) (any, error) {
@@ -74,7 +75,7 @@ func (r *rig) must(c fsm.Command) any {
 }
 
 // Past implements Blocks: every second block comes from the chain, with two calls.
-func (r *rig) Past(ctx context.Context, _ string, height uint64) ([]byte, uint64, error) {
+func (r *rig) Past(ctx context.Context, _, _ string, height uint64) ([]byte, uint64, error) {
 	r.mu.Lock()
 	r.asked[height]++
 	past := r.past
@@ -94,6 +95,13 @@ func (r *rig) Past(ctx context.Context, _ string, height uint64) ([]byte, uint64
 		return nil, 0, err
 	}
 	return b.Payload, 2 * (height % 2), nil
+}
+
+// Evaluated implements Meter.
+func (r *rig) Evaluated(tenant string, _ time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.judged[tenant]++
 }
 
 // count is how many heights were asked for.
@@ -160,7 +168,7 @@ func (r *rig) job(id string) *fsm.Backtest {
 // run has a node's runner work until the test's part of the bubble ends.
 func (r *rig) run(node string) (stop func()) {
 	ctx, cancel := context.WithCancel(r.t.Context())
-	runner := New(Options{Node: node, Log: r, Blocks: r, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	runner := New(Options{Node: node, Log: r, Blocks: r, Meter: r, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
 	done := make(chan struct{})
 	go func() { defer close(done); runner.Run(ctx) }()
 	return func() { cancel(); <-done }
@@ -196,6 +204,9 @@ func TestPartIsJudged(t *testing.T) {
 		stop()
 		c := b.Counts()
 		c.Micros = 0
+		if r.judged["acme"] != 60 || len(r.judged) != 1 {
+			t.Errorf("judged for %v", r.judged)
+		}
 		if want := (fsm.BacktestCounts{Blocks: 60, Fetched: 30, Calls: 60, Candidates: 60, Matches: 10, Misses: 50}); b.State != fsm.BacktestDone || c != want {
 			t.Errorf("%v %q: %+v, want %+v", b.State, b.Error, c, want)
 		}

@@ -28,17 +28,28 @@ type Log interface {
 
 // Blocks gives the blocks of the past.
 type Blocks interface {
-	// Past fetches the payload of the block that is canonical at a height, and tells
-	// how many calls of the network's endpoints that took; 0: it was in a cache. Errors
-	// may wrap ErrBusy.
-	Past(ctx context.Context, network string, height uint64) (payload []byte, calls uint64, err error)
+	// Past fetches the payload of the block that is canonical at a height for a tenant,
+	// and tells how many calls of the network's endpoints that took; 0: it was in a cache.
+	// Errors may wrap ErrBusy.
+	Past(ctx context.Context, tenant, network string, height uint64) (payload []byte, calls uint64, err error)
 }
+
+// Meter is told what tenants have caused. It must not wait.
+type Meter interface {
+	// Evaluated tells how long judging a block took.
+	Evaluated(tenant string, took time.Duration)
+}
+
+type noMeter struct{}
+
+func (noMeter) Evaluated(string, time.Duration) {}
 
 // Options are what a Runner is made of.
 type Options struct {
 	Node       string // this node's name, under which it is given parts
 	Log        Log
 	Blocks     Blocks
+	Meter      Meter // nil: nobody asks
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -62,6 +73,9 @@ type place struct {
 
 // New makes a runner; Run has it work.
 func New(opts Options) *Runner {
+	if opts.Meter == nil {
+		opts.Meter = noMeter{}
+	}
 	return &Runner{opts: opts, log: opts.Logger.With("component", "backtest"), metrics: newMetrics(opts.Registerer), running: map[place]context.CancelFunc{}}
 }
 

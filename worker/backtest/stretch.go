@@ -75,7 +75,7 @@ func (s *stretch) command() *fsm.WorkBacktest {
 // block judges the next height.
 func (s *stretch) block(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, blockPatience)
-	payload, calls, err := s.r.opts.Blocks.Past(limited, s.job.Watch.Network, s.next)
+	payload, calls, err := s.r.opts.Blocks.Past(limited, s.at.tenant, s.job.Watch.Network, s.next)
 	cancel()
 	if err != nil {
 		return fmt.Errorf("network %s, block %d: %w", s.job.Watch.Slug, s.next, err)
@@ -84,6 +84,7 @@ func (s *stretch) block(ctx context.Context) error {
 		matches: fsm.MaxBacktestMatches - len(s.part.Matches) - len(s.matches),
 		misses:  fsm.MaxBacktestMisses - len(s.part.Misses) - len(s.misses),
 	})
+	s.r.opts.Meter.Evaluated(s.at.tenant, took)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return err

@@ -161,6 +161,17 @@ func (o *Outbox) Admit(tenant string) error {
 // Readmit gives back what Admit took for an attempt that was not made.
 func (o *Outbox) Readmit(tenant string) { o.quota.back(tenant, time.Now()) }
 
+// Spend takes from a tenant's quota of notifications for one that was sent because
+// somebody asked for it, and would not wait: what comes next waits for longer.
+func (o *Outbox) Spend(tenant string) {
+	now := time.Now()
+	o.quota.mu.Lock()
+	defer o.quota.mu.Unlock()
+	if b := o.quota.of(tenant, now); b != nil {
+		b.ReserveN(now, 1) // there may be less than none left
+	}
+}
+
 // Allowance is how many notifications a tenant of this node may send now, of how many
 // an hour, and when one more. An hour's number of 0 means that there is no bound.
 func (o *Outbox) Allowance(tenant string) (left, perHour int, again time.Time) {

@@ -89,6 +89,35 @@ func TestQuota(t *testing.T) {
 	})
 }
 
+// What is sent without waiting for the quota is taken from it all the same.
+func TestQuotaSpent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.accepted()
+		o, end := r.start()
+		o.Spend("acme") // there is no quota
+		var quota atomic.Int64
+		quota.Store(12) // 3 at once, then one every five minutes
+		r.perHour(o, &quota)
+		for range 4 {
+			o.Spend("acme")
+		}
+		if left, _, again := o.Allowance("acme"); left != 0 || time.Until(again).Round(time.Second) != 10*time.Minute {
+			t.Errorf("%d left, more in %v", left, time.Until(again))
+		}
+		r.handOver("hook", 1)
+		pass(9 * time.Minute)
+		if n := len(r.tries()); n != 0 {
+			t.Errorf("%d attempts", n)
+		}
+		pass(2 * time.Minute)
+		if n := len(r.tries()); n != 1 {
+			t.Errorf("%d attempts, want 1", n)
+		}
+		end()
+	})
+}
+
 // A quota that is raised counts within a minute for what waits already.
 func TestQuotaRaised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -91,6 +91,21 @@ func FindNetwork(v *fsm.View, key string) (n *spec.Network, owner string, err er
 	return n, owner, err
 }
 
+// IsThere reports whether there is a network that the state knows: whether a document
+// in force defines it, or somebody watches it still for those who have blocks of it to
+// judge. What was judged of one that is gone stays known.
+func IsThere(v *fsm.View, n *fsm.Network) bool {
+	if n.Wanted > 0 || n.Lease.Holder != "" {
+		return true
+	}
+	owner, slug := Owner(n.Key)
+	t, ok := v.Tenant(owner)
+	if ok {
+		_, ok = t.Current.Manifest.Find(fsm.DocNetwork, slug)
+	}
+	return ok
+}
+
 // DepthsOn lists the depths at which a version's monitors judge a network, given
 // its own depth and its finality depth.
 func DepthsOn(version fsm.Version, network string, own, finality uint64) []uint64 {

@@ -42,8 +42,12 @@ func actorOf(ctx context.Context) Actor {
 var (
 	errNoKey     = errors.New("a valid API key is needed: send it as 'Authorization: Bearer ozmo_...'")
 	errThrottled = errors.New("too many failures with this key from this address: wait before trying again")
-	errNotThere  = errors.New("there is no such thing for this key")
+	errNotThere  = errors.New(NothingForKey)
 )
+
+// NothingForKey is the detail of problems about what is not there for a key, whether
+// or not it is there for others.
+const NothingForKey = "there is no such thing for this key"
 
 // errRole refuses what takes a greater role, within the bearer's own tenant.
 type errRole struct{ has, needs fsm.Role }

@@ -98,7 +98,7 @@ func (a *API) listAlerts(ctx context.Context, in *alertsInput) (*alertsOutput, e
 	}
 	out := &alertsOutput{Body: AlertPage{Items: append([]api.Alert{}, list.Alerts...), Silent: orEmpty(list.Silent)}}
 	if list.Next != nil {
-		out.Body.Next = cursor(fmt.Sprintf("%d %s", list.Next.At, list.Next.ID))
+		out.Body.Next = fmt.Sprintf("%d %s", list.Next.At, list.Next.ID)
 	}
 	return out, nil
 }

@@ -98,7 +98,7 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging, c *AuditChoi
 				return out, nil
 			}
 			if full := len(out.Body.Items) == p.Limit; full || looked >= maxLookedAt {
-				out.Body.Next = cursor(strconv.FormatUint(before, 10))
+				out.Body.Next = strconv.FormatUint(before, 10)
 				return out, nil
 			}
 			before = e.Index

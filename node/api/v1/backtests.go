@@ -203,7 +203,7 @@ func (a *API) listBacktests(ctx context.Context, in *listInput) (*pageOutput[Bac
 			continue
 		}
 		if len(out.Body.Items) == in.Limit {
-			out.Body.Next = cursor(strconv.FormatUint(last, 10))
+			out.Body.Next = strconv.FormatUint(last, 10)
 			break
 		}
 		out.Body.Items = append(out.Body.Items, shownBacktest(b))

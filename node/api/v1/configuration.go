@@ -9,11 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/conditional"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
@@ -67,27 +65,31 @@ type configurationOutput[T any] struct {
 
 type configured struct {
 	Status int
-	ETag   string `header:"ETag"`
-	Index  uint64 `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	ETag   string   `header:"ETag"`
+	Index  uint64   `header:"X-Ozmo-Index" doc:"Log index of the change; see the parameter index."`
+	Policy []string `header:"RateLimit-Policy" doc:"The tenant's quotas of documents."`
+	Left   []string `header:"RateLimit" doc:"What is left of them."`
 	Body   Configured
 }
+
+const modeMerge = "merge"
 
 // How says how a configuration is put.
 type How struct {
 	DryRun bool   `query:"dry_run" doc:"Check everything and tell what would change, and change nothing."`
-	Mode   string `query:"mode" enum:"replace,merge" default:"replace" doc:"replace: what is not in the body is deleted; merge: it stays."`
+	Mode   string `query:"mode" enum:"replace,merge" default:"replace" doc:"replace: what is not in the body is deleted, and {} in the place of a kind says that there are none of it; merge: it stays."`
 }
 
 type configurationGet struct {
 	TenantPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 }
 
 type configurationPut struct {
 	TenantPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 	How
 	Create bool `query:"create" doc:"Make the tenant where there is none. For operators."`
 	DocumentBody
@@ -95,12 +97,12 @@ type configurationPut struct {
 
 type sharedConfigurationGet struct {
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 }
 
 type sharedConfigurationPut struct {
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 	How
 	DocumentBody
 }
@@ -112,14 +114,14 @@ func (a *API) configurationRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return wholly(v, t.Current, in.Params)
+		return wholly(v, t.Current, in.Preconditions)
 	})
 	register(a, "configuration.put", func(ctx context.Context, in *configurationPut) (*configured, error) {
-		return a.configure(ctx, &whole{tenant: in.Tenant, create: in.Create, how: in.How, when: in.Params, read: a.sent(in.Body)})
+		return a.configure(ctx, &whole{tenant: in.Tenant, create: in.Create, how: in.How, when: in.Preconditions, read: a.sent(in.Body, in.How)})
 	})
 	register(a, "sharedconfiguration.get", func(_ context.Context, in *sharedConfigurationGet) (*configurationOutput[SharedConfiguration], error) {
 		v := a.backend.View()
-		all, err := wholly(v, shared(v).Current, in.Params)
+		all, err := wholly(v, shared(v).Current, in.Preconditions)
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +130,7 @@ func (a *API) configurationRoutes() {
 		}, nil
 	})
 	register(a, "sharedconfiguration.put", func(ctx context.Context, in *sharedConfigurationPut) (*configured, error) {
-		return a.configure(ctx, &whole{tenant: fsm.Shared, how: in.How, when: in.Params, read: a.sent(in.Body)})
+		return a.configure(ctx, &whole{tenant: fsm.Shared, how: in.How, when: in.Preconditions, read: a.sent(in.Body, in.How)})
 	})
 }
 
@@ -146,10 +148,10 @@ func wholeTag(v fsm.Version) string {
 }
 
 // wholly shows a version.
-func wholly(v *fsm.View, version fsm.Version, when conditional.Params) (*configurationOutput[Configuration], error) {
+func wholly(v *fsm.View, version fsm.Version, when Preconditions) (*configurationOutput[Configuration], error) {
 	tag := wholeTag(version)
-	if err := condition(when, tag); err != nil {
-		return nil, huma.ErrorWithHeaders(err, http.Header{"ETag": {quoted(tag)}})
+	if err := when.reads(tag); err != nil {
+		return nil, err
 	}
 	b, err := bundleOf(v, version.Manifest)
 	if err != nil {
@@ -165,7 +167,7 @@ func wholly(v *fsm.View, version fsm.Version, when conditional.Params) (*configu
 	}
 	for one := range documentsOf(b) {
 		conceal(one.doc)
-		if into[one.member][one.id], err = json.Marshal(one.doc); err != nil {
+		if into[one.member][one.id], err = spec.Encode(one.doc); err != nil {
 			return nil, fmt.Errorf("%s %q: %w", one.kind.doc, one.id, err)
 		}
 	}
@@ -178,14 +180,14 @@ type whole struct {
 	object string // as the audit log names it; empty: the tenant
 	create bool
 	how    How
-	when   conditional.Params
+	when   Preconditions
 	// read gives the documents, their secrets as they are to be stored but for plain
 	// ones.
 	read func(d *draft) (*spec.Bundle, spec.Problems, error)
 }
 
 // sent reads the documents of a request.
-func (a *API) sent(body []byte) func(*draft) (*spec.Bundle, spec.Problems, error) {
+func (a *API) sent(body []byte, how How) func(*draft) (*spec.Bundle, spec.Problems, error) {
 	return func(d *draft) (*spec.Bundle, spec.Problems, error) {
 		b, problems := spec.ParseBundle(body, spec.WithOrigin(spec.OriginTenant), spec.WithSealed(), spec.WithTime(a.now()))
 		for one := range documentsOf(b) {
@@ -201,14 +203,50 @@ func (a *API) sent(body []byte) func(*draft) (*spec.Bundle, spec.Problems, error
 			}
 			problems = append(problems, one.placed(b, keepSealed(one.doc, before))...)
 		}
+		if how.Mode != modeMerge {
+			problems = append(problems, forgotten(b, d)...)
+		}
 		return b, problems, nil
 	}
 }
 
+// forgotten refuses a body that would replace documents by saying nothing of their
+// kind: that is a mistake more often than a wish.
+func forgotten(b *spec.Bundle, d *draft) (problems spec.Problems) {
+	kinds := []*kind{networks, monitors, triggers, scripts}
+	members := []string{spec.BundleNetworks, spec.BundleMonitors, spec.BundleTriggers, spec.BundleScripts}
+	if d.tenant == fsm.Shared {
+		members = members[:1]
+	}
+	fail := func(path, format string, args ...any) {
+		problems = append(problems, spec.Problem{Path: path, Severity: spec.SeverityError, Message: fmt.Sprintf(format, args...)})
+	}
+	left := slices.DeleteFunc(slices.Clone(members), func(member string) bool { return !b.LeftOut(member) })
+	if len(left) == len(members) {
+		fail("", "has no %s: give what is to be there instead of all that is; %s deletes everything", strings.Join(members, ", no "), emptied(members))
+		return problems
+	}
+	for i, member := range members {
+		if n := len(idsOf(&d.manifest, kinds[i].doc)); b.LeftOut(member) && n > 0 {
+			fail(member, "is left out, and there are documents of the kind (%d) that would be deleted: give %s to delete them, or mode=merge to keep what is not in the body", n, emptied(members[i:i+1]))
+		}
+	}
+	return problems
+}
+
+// emptied is a body with members without documents.
+func emptied(members []string) string {
+	return `{"` + strings.Join(members, `":{},"`) + `":{}}`
+}
+
 // configure changes all documents of a tenant at once, or none.
 func (a *API) configure(ctx context.Context, w *whole) (*configured, error) {
-	if !w.how.DryRun {
-		release, err := a.turns.take(ctx, w.tenant)
+	if w.how.DryRun {
+		if err := a.backend.CatchUp(ctx); err != nil {
+			return nil, err
+		}
+	} else {
+		release, err := a.turn(ctx, w.tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +254,7 @@ func (a *API) configure(ctx context.Context, w *whole) (*configured, error) {
 	}
 	for try := 1; ; try++ {
 		out, err := a.configureOnce(ctx, w)
-		once, err := again(ctx, try, err)
+		once, err := a.again(ctx, try, err)
 		if once {
 			continue // another one was quicker
 		}
@@ -229,14 +267,14 @@ func (a *API) configureOnce(ctx context.Context, w *whole) (*configured, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := condition(w.when, wholeTag(d.before.Current)); err != nil {
+	if err := w.when.writes(wholeTag(d.before.Current)); err != nil {
 		return nil, err
 	}
 	b, problems, err := w.read(d)
 	if err != nil {
 		return nil, err
 	}
-	more, err := d.bundle(b, w.how.Mode == "merge", problems.Err() != nil)
+	more, err := d.bundle(b, w.how.Mode == modeMerge, problems.Err() != nil)
 	problems = append(problems, more...)
 	if err := errors.Join(problems.Err(), err); err != nil {
 		return nil, err
@@ -258,6 +296,9 @@ func (a *API) configureOnce(ctx context.Context, w *whole) (*configured, error) 
 	}
 	out.ETag, out.Index = quoted(wholeTag(version)), version.Index
 	out.Body.Version, out.Body.Effect = version.Number, effects(view, w.tenant, version)
+	if t, ok := view.Tenant(w.tenant); ok {
+		out.Policy, out.Left = documentLimits(view, t)
+	}
 	return out, nil
 }
 

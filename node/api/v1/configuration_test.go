@@ -10,7 +10,11 @@ import (
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
-// bundleDoc is a configuration, its members given as "monitors/id", document.
+// noDocuments is a configuration without any.
+const noDocuments = `{"networks":{},"monitors":{},"triggers":{},"scripts":{}}`
+
+// bundleDoc is a configuration, its members given as "monitors/id", document; an
+// empty one as "monitors/" and anything.
 func bundleDoc(docs ...string) string {
 	all := map[string]map[string]json.RawMessage{}
 	for i := 0; i < len(docs); i += 2 {
@@ -18,7 +22,9 @@ func bundleDoc(docs ...string) string {
 		if all[member] == nil {
 			all[member] = map[string]json.RawMessage{}
 		}
-		all[member][id] = json.RawMessage(docs[i+1])
+		if id != "" {
+			all[member][id] = json.RawMessage(docs[i+1])
+		}
 	}
 	data, err := json.Marshal(all)
 	if err != nil {
@@ -111,7 +117,7 @@ func TestConfigurationIsPutWhole(t *testing.T) {
 		if changesOf(c) != "network net updated" {
 			t.Errorf("%+v", c)
 		}
-		r.do(key, "PUT", configurationPath, `{}`).want(200).decode(&c)
+		r.do(key, "PUT", configurationPath, noDocuments).want(200).decode(&c)
 		if len(c.Changes) != 6 || c.Unchanged != 0 || changesOf(c) != "network net deleted, monitor a deleted, monitor b deleted, monitor c deleted, trigger hook deleted, script scripts/f.py deleted" {
 			t.Errorf("%+v", c)
 		}
@@ -169,19 +175,49 @@ func TestConfigurationProblems(t *testing.T) {
 		t.Error("something was proposed")
 	}
 	// What the state alone refuses is a conflict.
-	full := []string{"networks/net", networkDoc("net", "https://x.example/k", 1)}
+	full := []string{"triggers/", "", "scripts/", "", "networks/net", networkDoc("net", "https://x.example/k", 1)}
 	for i := range 5 {
 		full = append(full, fmt.Sprint("monitors/", i), monitorDoc("m", "net", ""))
 	}
 	for _, query := range []string{"", "?dry_run=true"} {
 		r.do(key, "PUT", configurationPath+query, bundleDoc(full...)).want(409, "5 monitors, allowed are 4")
-		r.do(key, "PUT", configurationPath+query, bundleDoc("networks/net", networkDoc("net", "https://x.example/k", 9))).want(409, "chain_id cannot change from 1 to 9")
+		r.do(key, "PUT", configurationPath+query, bundleDoc("monitors/", "", "triggers/", "", "scripts/", "", "networks/net", networkDoc("net", "https://x.example/k", 9))).want(409, "chain_id cannot change from 1 to 9")
 	}
 	large := strings.Repeat("x", maxBody) // more than a document alone may have
 	r.do(key, "PUT", configurationPath, `{"`+large+`":1}`).want(422)
 	if r.View() != before {
 		t.Error("something was proposed")
 	}
+}
+
+// What a body says nothing of is not deleted without a word.
+func TestConfigurationForgets(t *testing.T) {
+	r := newRig(t)
+	r.furnish("acme")
+	operator := r.key("", fsm.RoleOperator)
+	before := r.View()
+	put := func(path, body string, status int, texts ...string) answer {
+		t.Helper()
+		return r.do(operator, "PUT", path, body).want(status, texts...)
+	}
+	for _, query := range []string{"", "?dry_run=true"} {
+		for _, body := range []string{`{}`, `{"version":7}`, `{"networks":null,"monitors":null}`} {
+			put(configurationPath+query, body, 422, `"location":"body"`, `{\"networks\":{},\"monitors\":{},\"triggers\":{},\"scripts\":{}} deletes everything`)
+		}
+		got := put(configurationPath+query, `{"networks":{},"monitors":{}}`, 422, `"location":"body.triggers"`, `give {\"scripts\":{}} to delete them`)
+		if strings.Contains(got.body, "body.monitors") {
+			t.Errorf("what is given is said to be left out: %s", got.body)
+		}
+	}
+	put("/v1/tenants/bolt/configuration?create=true", `{}`, 422)
+	put(configurationPath+"?mode=merge", `{}`, 200, `"changed":false`)
+	if r.View() != before {
+		t.Error("something was changed")
+	}
+	// Where there is none of a kind, nothing need be said of it.
+	put("/v1/tenants/bolt/configuration?create=true", bundleDoc("triggers/hook", triggerDoc("h", "https://x.example/h")), 201)
+	put("/v1/tenants/bolt/configuration", bundleDoc("triggers/other", triggerDoc("h", "https://x.example/h")), 200, `"created"`, `"deleted"`)
+	put(configurationPath, noDocuments, 200, `"changed":true`)
 }
 
 func TestSharedConfiguration(t *testing.T) {
@@ -209,7 +245,8 @@ func TestSharedConfiguration(t *testing.T) {
 	}
 	r.tenant("acme")
 	r.do(operator, "PUT", "/v1/tenants/acme/monitors/m", monitorDoc("m", "one", "")).want(201)
-	put("", `{}`, 409, `tenant \"acme\"`, `\"one\"`)
+	put("", `{}`, 422, `{\"networks\":{}} deletes everything`)
+	put("", `{"networks":{}}`, 409, `tenant \"acme\"`, `\"one\"`)
 	put("", bundleDoc("monitors/m", monitorDoc("m", "one", "")), 422, "only networks are shared")
 	if c := put("", bundleDoc("networks/one", networkDoc("one", "https://x.example/secret", 1)), 200); changesOf(c) != "network two deleted" {
 		t.Errorf("%+v", c)

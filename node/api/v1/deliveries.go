@@ -107,7 +107,7 @@ func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*pageOut
 	if len(list) > in.Limit {
 		list = list[:in.Limit]
 		last := placeOf(&list[in.Limit-1])
-		out.Body.Next = cursor(fmt.Sprintf("%d %s", last.at, last.key))
+		out.Body.Next = fmt.Sprintf("%d %s", last.at, last.key)
 	}
 	out.Body.Items = append(out.Body.Items, list...)
 	return out, nil

@@ -3,8 +3,6 @@ package v1
 import (
 	"context"
 
-	"github.com/danielgtaylor/huma/v2/conditional"
-
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
@@ -18,14 +16,14 @@ type getInput struct {
 	TenantPath
 	ItemPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 }
 
 type putDocument struct {
 	TenantPath
 	ItemPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 	DocumentBody
 }
 
@@ -37,13 +35,13 @@ type sharedList struct {
 type sharedGet struct {
 	ItemPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 }
 
 type sharedPut struct {
 	ItemPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 	DocumentBody
 }
 
@@ -64,13 +62,13 @@ func (a *API) documentRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			return a.get(v, k, t, in.ID, in.Params)
+			return a.get(v, k, t, in.ID, in.Preconditions)
 		})
 		register(a, name+".put", func(ctx context.Context, in *putDocument) (*written, error) {
-			return a.put(ctx, k, in.Tenant, in.ID, in.Body, in.Params)
+			return a.put(ctx, k, in.Tenant, in.ID, in.Body, in.Preconditions)
 		})
 		register(a, name+".delete", func(ctx context.Context, in *getInput) (*written, error) {
-			return a.remove(ctx, k, in.Tenant, in.ID, in.Params)
+			return a.remove(ctx, k, in.Tenant, in.ID, in.Preconditions)
 		})
 	}
 	register(a, "sharednetwork.list", func(_ context.Context, in *sharedList) (*pageOutput[Listed], error) {
@@ -79,13 +77,13 @@ func (a *API) documentRoutes() {
 	})
 	register(a, "sharednetwork.get", func(_ context.Context, in *sharedGet) (*documentOutput, error) {
 		v := a.backend.View()
-		return a.get(v, networks, shared(v), in.ID, in.Params)
+		return a.get(v, networks, shared(v), in.ID, in.Preconditions)
 	})
 	register(a, "sharednetwork.put", func(ctx context.Context, in *sharedPut) (*written, error) {
-		return a.put(ctx, networks, fsm.Shared, in.ID, in.Body, in.Params)
+		return a.put(ctx, networks, fsm.Shared, in.ID, in.Body, in.Preconditions)
 	})
 	register(a, "sharednetwork.delete", func(ctx context.Context, in *sharedGet) (*written, error) {
-		return a.remove(ctx, networks, fsm.Shared, in.ID, in.Params)
+		return a.remove(ctx, networks, fsm.Shared, in.ID, in.Preconditions)
 	})
 }
 

@@ -5,14 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/conditional"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
@@ -157,13 +154,13 @@ func checkID(id string) error {
 	return nil
 }
 
-func (a *API) put(ctx context.Context, k *kind, tenant, id string, body []byte, when conditional.Params) (*written, error) {
+func (a *API) put(ctx context.Context, k *kind, tenant, id string, body []byte, when Preconditions) (*written, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
 	return a.change(ctx, tenant, func(d *draft) (*written, fsm.Audit, error) {
 		old, exists := d.manifest.Find(k.doc, id)
-		if err := condition(when, etag(old, exists)); err != nil {
+		if err := when.writes(etag(old, exists)); err != nil {
 			return nil, fsm.Audit{}, err
 		}
 		doc, problems := k.parse(body, spec.WithOrigin(spec.OriginTenant), spec.WithSealed(), spec.WithTime(a.now()))
@@ -201,13 +198,13 @@ func (a *API) put(ctx context.Context, k *kind, tenant, id string, body []byte, 
 	})
 }
 
-func (a *API) remove(ctx context.Context, k *kind, tenant, id string, when conditional.Params) (*written, error) {
+func (a *API) remove(ctx context.Context, k *kind, tenant, id string, when Preconditions) (*written, error) {
 	return a.change(ctx, tenant, func(d *draft) (*written, fsm.Audit, error) {
 		old, exists := d.manifest.Find(k.doc, id)
 		if !exists {
 			return nil, fsm.Audit{}, errNotThere
 		}
-		if err := condition(when, etag(old, exists)); err != nil {
+		if err := when.writes(etag(old, exists)); err != nil {
 			return nil, fsm.Audit{}, err
 		}
 		before, err := k.load(d.view, old)
@@ -226,20 +223,20 @@ func (a *API) remove(ctx context.Context, k *kind, tenant, id string, when condi
 	})
 }
 
-func (a *API) get(v *fsm.View, k *kind, t *fsm.Tenant, id string, when conditional.Params) (*documentOutput, error) {
+func (a *API) get(v *fsm.View, k *kind, t *fsm.Tenant, id string, when Preconditions) (*documentOutput, error) {
 	d, ok := t.Current.Manifest.Find(k.doc, id)
 	if !ok {
 		return nil, errNotThere
 	}
-	if err := condition(when, etag(d, true)); err != nil {
-		return nil, huma.ErrorWithHeaders(err, http.Header{"ETag": {quoted(etag(d, true))}})
+	if err := when.reads(etag(d, true)); err != nil {
+		return nil, err
 	}
 	doc, err := k.load(v, d)
 	if err != nil {
 		return nil, err
 	}
 	conceal(doc)
-	data, err := json.Marshal(doc)
+	data, err := spec.Encode(doc)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", k.doc, id, err)
 	}
@@ -257,7 +254,7 @@ func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[L
 			continue
 		}
 		if len(out.Body.Items) == p.Limit {
-			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
+			out.Body.Next = out.Body.Items[p.Limit-1].ID
 			break
 		}
 		name, err := a.names.of(d.Hash, func() (string, error) {
@@ -276,17 +273,6 @@ func (a *API) list(v *fsm.View, k *kind, t *fsm.Tenant, p Paging) (*pageOutput[L
 }
 
 func quoted(tag string) string { return `"` + tag + `"` }
-
-// condition checks If-Match and If-None-Match.
-func condition(when conditional.Params, tag string) error {
-	if slices.Contains(when.IfMatch, "*") && tag != "" {
-		when.IfMatch = nil
-	}
-	if failed := when.PreconditionFailed(tag, time.Time{}); failed != nil {
-		return failed
-	}
-	return nil
-}
 
 func warnings(problems spec.Problems) []Warning {
 	out := []Warning{}

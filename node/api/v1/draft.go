@@ -13,9 +13,10 @@ import (
 	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
-// writes are the tries to change a tenant that others are changing too through other
-// nodes. Between them it waits a little, by chance: whoever is nearest to the leader
-// would win every time. It does not wait longer and longer: it would lose more and more.
+// writes are the tries to change a tenant that others are changing too, out of turn: where
+// there is no leader to give turns, or who had one was too slow. Between them it waits a
+// little, by chance: whoever is nearest to the leader would win every time. It does not
+// wait longer and longer: it would lose more and more.
 const (
 	writes    = 64
 	writePace = 12 * time.Millisecond
@@ -24,8 +25,9 @@ const (
 var errCrowded = fmt.Errorf("%w: others are changing this tenant all the time: try again", api.ErrUnavailable)
 
 // again reports whether to try a change once more that came too late, and waits
-// before that. Err is what the change has come to then.
-func again(ctx context.Context, try int, result error) (yes bool, err error) {
+// before that until View shows what it came too late for. Err is what the change has
+// come to otherwise.
+func (a *API) again(ctx context.Context, try int, result error) (yes bool, err error) {
 	if !errors.Is(result, fsm.ErrConflict) {
 		return false, result
 	}
@@ -36,8 +38,12 @@ func again(ctx context.Context, try int, result error) (yes bool, err error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	case <-time.After(rand.N(writePace)):
-		return true, nil
 	}
+	a.metrics.late.Inc()
+	if err := a.backend.CatchUp(ctx); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // draft is a version of a tenant in the making.
@@ -69,11 +75,8 @@ func (d *draft) drop(k fsm.DocKind, id string) {
 	d.manifest.Normalize()
 }
 
-// draft begins with what is in force.
+// draft begins with what is in force in the present view.
 func (a *API) draft(ctx context.Context, id string) (*draft, error) {
-	if err := a.backend.CatchUp(ctx); err != nil {
-		return nil, err
-	}
 	d := &draft{ctx: ctx, a: a, view: a.backend.View(), tenant: id, before: new(fsm.Tenant)}
 	if t, ok := d.view.Tenant(id); ok {
 		d.before = t
@@ -129,10 +132,10 @@ func (d *draft) commit(e fsm.Audit) (v fsm.Version, changed bool, err error) {
 	return v, true, nil
 }
 
-// change makes a draft and commits it, again while others change the tenant at the
-// same time.
+// change makes a draft and commits it in its turn, again while others change the tenant
+// out of theirs.
 func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*written, fsm.Audit, error)) (*written, error) {
-	release, err := a.turns.take(ctx, tenant)
+	release, err := a.turn(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +150,7 @@ func (a *API) change(ctx context.Context, tenant string, edit func(*draft) (*wri
 			return nil, err
 		}
 		v, changed, err := d.commit(entry)
-		once, err := again(ctx, try, err)
+		once, err := a.again(ctx, try, err)
 		if once {
 			continue
 		}
@@ -195,7 +198,7 @@ func effects(v *fsm.View, tenant string, version fsm.Version) []Effect {
 
 // begins is the first position of a network that is judged with a version.
 func begins(t *fsm.Tenant, n *fsm.Network, version fsm.Version) uint64 {
-	for _, run := range slices.Backward(t.Coverage[n.Key]) {
+	for _, run := range t.Coverage[n.Key] { // where a part is left out, in several
 		if run.Version == version.Number {
 			return run.From
 		}

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,7 +34,8 @@ func TestNoRequestIsAFault(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r.restore(start)
 		key := rapid.SampledFrom([]string{owner, operator}).Draw(rt, "key")
-		o := rapid.SampledFrom(operations).Draw(rt, "operation")
+		chosen := rapid.SampledFrom(operations).Draw(rt, "operation")
+		o := &chosen
 		path := o.path
 		for _, name := range []string{"{id}", "{name}", "{key}", "{number}"} {
 			path = strings.ReplaceAll(path, name, url.PathEscape(rapid.SampledFrom(words).Draw(rt, name)))
@@ -46,6 +48,9 @@ func TestNoRequestIsAFault(t *testing.T) {
 		got := r.do(key, o.method, path, body)
 		if got.status >= 500 {
 			rt.Fatalf("%s %s: %d %s", o.method, path, got.status, got.body)
+		}
+		if documented := o.in(r.api.huma.OpenAPI()).Responses[strconv.Itoa(got.status)]; documented == nil {
+			rt.Fatalf("%s %s: nothing is said of %d: %s", o.method, path, got.status, got.body)
 		}
 		if key == owner && strings.Contains(got.body, "bolt") {
 			rt.Fatalf("%s %s tells of another tenant: %s", o.method, path, got.body)

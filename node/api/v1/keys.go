@@ -131,7 +131,7 @@ func (a *API) listKeys(v *fsm.View, tenant string, p Paging) (*pageOutput[Key], 
 			continue
 		}
 		if len(out.Body.Items) == p.Limit {
-			out.Body.Next = cursor(out.Body.Items[p.Limit-1].ID)
+			out.Body.Next = out.Body.Items[p.Limit-1].ID
 			break
 		}
 		out.Body.Items = append(out.Body.Items, a.shownKey(k))

@@ -43,13 +43,19 @@ func FuzzKeyText(f *testing.F) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(cursor("a monitor"))
-	f.Add(cursor("12"))
-	f.Fuzz(func(_ *testing.T, text string) {
+	f.Add(cursor("monitor.list", "a monitor"))
+	f.Add(cursor("audit.list", "12"))
+	f.Fuzz(func(t *testing.T, text string) {
 		p := Paging{Cursor: text}
 		_, _ = p.after()
 		_, _ = p.before()
 		_, _ = readPlace(text)
+		_, _ = readRank(text, "matches")
+		if list, last, ok := readCursor(text); ok {
+			if again, end, ok := readCursor(cursor(list, last)); !ok || again != list || end != last {
+				t.Errorf("%q is read as %q %q, and again as %q %q", text, list, last, again, end)
+			}
+		}
 	})
 }
 

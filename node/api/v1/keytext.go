@@ -29,6 +29,12 @@ func parseKeyText(s string) (keyText, bool) {
 	return keyText{id: m[1], secret: m[2]}, true
 }
 
+// IsKeyText reports whether a text has the form of an API key.
+func IsKeyText(s string) bool {
+	_, ok := parseKeyText(s)
+	return ok
+}
+
 func (k keyText) reveal() string { return "ozmo_" + k.id + "_" + k.secret }
 
 func (k keyText) hash() fsm.Hash { return sha256.Sum256([]byte(k.secret)) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
+	"github.com/ozmo-dev/ozmo/worker/store"
 )
 
 // Operator is what operators do with the cluster. By is the entry of the audit log that
@@ -165,12 +166,13 @@ func (a *API) listLeases(_ context.Context, in *tenantsInput) (*pageOutput[Lease
 		return nil, err
 	}
 	out := &pageOutput[Lease]{Body: Page[Lease]{Items: []Lease{}}}
-	for n := range a.backend.View().Networks() {
-		if after != "" && n.Key <= after {
+	v := a.backend.View()
+	for n := range v.Networks() {
+		if after != "" && n.Key <= after || !store.IsThere(v, n) {
 			continue
 		}
 		if len(out.Body.Items) == in.Limit {
-			out.Body.Next = cursor(out.Body.Items[in.Limit-1].Network)
+			out.Body.Next = out.Body.Items[in.Limit-1].Network
 			break
 		}
 		tip, _ := n.Branch.Tip()
@@ -207,7 +209,7 @@ func (a *API) listAssignments(_ context.Context, in *assignmentsInput) (*pageOut
 			continue
 		}
 		if len(out.Body.Items) == in.Limit {
-			out.Body.Next = cursor(out.Body.Items[in.Limit-1].Tenant)
+			out.Body.Next = out.Body.Items[in.Limit-1].Tenant
 			break
 		}
 		out.Body.Items = append(out.Body.Items, assignmentOf(v, t))

@@ -41,6 +41,16 @@ func TestOperate(t *testing.T) {
 	r.do(op, "GET", "/v1/assignments?node=n2", "").want(404)
 	r.do(op, "POST", "/v1/rebalance?dry_run=true", "").want(200, `"dry_run":true`, `"moves":[]`)
 
+	// A network that is gone is not listed, though what was judged of it is known still.
+	r.do(op, "DELETE", "/v1/tenants/acme/monitors/mon", "").want(200)
+	r.do(op, "DELETE", "/v1/tenants/acme/networks/net", "").want(200)
+	if _, known := r.View().Network("acme/net"); !known {
+		t.Error("nothing is known of the network that was deleted")
+	}
+	if list := r.do(op, "GET", "/v1/leases", "").want(200, `"network":"bolt/net"`); strings.Contains(list.body, "acme/net") {
+		t.Errorf("a network that was deleted is listed: %s", list.body)
+	}
+
 	log := r.do(op, "GET", "/v1/audit", "").want(200, `"node.drain"`, `"node.undrain"`, `"lease.move"`, `"to n1"`).body
 	if !strings.Contains(log, `"actor":"key:`) {
 		t.Errorf("nobody did it: %s", log)

@@ -2,6 +2,8 @@ package v1
 
 import (
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -121,7 +123,7 @@ func (o *operation) describe() huma.Operation {
 	if o.method == http.MethodPut && strings.HasSuffix(o.path, "/configuration") {
 		limit, wait = maxConfiguration, configurationPatience
 		body = &huma.RequestBody{Description: "Documents by kind, then by id: {\"networks\": {...}, \"monitors\": {...}, \"triggers\": {...}, \"scripts\": {...}}, " +
-			"each as it is put alone. What is left out is empty. A version is passed over."}
+			"each as it is put alone. Of a kind that is left out there must be no documents, unless with mode=merge. A version is passed over."}
 	}
 	status := 0 // huma's default
 	if strings.HasSuffix(o.id, ".create") {
@@ -163,6 +165,43 @@ func (o *operation) errors() []int {
 		out = append(out, http.StatusConflict)
 	}
 	return out
+}
+
+// complete has the document tell of the answers that follow from how an operation is
+// asked.
+func (o *operation) complete(doc *huma.OpenAPI) {
+	op := o.in(doc)
+	problem := *op.Responses[strconv.Itoa(http.StatusUnauthorized)]
+	tell := func(like huma.Response, statuses ...int) {
+		for _, status := range statuses {
+			one := like
+			one.Description = http.StatusText(status)
+			op.Responses[strconv.Itoa(status)] = &one
+		}
+	}
+	if op.RequestBody != nil {
+		tell(problem, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	if slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.Name == "If-Match" }) {
+		tell(problem, http.StatusPreconditionFailed)
+		if o.method == http.MethodGet {
+			tell(huma.Response{}, http.StatusNotModified)
+		}
+	}
+	if o.makes() {
+		tell(*op.Responses[strconv.Itoa(http.StatusOK)], http.StatusCreated)
+	}
+}
+
+// in is the operation in a document.
+func (o *operation) in(doc *huma.OpenAPI) *huma.Operation {
+	item := doc.Paths[o.path]
+	return map[string]*huma.Operation{http.MethodGet: item.Get, http.MethodPut: item.Put, http.MethodPost: item.Post, http.MethodDelete: item.Delete}[o.method]
+}
+
+// makes reports whether what is put may be new, which 201 says.
+func (o *operation) makes() bool {
+	return o.method == http.MethodPut && (strings.HasSuffix(o.path, "/{id}") || o.id == "tenant.put" || o.id == "configuration.put")
 }
 
 // operationCalled finds one of the table; another name is a mistake in the program.

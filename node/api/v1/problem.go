@@ -46,9 +46,9 @@ func newProblem(ctx context.Context, status int, detail string) *huma.ErrorModel
 	return p
 }
 
-// typeOverQuota is the type of problems of what a tenant may not have so much of: unlike
+// TypeOverQuota is the type of problems of what a tenant may not have so much of: unlike
 // other conflicts, trying again is of no use.
-const typeOverQuota = "urn:ozmo:problem:over-quota"
+const TypeOverQuota = "urn:ozmo:problem:over-quota"
 
 // errConflict refuses what the present state does not allow.
 var errConflict = errors.New("conflict")
@@ -122,7 +122,7 @@ func (a *API) problemOf(ctx context.Context, err error) error {
 	}
 	p := newProblem(ctx, status, err.Error())
 	if errors.Is(err, fsm.ErrQuota) {
-		p.Type = typeOverQuota
+		p.Type = TypeOverQuota
 	}
 	header := http.Header{}
 	switch status {
@@ -172,5 +172,7 @@ func (a *API) refuse(ctx huma.Context, err error) {
 	p, _ := errors.AsType[*huma.ErrorModel](told)
 	ctx.SetHeader("Content-Type", "application/problem+json")
 	ctx.SetStatus(p.Status)
-	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p) // the peer is gone: nothing to do about it
+	enc := json.NewEncoder(ctx.BodyWriter())
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(p) // the peer is gone: nothing to do about it
 }

@@ -89,7 +89,7 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 		return nil, err
 	}
 	if t.Source != fsm.SourceAPI {
-		return nil, conflictf("tenant %q comes from the operator's folder: quotas hold for tenants of the API", in.Tenant)
+		return nil, conflictf("tenant %q comes from %s: over the API, quotas are set for tenants of the API", in.Tenant, originOf(t.Source))
 	}
 	want := fsm.Quota{
 		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,

@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -12,6 +13,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/ozmo-dev/ozmo/node/api"
 )
 
 const requestHeader = "X-Request-Id"
@@ -41,6 +44,8 @@ type metrics struct {
 	streams  prometheus.Gauge
 	events   prometheus.Counter
 	gaps     prometheus.Counter
+	turns    prometheus.Histogram
+	late     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -56,6 +61,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		streams: promauto.With(reg).NewGauge(prometheus.GaugeOpts{Name: "ozmo_api_streams", Help: "Streams of alerts that are open."}),
 		events:  promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_events_total", Help: "Changes of alerts written to streams."}),
 		gaps:    promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_stream_gaps_total", Help: "Gaps told on streams: a slow reader, or a node that does not answer."}),
+		turns: promauto.With(reg).NewHistogram(prometheus.HistogramOpts{
+			Name: "ozmo_api_turn_seconds", Help: "How long changes of a tenant's documents waited for those of others, and for what was committed before.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}),
+		late: promauto.With(reg).NewCounter(prometheus.CounterOpts{
+			Name: "ozmo_api_changes_repeated_total", Help: "Changes of a tenant's documents that were checked again: another one, out of turn, was quicker.",
+		}),
 	}
 }
 
@@ -73,21 +85,27 @@ func (a *API) measure(ctx huma.Context, next func(huma.Context)) {
 // patience is how long a request waits for the log index it asks for.
 const patience = 5 * time.Second
 
+var errAhead = fmt.Errorf("%w: the node that answers has not come to the log index asked for within %v", api.ErrUnavailable, patience)
+
 // awaitIndex has a request see what its sender has seen or done before: ?index=
 // names a log index, which this node may not have reached yet.
 func (a *API) awaitIndex(ctx huma.Context, next func(huma.Context)) {
 	index, err := strconv.ParseUint(ctx.Query("index"), 10, 64)
 	if err == nil && a.backend.View().Index() < index {
-		held, cancel := context.WithTimeout(ctx.Context(), patience)
-		err := a.backend.CatchUp(held)
-		cancel()
-		if err == nil && a.backend.View().Index() < index {
-			err = errAhead
-		}
-		if err != nil {
+		if err := a.reach(ctx.Context(), index); err != nil {
 			a.refuse(ctx, err)
 			return
 		}
 	}
 	next(ctx)
+}
+
+func (a *API) reach(ctx context.Context, index uint64) error {
+	held, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := a.backend.Reach(held, index)
+	if err != nil && held.Err() != nil && ctx.Err() == nil {
+		return errAhead
+	}
+	return err
 }

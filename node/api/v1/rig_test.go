@@ -29,6 +29,8 @@ import (
 type fake struct {
 	t     testing.TB
 	state *fsm.State
+	turns Turns
+	apart bool // no turns
 
 	mu     sync.Mutex
 	index  uint64
@@ -57,6 +59,39 @@ func (f *fake) CatchUp(context.Context) error {
 	}
 	f.behind = nil
 	return f.down
+}
+
+// Reach waits as a node does: what is committed, it applies.
+func (f *fake) Reach(ctx context.Context, index uint64) error {
+	if err := f.CatchUp(ctx); err != nil {
+		return err
+	}
+	for {
+		changed := f.state.Changed(fsm.TopicTenants) // what tests wait for
+		if f.View().Index() >= index {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", api.ErrUnavailable, ctx.Err())
+		}
+	}
+}
+
+// Turn implements Backend, as the leader does it or, apart, a node that hears of none.
+func (f *fake) Turn(ctx context.Context, tenant string) (release func(), err error) {
+	release = func() {}
+	if !f.apart {
+		if release, err = f.turns.Take(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.CatchUp(ctx); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 func (f *fake) Propose(_ context.Context, c fsm.Command) (any, error) {

@@ -88,7 +88,7 @@ func concealed(data []byte, as document) string {
 		return ""
 	}
 	conceal(as)
-	data, err := json.Marshal(as)
+	data, err := spec.Encode(as)
 	if err != nil {
 		return ""
 	}

@@ -2,7 +2,6 @@ package v1
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/fsm/spec"
 	"github.com/ozmo-dev/ozmo/node/api"
 )
 
@@ -209,7 +209,7 @@ func (s *stream) tell(one api.AlertNews, choice *api.AlertChoice) error {
 }
 
 func (s *stream) event(name, id string, v any) error {
-	data, err := json.Marshal(v) // on one line
+	data, err := spec.Encode(v) // on one line
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // Tenant is a tenant in short.
 type Tenant struct {
 	ID       string    `json:"id"`
-	Source   string    `json:"source" enum:"folder,API" doc:"Who says what its documents are. What comes from the folder is only read over the API."`
+	Source   string    `json:"source" enum:"folder,API,tables" doc:"Who says what its documents are. What comes from the folder, or from the tables of a database, is only read over the API."`
 	Version  uint64    `json:"version" doc:"Of its configuration."`
 	Index    uint64    `json:"index" doc:"Log index at which the version came into force."`
 	Changed  time.Time `json:"changed"`
@@ -90,7 +90,7 @@ func (a *API) listTenants(_ context.Context, in *tenantsInput) (*pageOutput[Tena
 			continue
 		}
 		if len(out.Body.Items) == in.Limit {
-			out.Body.Next = cursor(out.Body.Items[in.Limit-1].ID)
+			out.Body.Next = out.Body.Items[in.Limit-1].ID
 			break
 		}
 		out.Body.Items = append(out.Body.Items, shortTenant(t))
@@ -132,24 +132,29 @@ func (a *API) putTenant(ctx context.Context, in *tenantInput) (*tenantOutput, er
 		}
 	}
 	if t.Source != fsm.SourceAPI {
-		return nil, conflictf("tenant %q comes from the operator's folder: take another id", in.Tenant)
+		return nil, conflictf("tenant %q comes from %s: take another id", in.Tenant, originOf(t.Source))
 	}
 	out.Index, out.Body = a.backend.View().Index(), shortTenant(t)
 	return out, nil
 }
 
 func (a *API) deleteTenant(ctx context.Context, in *tenantInput) (*done, error) {
+	release, err := a.turn(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for try := 1; ; try++ {
-		_, t, err := a.caughtUp(ctx, in.Tenant)
+		t, err := tenant(ctx, a.backend.View(), in.Tenant)
 		if err != nil {
 			return nil, err
 		}
 		if t.Source != fsm.SourceAPI {
-			return nil, conflictf("tenant %q comes from the operator's folder: take it out of there", in.Tenant)
+			return nil, conflictf("tenant %q comes from %s: take it out of there", in.Tenant, originOf(t.Source))
 		}
 		c := &fsm.DeleteTenant{Tenant: t.ID, Expect: t.Current.Number, At: a.now().UnixMilli(), Source: fsm.SourceAPI}
 		_, err = a.audited(ctx, c, fsm.Audit{Tenant: t.ID, Object: t.ID}, t.Born)
-		once, err := again(ctx, try, err)
+		once, err := a.again(ctx, try, err)
 		if once {
 			continue
 		}

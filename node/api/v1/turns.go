@@ -3,13 +3,15 @@ package v1
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 )
 
-// turns has changes of one tenant that this node is asked for wait for each other:
-// all of them would be refused but one, and begin again.
-type turns struct {
+// Turns has changes of one tenant wait for each other: at once, all of them would be
+// refused but one, and begin again. Who comes first has the first one. The zero value is
+// ready.
+type Turns struct {
 	mu   sync.Mutex
 	lane map[string]*lane
 }
@@ -19,8 +21,8 @@ type lane struct {
 	used int           // who is at it or waits
 }
 
-// take waits for its turn, which has to be given back. The error is ctx's.
-func (t *turns) take(ctx context.Context, key string) (release func(), err error) {
+// Take waits for its turn, which has to be given back, once. The error is ctx's.
+func (t *Turns) Take(ctx context.Context, key string) (release func(), err error) {
 	t.mu.Lock()
 	if t.lane == nil {
 		t.lane = map[string]*lane{}
@@ -46,6 +48,23 @@ func (t *turns) take(ctx context.Context, key string) (release func(), err error
 		leave()
 		return nil, ctx.Err()
 	}
+}
+
+// turn has a change of a tenant's documents wait for those before it: the ones that this
+// node was asked for, then the others'. View shows then what was committed before.
+func (a *API) turn(ctx context.Context, tenant string) (release func(), err error) {
+	began := time.Now()
+	here, err := a.turns.Take(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	everywhere, err := a.backend.Turn(ctx, tenant)
+	if err != nil {
+		here()
+		return nil, err
+	}
+	a.metrics.turns.Observe(time.Since(began).Seconds())
+	return func() { everywhere(); here() }, nil
 }
 
 // names are those of documents, by content: a list need not read every document

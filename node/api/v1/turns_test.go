@@ -9,19 +9,22 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/ozmo-dev/ozmo/fsm"
+	"github.com/ozmo-dev/ozmo/node/api"
 )
 
 // One after the other, and whoever does not wait any longer is in nobody's way.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var turns turns
+		var turns Turns
 		var all sync.WaitGroup
 		at, most := 0, 0
 		var mu sync.Mutex
 		for range 20 {
 			all.Go(func() {
-				release, err := turns.take(t.Context(), "acme")
+				release, err := turns.Take(t.Context(), "acme")
 				if err != nil {
 					t.Error(err)
 					return
@@ -37,7 +40,7 @@ func TestTurns(t *testing.T) {
 				mu.Unlock()
 			})
 		}
-		release, err := turns.take(t.Context(), "bolt") // another tenant does not wait
+		release, err := turns.Take(t.Context(), "bolt") // another tenant does not wait
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +48,7 @@ func TestTurns(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		synctest.Wait()
-		if _, err := turns.take(ctx, "acme"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := turns.Take(ctx, "acme"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		all.Wait()
@@ -77,6 +80,61 @@ func TestChangesAtOnce(t *testing.T) {
 			t.Errorf("%s is called %s", m.ID, m.Name)
 		}
 	}
+}
+
+// Changes of one tenant over several nodes take turns, and none is checked again. Without
+// turns they race, and all come into force too.
+func TestChangesThroughSeveralNodes(t *testing.T) {
+	for _, apart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("apart=%v", apart), func(t *testing.T) {
+			r := newRig(t)
+			r.furnish("acme")
+			r.apart = apart
+			key := r.key("acme", fsm.RoleOwner)
+			nodes := []*rig{r, r.elsewhere(), r.elsewhere()}
+			var all sync.WaitGroup
+			for i := range 30 {
+				at := nodes[i%len(nodes)]
+				all.Go(func() {
+					path := fmt.Sprintf("/v1/tenants/acme/monitors/m%d", i)
+					at.do(key, "PUT", path, monitorDoc(fmt.Sprint("m", i), "net", "value > 1", "hook")).want(201)
+					at.do(key, "GET", path, "").want(200)
+				})
+			}
+			all.Go(func() {
+				r.do(key, "PUT", "/v1/tenants/acme/configuration?mode=merge", `{"triggers":{"more":`+triggerDoc("more", "https://x.example/m")+`}}`).want(200)
+			})
+			all.Wait()
+			var p Page[Listed]
+			r.do(key, "GET", "/v1/tenants/acme/monitors", "").want(200).decode(&p)
+			if len(p.Items) != 31 {
+				t.Errorf("%d monitors", len(p.Items))
+			}
+			r.do(key, "GET", "/v1/tenants/acme/triggers/more", "").want(200)
+			repeated := 0.0
+			for _, n := range nodes {
+				repeated += testutil.ToFloat64(n.api.metrics.late)
+			}
+			if !apart && repeated > 0 {
+				t.Errorf("%v changes were checked again", repeated)
+			}
+		})
+	}
+}
+
+// Without a leader, whoever has waited here lets the next one on.
+func TestTurnsEndWithoutALeader(t *testing.T) {
+	r := newRig(t)
+	r.furnish("acme")
+	key := r.key("acme", fsm.RoleOwner)
+	put := func() answer {
+		return r.do(key, "PUT", "/v1/tenants/acme/triggers/t", triggerDoc("t", "https://x.example/t"))
+	}
+	r.down = fmt.Errorf("%w: no leader", api.ErrUnavailable)
+	put().want(503)
+	r.do(key, "DELETE", "/v1/tenants/acme/triggers/hook", "").want(503)
+	r.down = nil
+	put().want(201)
 }
 
 func TestNamesAreBounded(t *testing.T) {

@@ -239,10 +239,12 @@ func (r rank) compare(o rank) int {
 	return cmp.Or(cmp.Compare(o.value, r.value), cmp.Compare(r.tenant, o.tenant))
 }
 
-func readRank(text string) (rank, error) {
+// readRank reads where the page before ended, which was sorted the same way.
+func readRank(text, sort string) (rank, error) {
+	by, text, _ := strings.Cut(text, " ")
 	value, tenant, ok := strings.Cut(text, " ")
 	n, err := strconv.ParseFloat(value, 64)
-	if !ok || err != nil {
+	if !ok || err != nil || by != sort {
 		return rank{}, badCursor()
 	}
 	return rank{n, tenant}, nil
@@ -255,7 +257,7 @@ func (a *API) allUsage(ctx context.Context, in *allUsageInput) (*allUsageOutput,
 	}
 	var last rank
 	if text != "" {
-		if last, err = readRank(text); err != nil {
+		if last, err = readRank(text, in.Sort); err != nil {
 			return nil, err
 		}
 	}
@@ -279,7 +281,7 @@ func (a *API) allUsage(ctx context.Context, in *allUsageInput) (*allUsageOutput,
 	if len(ranked) > in.Limit {
 		ranked = ranked[:in.Limit]
 		end := ranked[in.Limit-1]
-		out.Body.Next = cursor(strconv.FormatFloat(end.value, 'g', -1, 64) + " " + end.tenant)
+		out.Body.Next = in.Sort + " " + strconv.FormatFloat(end.value, 'g', -1, 64) + " " + end.tenant
 	}
 	for _, r := range ranked {
 		out.Body.Items = append(out.Body.Items, TenantTotal{r.tenant, all[r.tenant]})

@@ -120,6 +120,8 @@ func TestLimitHeaders(t *testing.T) {
 	headers(r.do(admin, "PUT", "/v1/tenants/acme/monitors/two", monitorDoc("two", "net", "", "hook")).want(201), `"monitors";q=2`, `"monitors";r=0`)
 	r.do(admin, "PUT", "/v1/tenants/acme/monitors/three", monitorDoc("three", "net", "", "hook")).want(409, "urn:ozmo:problem:over-quota", "3 monitors, allowed are 2")
 	headers(r.do(admin, "DELETE", "/v1/tenants/acme/monitors/two", "").want(200), `"monitors";q=2`, `"monitors";r=1`)
+	headers(r.do(admin, "PUT", configurationPath+"?mode=merge", bundleDoc("monitors/two", monitorDoc("two", "net", "", "hook"))).want(200), `"monitors";q=2`, `"monitors";r=0`)
+	headers(r.do(admin, "DELETE", "/v1/tenants/acme/monitors/two", "").want(200), `"monitors";q=2`, `"monitors";r=1`)
 	headers(r.do(admin, "GET", "/v1/tenants/acme/usage?to=2027-01-15T08:00:30Z", "").want(200), `"notifications";q=7;w=3600`, `"notifications";r=0;t=3600`)
 	r.must(&fsm.SetTenantVersion{Tenant: "files"})
 	headers(r.do(operator, "GET", "/v1/tenants/files/quota", "").want(200), "", "")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -28,6 +27,14 @@ type Backend interface {
 	// CatchUp returns when View shows all that was committed before. Errors wrap
 	// api.ErrUnavailable.
 	CatchUp(ctx context.Context) error
+	// Reach returns when View shows what was committed up to a log index, or with ctx.
+	// Errors wrap api.ErrUnavailable.
+	Reach(ctx context.Context, index uint64) error
+	// Turn waits for a turn to change a tenant's documents, and then as CatchUp does, with
+	// whose errors it ends. It goes on without a turn where nobody gives any: a change
+	// names the version that it replaces, and turns only save trying again. Release
+	// gives it back, once.
+	Turn(ctx context.Context, tenant string) (release func(), err error)
 	// Propose commits a command; when it returns without error, View shows it. Errors
 	// are the command's refusals, or wrap api.ErrUnavailable.
 	Propose(ctx context.Context, c fsm.Command) (any, error)
@@ -85,7 +92,7 @@ type API struct {
 	throttle *throttle
 	asking   chan struct{} // taken by whoever asks the leader for keys
 	streams  streams
-	turns    turns
+	turns    Turns
 	names    names
 	mux      *http.ServeMux
 	huma     huma.API
@@ -96,8 +103,6 @@ type API struct {
 
 // maxBody bounds the body of a request, in bytes.
 const maxBody = 1 << 20
-
-var errAhead = fmt.Errorf("%w: this cluster has not reached the log index asked for", api.ErrUnavailable)
 
 // New makes the API. Nothing runs in the background.
 func New(opts Options) *API {
@@ -110,7 +115,7 @@ func New(opts Options) *API {
 		byKey: newLimits[string](opts.Rates.Key, opts.Now), byAddress: newLimits[netip.Prefix](opts.Rates.Address, opts.Now),
 	}
 	a.huma = humago.New(a.mux, configuration())
-	a.huma.UseMiddleware(a.measure, a.guard, a.awaitIndex)
+	a.huma.UseMiddleware(a.measure, a.guard, a.checkQuery, a.awaitIndex)
 	a.tenantRoutes()
 	a.documentRoutes()
 	a.configurationRoutes()
@@ -151,7 +156,7 @@ func configuration() huma.Config {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"key": {Type: "http", Scheme: "bearer", Description: "An API key: ozmo_<id>_<secret>."},
+					"key": {Type: "http", Scheme: "bearer", Description: "An API key: ozmo_ID_SECRET."},
 				},
 			},
 		},
@@ -178,10 +183,17 @@ type actionKey struct{}
 // register adds an operation of the table, and gives the errors of its handler
 // their form.
 func register[I, O any](a *API, id string, handler func(context.Context, *I) (*O, error)) {
-	huma.Register(a.huma, operationCalled(id).describe(), func(ctx context.Context, in *I) (*O, error) {
+	o := operationCalled(id)
+	defer o.complete(a.huma.OpenAPI())
+	huma.Register(a.huma, o.describe(), func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(context.WithValue(ctx, actionKey{}, id), in)
 		if err != nil {
 			return nil, a.problemOf(ctx, err)
+		}
+		if page, ok := any(out).(paged); ok {
+			if last := page.next(); *last != "" {
+				*last = cursor(id, *last)
+			}
 		}
 		return out, nil
 	})

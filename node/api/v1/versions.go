@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2/conditional"
-
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/fsm/spec"
 )
@@ -37,14 +35,14 @@ type versionGet struct {
 	TenantPath
 	VersionPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 }
 
 type versionRestore struct {
 	TenantPath
 	VersionPath
 	ReadYourWrites
-	conditional.Params
+	Preconditions
 	DryRun bool `query:"dry_run" doc:"Check everything and tell what would change, and change nothing."`
 }
 
@@ -67,11 +65,11 @@ func (a *API) versionRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return wholly(v, version, in.Params)
+		return wholly(v, version, in.Preconditions)
 	})
 	register(a, "version.restore", func(ctx context.Context, in *versionRestore) (*configured, error) {
 		return a.configure(ctx, &whole{
-			tenant: in.Tenant, how: How{DryRun: in.DryRun}, when: in.Params, object: strconv.FormatUint(in.Number, 10),
+			tenant: in.Tenant, how: How{DryRun: in.DryRun}, when: in.Preconditions, object: strconv.FormatUint(in.Number, 10),
 			read: func(d *draft) (*spec.Bundle, spec.Problems, error) {
 				version, err := numbered(d.before, in.Number)
 				if err != nil {
@@ -111,7 +109,7 @@ func versions(v *fsm.View, t *fsm.Tenant, p Paging) (*pageOutput[ConfigurationVe
 			continue
 		}
 		if len(out.Body.Items) == p.Limit {
-			out.Body.Next = cursor(strconv.FormatUint(out.Body.Items[p.Limit-1].Number, 10))
+			out.Body.Next = strconv.FormatUint(out.Body.Items[p.Limit-1].Number, 10)
 			break
 		}
 		one := ConfigurationVersion{Number: version.Number, At: time.UnixMilli(version.At).UTC(), Index: version.Index, ETag: quoted(wholeTag(version))}

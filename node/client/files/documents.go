@@ -20,12 +20,13 @@ type Documents struct {
 	Scripts  map[string]client.Script
 
 	files map[string]string // spec.DocKey -> file; none where they come from one file
+	named map[string]bool   // triggers that came without an id: it is their name
 }
 
 func newDocuments() *Documents {
 	return &Documents{
 		Networks: map[string]*spec.Network{}, Monitors: map[string]*spec.Monitor{}, Triggers: map[string]*spec.Trigger{},
-		Scripts: map[string]client.Script{}, files: map[string]string{},
+		Scripts: map[string]client.Script{}, files: map[string]string{}, named: map[string]bool{},
 	}
 }
 
@@ -107,6 +108,7 @@ func decoded[T any](raw map[string]json.RawMessage, into map[string]*T) error {
 // Align gives monitors the ids under which the tenant has them: in a folder they
 // have none but their names. A monitor is the one of that id, else the one of that
 // name, else the one whose file it would be (see Render), which has been renamed.
+// Likewise a trigger that came without an id, by its name.
 func (d *Documents) Align(there *Documents) {
 	ids := make(map[string]string, len(d.Monitors)) // here -> there
 	taken := map[string]bool{}
@@ -152,6 +154,29 @@ func (d *Documents) Align(there *Documents) {
 		}
 	}
 	d.Monitors, d.files = aligned, names
+	d.alignTriggers(there)
+}
+
+func (d *Documents) alignTriggers(there *Documents) {
+	for _, name := range sortedKeys(d.named) {
+		if there.Triggers[name] != nil {
+			continue
+		}
+		for _, id := range sortedKeys(there.Triggers) {
+			if there.Triggers[id].Name == name && d.Triggers[id] == nil {
+				d.Triggers[id] = d.Triggers[name]
+				delete(d.Triggers, name)
+				delete(d.named, name)
+				break
+			}
+		}
+	}
+}
+
+// OwnID reports whether a document brings its id with it. A monitor does not: it goes by
+// its name. So does a trigger that came alone.
+func (d *Documents) OwnID(kind, id string) bool {
+	return kind != KindMonitor && !(kind == KindTrigger && d.named[id])
 }
 
 // File is the file of a document, empty where it has none of its own.

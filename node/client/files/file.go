@@ -27,10 +27,10 @@ type File struct {
 	Missing []Missing
 }
 
-// Read reads a file: a monitor, a network, an object of triggers by id, or a whole
-// configuration as the API shows it ({"networks": ..., "monitors": ...}); in JSON,
-// or any number of them in YAML. Secret files are looked for in dir. What documents
-// refer to is not checked: it may be in force already.
+// Read reads a file: a monitor, a network, a trigger as the API shows it, an object of
+// triggers by id, or a whole configuration as the API shows it ({"networks": ...,
+// "monitors": ...}); in JSON, or any number of them in YAML. Secret files are looked for
+// in dir. What documents refer to is not checked: it may be in force already.
 func Read(ctx context.Context, name string, data []byte, dir string, env func(string) (string, bool)) (*File, spec.Problems, error) {
 	resolver, err := secrets.NewResolver(dir, env)
 	if err != nil {
@@ -139,6 +139,13 @@ func (r *fileReader) document(data []byte) {
 		if n != nil {
 			r.addNetwork(n.Slug, "", n)
 		}
+	case isType(top["trigger_type"]):
+		t, problems := spec.ParseTrigger(data, r.options...)
+		r.problems = append(r.problems, problems...)
+		if t != nil {
+			r.addTrigger(t.Name, "", t)
+			r.file.named[t.Name] = true
+		}
 	case len(top) > 0 && !slices.ContainsFunc(sortedKeys(top), func(key string) bool { return !slices.Contains(members, key) }):
 		r.file.Whole = true
 		r.configuration(top)
@@ -149,7 +156,7 @@ func (r *fileReader) document(data []byte) {
 			r.addTrigger(id, id, triggers[id])
 		}
 	default:
-		r.fail("", "is no monitor (with match_conditions), no network (with network_type), no object of triggers by id (each with trigger_type), and no configuration (networks, monitors, triggers, scripts)")
+		r.fail("", "is no monitor (with match_conditions), no network (with network_type), no trigger (with trigger_type), alone or in an object of triggers by id, and no configuration (networks, monitors, triggers, scripts)")
 	}
 }
 
@@ -157,14 +164,18 @@ func (r *fileReader) document(data []byte) {
 func isTrigger(top map[string]json.RawMessage) bool {
 	for _, raw := range top {
 		var t struct {
-			Type *string `json:"trigger_type"`
+			Type json.RawMessage `json:"trigger_type"`
 		}
-		if json.Unmarshal(raw, &t) == nil && t.Type != nil {
+		if json.Unmarshal(raw, &t) == nil && isType(t.Type) {
 			return true
 		}
 	}
 	return false
 }
+
+// isType reports whether a value may be a trigger's type, rather than a trigger of
+// the id "trigger_type".
+func isType(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '"' }
 
 func (r *fileReader) addMonitor(id, at string, m *spec.Monitor) {
 	if r.file.Monitors[id] != nil {

@@ -281,3 +281,46 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A trigger may stand alone in a file, as the API shows it: it goes by its name.
+func TestTriggerAlone(t *testing.T) {
+	read := func(text string) *File {
+		t.Helper()
+		f, problems, err := Read(t.Context(), "x", []byte(text), t.TempDir(), nil)
+		if err != nil || problems.Err() != nil {
+			t.Fatal(err, problems)
+		}
+		return f
+	}
+	f := read(triggerText)
+	if f.Triggers["Hook"] == nil || f.Count() != 1 || f.Whole || f.OwnID(KindTrigger, "Hook") {
+		t.Fatalf("%+v", f.Documents)
+	}
+	if f.Align(some(t)); f.Triggers["hook"] == nil || len(f.Triggers) != 1 {
+		t.Errorf("not the trigger of that name: %v", sortedKeys(f.Triggers))
+	}
+	f = read(triggerText)
+	if f.Align(newDocuments()); f.Triggers["Hook"] == nil {
+		t.Errorf("%v", sortedKeys(f.Triggers))
+	}
+	both := some(t)
+	both.Triggers["Hook"] = both.Triggers["hook"]
+	if f = read(triggerText); f.Triggers["Hook"] == nil {
+		t.Fatal("gone")
+	}
+	if f.Align(both); f.Triggers["Hook"] == nil || len(f.Triggers) != 1 {
+		t.Errorf("the id goes before the name: %v", sortedKeys(f.Triggers))
+	}
+
+	f = read(`{"hook":` + triggerText + `,"trigger_type":` + strings.Replace(triggerText, "Hook", "Odd", 1) + `}`)
+	if f.Triggers["hook"] == nil || f.Triggers["trigger_type"] == nil || !f.OwnID(KindTrigger, "hook") {
+		t.Errorf("%+v", f.Documents)
+	}
+	if yaml := read("name: Y\ntrigger_type: slack\nconfig:\n  slack_url: {type: plain, value: 'https://hooks.slack.com/x'}\n  message: {title: t, body: b}\n"); yaml.Triggers["Y"] == nil {
+		t.Errorf("%+v", yaml.Documents)
+	}
+	_, problems, err := Read(t.Context(), "x.json", []byte(`{"name":"X","trigger_type":"webhok","config":{}}`), t.TempDir(), nil)
+	if err != nil || problems.Err() == nil || problems[0].Path != "trigger_type" {
+		t.Errorf("%v: %v", err, problems)
+	}
+}

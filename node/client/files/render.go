@@ -69,7 +69,7 @@ func Render(d *Documents, variables string) (*Rendered, error) {
 }
 
 func (r *Rendered) add(file string, doc any) error {
-	data, err := json.Marshal(doc)
+	data, err := spec.Encode(doc)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

@@ -166,7 +166,7 @@ func TestCompileKeepsTheDocument(t *testing.T) {
 	}
 	got := string(hits[0].Match("n").Monitor)
 	want := `{"addresses":[{"address":"` + token(0) + `","contract_spec":null}],"chain_configurations":[{"midnight":{"viewing_keys":[]}}],` +
-		`"match_conditions":{"events":[{"expression":"value \u003e 6","signature":"Transfer(address,address,uint256)"}],"functions":[],"transactions":[]},` +
+		`"match_conditions":{"events":[{"expression":"value > 6","signature":"Transfer(address,address,uint256)"}],"functions":[],"transactions":[]},` +
 		`"name":"m","networks":["ethereum"],"paused":false,"trigger_conditions":[],"triggers":["slack"]}`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

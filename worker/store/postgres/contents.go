@@ -14,7 +14,8 @@ import (
 
 var errDamaged = errors.New("the database holds something else under this hash")
 
-// Content implements fsm.Contents.
+// Content implements fsm.Contents. What versions point to is there: where it is not,
+// it was lost, and may come back like a database that does not answer.
 func (s *Store) Content(hash fsm.Hash) ([]byte, error) {
 	if data, ok := s.cache.get(hash); ok {
 		s.metrics.reads.WithLabelValues("cache").Inc()
@@ -25,7 +26,7 @@ func (s *Store) Content(hash fsm.Hash) ([]byte, error) {
 	}
 	data, ok := s.cache.get(hash)
 	if !ok {
-		return nil, fmt.Errorf("content %s is not in PostgreSQL: %w", hash.Short(), fsm.ErrNotFound)
+		return nil, fmt.Errorf("content %s is missing in PostgreSQL: put the document in force again, or restore the database from a dump made after the cluster's backup: %w", hash.Short(), fsm.ErrUnreachable)
 	}
 	return data, nil
 }
@@ -48,14 +49,29 @@ func (s *Store) Prefetch(hashes []fsm.Hash) error {
 			missing = append(missing, hash[:])
 		}
 	}
-	for len(missing) > 0 {
-		n := min(readBatch, len(missing))
-		if err := s.read(context.Background(), missing[:n]); err != nil {
+	for part := range slices.Chunk(missing, readBatch) {
+		if err := s.readMissing(part); err != nil {
 			return err
 		}
-		missing = missing[n:]
 	}
 	return nil
+}
+
+// readMissing reads a batch. A node that starts is asked for the same by several who
+// begin together: the second one finds what the first has read.
+func (s *Store) readMissing(hashes [][]byte) error {
+	if len(hashes) > 1 {
+		s.batch.Lock()
+		defer s.batch.Unlock()
+	}
+	hashes = slices.DeleteFunc(hashes, func(raw []byte) bool {
+		_, ok := s.cache.get(fsm.Hash(raw))
+		return ok
+	})
+	if len(hashes) == 0 {
+		return nil
+	}
+	return s.read(context.Background(), hashes)
 }
 
 func (s *Store) read(ctx context.Context, hashes [][]byte) error {
@@ -80,6 +96,32 @@ func (s *Store) read(ctx context.Context, hashes [][]byte) error {
 		})
 		return err
 	})
+}
+
+// Missing are those of the hashes whose contents are not there. Its error wraps
+// fsm.ErrUnreachable.
+func (s *Store) Missing(ctx context.Context, hashes []fsm.Hash) (missing []fsm.Hash, err error) {
+	for part := range slices.Chunk(hashes, collectBatch) {
+		raw := make([][]byte, len(part))
+		for i := range part {
+			raw[i] = part[i][:]
+		}
+		err := s.do(ctx, batchTimeout, func(ctx context.Context) error {
+			rows, err := s.pool.Query(ctx, "select h from unnest($1::bytea[]) as wanted (h) where not exists (select from ozmo.contents where hash = h)", raw)
+			if err != nil {
+				return err
+			}
+			found, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+			for _, hash := range found {
+				missing = append(missing, fsm.Hash(hash))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
 }
 
 // Put stores contents before a version points to them, and has those of keep, which
@@ -134,7 +176,7 @@ func (s *Store) Collect(ctx context.Context, age time.Duration, view func() (use
 	for {
 		var idle, all [][]byte
 		err := s.do(ctx, batchTimeout, func(ctx context.Context) error {
-			rows, err := s.pool.Query(ctx, "select hash from ozmo.contents where put_at < now() - $1::interval and hash > $2 order by hash limit $3", age, after, collectBatch)
+			rows, err := s.pool.Query(ctx, "select hash from ozmo.contents where put_at < now() - $1::interval and hash > $2 and now() >= (select spare_until from ozmo.cluster) order by hash limit $3", age, after, collectBatch)
 			if err != nil {
 				return err
 			}

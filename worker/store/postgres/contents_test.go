@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -26,7 +27,7 @@ func open(t *testing.T, url, cluster string, cache int64) (*postgres.Store, *loc
 	t.Helper()
 	log := &lockedBuffer{}
 	s, err := postgres.New(postgres.Options{
-		URL: url, Cluster: cluster, Cache: cache, Logger: slog.New(slog.NewTextHandler(log, nil)), Registerer: prometheus.NewRegistry(),
+		URL: url, Cluster: "test", Identity: func(context.Context) (string, error) { return cluster, nil }, Cache: cache, Logger: slog.New(slog.NewTextHandler(log, nil)), Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +94,12 @@ func TestPostgresContents(t *testing.T) {
 				t.Fatalf("content %d: %d bytes, %v", i, len(data), err)
 			}
 		}
-		if _, err := s.Content(fsm.HashBlob([]byte("none"))); !errors.Is(err, fsm.ErrNotFound) {
-			t.Errorf("what was never put: %v", err)
+		if _, err := s.Content(fsm.HashBlob([]byte("none"))); !errors.Is(err, fsm.ErrUnreachable) || s.Err() != nil {
+			t.Errorf("what is not there: %v; the database: %v", err, s.Err())
+		}
+		missing, err := s.Missing(t.Context(), append([]fsm.Hash{fsm.HashBlob([]byte("none"))}, hashes...))
+		if err != nil || len(missing) != 1 || missing[0] != fsm.HashBlob([]byte("none")) {
+			t.Errorf("missing are %v, %v", missing, err)
 		}
 	}
 	if err := a.Put(t.Context(), nil, []fsm.Hash{hashes[0], fsm.HashBlob([]byte("none"))}); !errors.Is(err, fsm.ErrNotFound) {
@@ -104,6 +109,43 @@ func TestPostgresContents(t *testing.T) {
 	db.Query(fmt.Sprintf(`update ozmo.contents set data = 'else' where hash = '\x%x'`, hashes[1][:]))
 	if _, err := b.Content(hashes[1]); err == nil || errors.Is(err, fsm.ErrUnreachable) {
 		t.Errorf("a damaged row: %v", err)
+	}
+}
+
+// Several who want the same at once have it read once.
+func TestPostgresReadsOnce(t *testing.T) {
+	db := server.Start(t)
+	writer, _ := open(t, db.URL(), "test", 0)
+	var blobs [][]byte
+	var hashes []fsm.Hash
+	for i := range 3000 {
+		blobs = append(blobs, fmt.Appendf(nil, "content %d", i))
+		hashes = append(hashes, fsm.HashBlob(blobs[i]))
+	}
+	if err := writer.Put(t.Context(), blobs, nil); err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	s, err := postgres.New(postgres.Options{
+		URL: db.URL(), Cluster: "test", Identity: func(context.Context) (string, error) { return "test", nil }, Logger: slog.New(slog.DiscardHandler), Registerer: reg,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if err := s.Prefetch(hashes); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	want := "# HELP ozmo_postgres_reads_total Contents read from the tenant store, by where they came from: cache or database.\n" +
+		"# TYPE ozmo_postgres_reads_total counter\nozmo_postgres_reads_total{from=\"database\"} 3000\n"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "ozmo_postgres_reads_total"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -154,9 +196,85 @@ func TestPostgresSchemaByManyAtOnce(t *testing.T) {
 	if got := db.Query("select count(*) from ozmo.schema_version where version_id = 1"); got != "1" {
 		t.Errorf("the first migration was made %s times", got)
 	}
-	other, _ := open(t, db.URL(), "other", 0)
-	if err := other.Run(t.Context()); !errors.Is(err, postgres.ErrForeign) {
+}
+
+// Of two clusters of one name, or of one that was built anew, the second is refused
+// while the first one is there, and gets the database when it is handed over. What is
+// in it is spared until it has had the time to take it up.
+func TestPostgresIsOfOneCluster(t *testing.T) {
+	db := server.Start(t)
+	first, _ := open(t, db.URL(), "one", 0)
+	if err := first.Put(t.Context(), [][]byte{[]byte("kept")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	second, log := open(t, db.URL(), "two", 0)
+	err := second.Run(t.Context())
+	if !errors.Is(err, postgres.ErrForeign) || !strings.Contains(err.Error(), "delete from ozmo.cluster") || strings.Contains(err.Error()+log.String(), server.Password) {
 		t.Errorf("another cluster's database: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- first.Run(ctx) }()
+	owner := func(want string) {
+		t.Helper()
+		eventually.Nil(t, func() error {
+			if got := db.Query("select id from ozmo.cluster"); got != want {
+				return fmt.Errorf("the database is of %q, want %q", got, want)
+			}
+			return nil
+		})
+	}
+	db.Query("delete from ozmo.cluster")
+	owner("one") // it is still there
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	db.Query("delete from ozmo.cluster; update ozmo.contents set put_at = now() - interval '2 hours'")
+	if err := second.Put(t.Context(), [][]byte{[]byte("more")}, nil); err != nil {
+		t.Error(err)
+	}
+	owner("two")
+	none := func() (func(fsm.Hash) bool, error) { return func(fsm.Hash) bool { return false }, nil }
+	if n, err := second.Collect(t.Context(), time.Hour, none); n != 0 || err != nil {
+		t.Errorf("%d contents were collected of what was handed over, %v", n, err)
+	}
+	if err := first.Run(t.Context()); !errors.Is(err, postgres.ErrForeign) {
+		t.Errorf("the first cluster goes on: %v", err)
+	}
+	db.Query("update ozmo.cluster set spare_until = now()")
+	if n, err := second.Collect(t.Context(), time.Hour, none); n != 1 || err != nil {
+		t.Errorf("%d contents were collected a day later, %v", n, err)
+	}
+}
+
+// While it is not known which cluster this is, nothing is done, and the database is
+// not blamed for it.
+func TestPostgresWaitsToKnowTheCluster(t *testing.T) {
+	known := make(chan struct{})
+	s, err := postgres.New(postgres.Options{
+		URL: server.Start(t).URL(), Cluster: "test", Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Identity: func(ctx context.Context) (string, error) {
+			select {
+			case <-known:
+				return "one", nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Put(ctx, [][]byte{[]byte("early")}, nil); !errors.Is(err, fsm.ErrUnreachable) || s.Err() != nil {
+		t.Errorf("put: %v; the database: %v", err, s.Err())
+	}
+	close(known)
+	if err := s.Put(t.Context(), [][]byte{[]byte("early")}, nil); err != nil {
+		t.Error(err)
 	}
 }
 

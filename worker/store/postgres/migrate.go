@@ -3,11 +3,9 @@ package postgres
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
@@ -21,6 +19,10 @@ const migrationLock = 0x6f7a6d6f // "ozmo"
 
 // prepare migrates once.
 func (s *Store) prepare(ctx context.Context) error {
+	identity, err := s.opts.Identity(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUntold, err)
+	}
 	select {
 	case s.preparing <- struct{}{}:
 	case <-ctx.Done():
@@ -33,8 +35,8 @@ func (s *Store) prepare(ctx context.Context) error {
 	if ready {
 		return nil
 	}
-	err := s.migrate(ctx)
-	if err == nil {
+	s.identity = identity
+	if err = s.migrate(ctx); err == nil {
 		s.mu.Lock()
 		s.ready = true
 		s.mu.Unlock()
@@ -74,16 +76,5 @@ func (s *Store) migrate(ctx context.Context) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("bringing the schema up to date: %w", err)
 	}
-	if _, err := conn.Exec(ctx, "insert into ozmo.cluster (name) values ($1) on conflict do nothing", s.opts.Cluster); err != nil {
-		return err
-	}
-	var owner string
-	err = conn.QueryRow(ctx, "select name from ozmo.cluster").Scan(&owner)
-	if err == nil && owner != s.opts.Cluster {
-		return fmt.Errorf("%w (it is of %q, this one is %q)", ErrForeign, owner, s.opts.Cluster)
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = errors.New("table ozmo.cluster is empty")
-	}
-	return err
+	return s.claim(ctx, conn)
 }

@@ -29,13 +29,17 @@ func (s *Store) Mirror(ctx context.Context, v *fsm.View) (lost uint64, err error
 				return err
 			}
 			last.seq = audit
-			if index > v.Index() || last.ofAnother(v) {
+			anew := index > v.Index() || last.ofAnother(v)
+			if anew {
 				// The cluster was restored to what it was before: all is looked at
-				// again, and what is there stays.
+				// again, and of the audit log what is there stays.
 				index, last = 0, copied{seq: v.Store().Audits}
 				for a := range v.AuditSince(0) {
 					last.seq = a.Seq - 1
 					break
+				}
+				if err := endOthers(ctx, tx, v); err != nil {
+					return err
 				}
 			}
 			seen := map[string]bool{}
@@ -44,6 +48,11 @@ func (s *Store) Mirror(ctx context.Context, v *fsm.View) (lost uint64, err error
 					continue
 				}
 				seen[id] = true
+				if anew {
+					if err := forgetUndone(ctx, tx, v, id); err != nil {
+						return err
+					}
+				}
 				if err := mirrorTenant(ctx, tx, v, id); err != nil {
 					return err
 				}
@@ -62,6 +71,50 @@ func (s *Store) Mirror(ctx context.Context, v *fsm.View) (lost uint64, err error
 	}
 	s.metrics.auditLost.Add(float64(lost))
 	return lost, nil
+}
+
+// endOthers notes as deleted the tenants that a restored state does not have.
+func endOthers(ctx context.Context, tx pgx.Tx, v *fsm.View) error {
+	ids, born := []string{}, []int64{}
+	for t := range v.Tenants() {
+		ids, born = append(ids, t.ID), append(born, int64(t.Born)) //nolint:gosec // a log index
+	}
+	_, err := tx.Exec(ctx, `update ozmo.tenants set deleted_at = now() where deleted_at is null
+		and (id, born) not in (select * from unnest($1::text[], $2::bigint[]))`, ids, born)
+	return err
+}
+
+// forgetUndone takes out what a restored state does not have of a tenant: versions
+// after the last one that is the same on both sides.
+func forgetUndone(ctx context.Context, tx pgx.Tx, v *fsm.View, id string) error {
+	t, ok := v.Tenant(id)
+	if !ok {
+		return nil
+	}
+	rows, err := tx.Query(ctx, "select number, log_index from ozmo.versions where tenant = $1 and born = $2", id, t.Born)
+	if err != nil {
+		return err
+	}
+	noted := map[uint64]uint64{}
+	var number, index uint64
+	if _, err := pgx.ForEachRow(rows, []any{&number, &index}, func() error {
+		noted[number] = index
+		return nil
+	}); err != nil {
+		return err
+	}
+	kept := append(append([]fsm.Version{}, t.Previous...), t.Current)
+	same := kept[0].Number - 1
+	for _, version := range kept {
+		if noted[version.Number] == version.Index {
+			same = version.Number
+		}
+	}
+	b := &pgx.Batch{}
+	b.Queue("delete from ozmo.versions where tenant = $1 and born = $2 and number > $3", id, t.Born, same)
+	b.Queue("delete from ozmo.documents where tenant = $1 and born = $2 and from_version > $3", id, t.Born, same)
+	b.Queue("update ozmo.documents set to_version = null where tenant = $1 and born = $2 and to_version > $3", id, t.Born, same)
+	return tx.SendBatch(ctx, b).Close()
 }
 
 func mirrorTenant(ctx context.Context, tx pgx.Tx, v *fsm.View, id string) error {

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -235,5 +236,60 @@ func TestPostgresAuditTellsWhatIsLost(t *testing.T) {
 	db.Kill()
 	if _, err := s.Mirror(t.Context(), c.state.View()); !errors.Is(err, fsm.ErrUnreachable) {
 		t.Errorf("without a database: %v", err)
+	}
+}
+
+// After a restore people see what the cluster has, and not what was undone.
+func TestPostgresShowsWhatWasRestored(t *testing.T) {
+	db := server.Start(t)
+	s, _ := open(t, db.URL(), "test", 0)
+	c := newCluster(t, s)
+	put := func(tenant, text string) {
+		t.Helper()
+		if err := c.put(tenant, map[string]string{"x": text}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Mirror(t.Context(), c.state.View()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("acme", "1")
+	put("acme", "2")
+	var archive bytes.Buffer
+	if _, err := c.state.View().WriteTo(&archive); err != nil {
+		t.Fatal(err)
+	}
+	put("acme", "undone")
+	put("acme", "undone again")
+	put("bolt", "undone")
+	restored, err := fsm.ReadSnapshot(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var next bytes.Buffer
+	if _, err := fsm.Rebase(restored, c.state.View()).WriteTo(&next); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.state.Restore(&next); err != nil {
+		t.Fatal(err)
+	}
+	shown := func(want string) {
+		t.Helper()
+		if got := db.Query(`select d.tenant, from_version, to_version, convert_from(c.data, 'UTF8') from ozmo.documents d join ozmo.contents c using (hash)
+			join ozmo.tenants t on t.id = d.tenant and t.born = d.born and t.deleted_at is null order by d.tenant, from_version`); got != want {
+			t.Errorf("shown is\n%s\nwant\n%s", got, want)
+		}
+		if got := db.Query("select count(*) from ozmo.versions where tenant = 'acme'"); got != fmt.Sprint(strings.Count(want, "acme")) {
+			t.Errorf("%s versions are shown", got)
+		}
+	}
+	if _, err := s.Mirror(t.Context(), c.state.View()); err != nil {
+		t.Fatal(err)
+	}
+	shown("acme|1|2|1\nacme|2||2")
+	put("acme", "3")
+	shown("acme|1|2|1\nacme|2|3|2\nacme|3||3")
+	if got := db.Query("select count(*) from ozmo.audit"); got != "6" {
+		t.Errorf("%s entries of audit logs, want 6: those of what was undone stay", got)
 	}
 }

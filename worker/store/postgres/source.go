@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ozmo-dev/ozmo/fsm"
 )
 
 // SourceSQL makes a database with the tables of a Source tell at once what changes
@@ -37,29 +39,51 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Marks are, by a tenant's slug, something that changes with its rows.
-func (s *Source) Marks(ctx context.Context) (map[string]string, error) {
+// Seen is what a look at the tables has found.
+type Seen struct {
+	// Marks are, by a tenant's slug, something that changes with its rows.
+	Marks    map[string]string
+	snapshot string // of the whole server; while it is the same, so is what is seen
+}
+
+// Look finds out what has changed. It returns the last one itself where nothing at all
+// was committed since: that costs next to nothing, however much there is.
+func (s *Source) Look(ctx context.Context, last *Seen) (*Seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, `
-		with r (tenant_id, mark) as (
-			select id, hashtextextended('t' || id::text || xmin::text, 0) from tenants
-			union all select tenant_id, hashtextextended('n' || id::text || xmin::text, 0) from tenant_networks
-			union all select tenant_id, hashtextextended('m' || id::text || xmin::text, 0) from tenant_monitors
-			union all select tenant_id, hashtextextended('g' || id::text || xmin::text, 0) from tenant_triggers
-			union all select tenant_id, hashtextextended('s' || id::text || xmin::text, 0) from trigger_scripts)
-		select t.slug, t.id::text || ' ' || count(*) || ' ' || sum(r.mark) from r join tenants t on t.id = r.tenant_id group by t.slug, t.id`)
-	if err != nil {
-		return nil, sourceError(err)
-	}
-	out := map[string]string{}
-	var slug, mark string
-	_, err = pgx.ForEachRow(rows, []any{&slug, &mark}, func() error {
-		out[slug] = mark
-		return nil
+	next := &Seen{Marks: map[string]string{}}
+	err := pgx.BeginTxFunc(ctx, s.pool, oneMoment, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "select pg_current_snapshot()::text").Scan(&next.snapshot); err != nil {
+			return err
+		}
+		if last != nil && last.snapshot == next.snapshot {
+			next = last
+			return nil
+		}
+		rows, err := tx.Query(ctx, `
+			with r (tenant_id, mark) as (
+				select id, hashtextextended('t' || id::text || xmin::text, 0) from tenants
+				union all select tenant_id, hashtextextended('n' || id::text || xmin::text, 0) from tenant_networks
+				union all select tenant_id, hashtextextended('m' || id::text || xmin::text, 0) from tenant_monitors
+				union all select tenant_id, hashtextextended('g' || id::text || xmin::text, 0) from tenant_triggers
+				union all select tenant_id, hashtextextended('s' || id::text || xmin::text, 0) from trigger_scripts)
+			select t.slug, t.id::text || ' ' || r.rows || ' ' || r.mark
+			from (select tenant_id, count(*) as rows, sum(mark) as mark from r group by tenant_id) r join tenants t on t.id = r.tenant_id`)
+		if err != nil {
+			return err
+		}
+		var slug, mark string
+		_, err = pgx.ForEachRow(rows, []any{&slug, &mark}, func() error {
+			next.Marks[slug] = fsm.HashBlob([]byte(mark)).String()[2:18]
+			return nil
+		})
+		return err
 	})
-	return out, sourceError(err)
+	return next, sourceError(err)
 }
+
+// oneMoment is how several questions are asked that belong together.
+var oneMoment = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 
 func sourceError(err error) error {
 	if err == nil {
@@ -91,57 +115,54 @@ type Row struct {
 // Script is a row of trigger_scripts.
 type Script struct{ Name, Content string }
 
+// What is asked of a tenant, by slug, in one go.
+const (
+	askTenant = `select coalesce(is_active, true), coalesce(max_monitors, 0), coalesce(max_networks, 0), coalesce(max_triggers_per_monitor, 0),
+		coalesce(max_storage_mb, 0), coalesce(max_rpc_requests_per_minute, 0) from tenants where slug = $1`
+	askNetworks = `select network_id, coalesce(is_active, true), configuration::text, true, '{}'::text[]
+		from tenant_networks where tenant_id = (select id from tenants where slug = $1) order by 1`
+	askMonitors = `select m.monitor_id, coalesce(m.is_active, true), m.configuration::text, coalesce(n.is_active, true), coalesce(m.trigger_script_ids::text[], '{}')
+		from tenant_monitors m left join tenant_networks n on n.id = m.network_id where m.tenant_id = (select id from tenants where slug = $1) order by 1`
+	askTriggers = `select trigger_id, coalesce(is_active, true), configuration::text, true, case when script_id is null then '{}' else array[script_id::text] end
+		from tenant_triggers where tenant_id = (select id from tenants where slug = $1) order by 1`
+	askScripts = `select id::text, name, content from trigger_scripts
+		where tenant_id = (select id from tenants where slug = $1) and coalesce(is_active, true)`
+)
+
 // Tenant reads all of one tenant at one moment; nil where there is none.
 func (s *Source) Tenant(ctx context.Context, slug string) (*Rows, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
 	out := &Rows{Slug: slug, Scripts: map[string]Script{}}
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		var id string
-		err := tx.QueryRow(ctx, `select id::text, coalesce(is_active, true), coalesce(max_monitors, 0), coalesce(max_networks, 0),
-			coalesce(max_triggers_per_monitor, 0), coalesce(max_storage_mb, 0), coalesce(max_rpc_requests_per_minute, 0) from tenants where slug = $1`, slug).
-			Scan(&id, &out.Active, &out.MaxMonitors, &out.MaxNetworks, &out.MaxPerMonitor, &out.MaxStorage, &out.MaxRPCPerMinute)
-		if errors.Is(err, pgx.ErrNoRows) {
-			out = nil
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for _, part := range []struct {
-			rows *[]Row
-			sql  string
-		}{
-			{&out.Networks, "select network_id, coalesce(is_active, true), configuration::text, true, '{}'::text[] from tenant_networks where tenant_id = $1::uuid order by 1"},
-			{&out.Monitors, `select m.monitor_id, coalesce(m.is_active, true), m.configuration::text, coalesce(n.is_active, true), coalesce(m.trigger_script_ids::text[], '{}')
-				from tenant_monitors m left join tenant_networks n on n.id = m.network_id where m.tenant_id = $1::uuid order by 1`},
-			{&out.Triggers, `select trigger_id, coalesce(is_active, true), configuration::text, true,
-				case when script_id is null then '{}' else array[script_id::text] end from tenant_triggers where tenant_id = $1::uuid order by 1`},
-		} {
-			rows, err := tx.Query(ctx, part.sql, id)
-			if err != nil {
-				return err
-			}
-			*part.rows, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Row, err error) {
+	documents := func(into *[]Row) func(pgx.Rows) error {
+		return func(rows pgx.Rows) (err error) {
+			*into, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Row, err error) {
 				err = row.Scan(&r.ID, &r.Active, &r.Config, &r.Network, &r.Scripts)
 				return r, err
 			})
-			if err != nil {
-				return err
-			}
-		}
-		rows, err := tx.Query(ctx, "select id::text, name, content from trigger_scripts where tenant_id = $1::uuid and coalesce(is_active, true)", id)
-		if err != nil {
 			return err
 		}
-		var script string
-		var of Script
-		_, err = pgx.ForEachRow(rows, []any{&script, &of.Name, &of.Content}, func() error {
-			out.Scripts[script] = of
+	}
+	b := &pgx.Batch{}
+	b.Queue(askTenant, slug).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&out.Active, &out.MaxMonitors, &out.MaxNetworks, &out.MaxPerMonitor, &out.MaxStorage, &out.MaxRPCPerMinute)
+	})
+	b.Queue(askNetworks, slug).Query(documents(&out.Networks))
+	b.Queue(askMonitors, slug).Query(documents(&out.Monitors))
+	b.Queue(askTriggers, slug).Query(documents(&out.Triggers))
+	b.Queue(askScripts, slug).Query(func(rows pgx.Rows) error {
+		var id string
+		var script Script
+		_, err := pgx.ForEachRow(rows, []any{&id, &script.Name, &script.Content}, func() error {
+			out.Scripts[id] = script
 			return nil
 		})
 		return err
 	})
+	err := pgx.BeginTxFunc(ctx, s.pool, oneMoment, func(tx pgx.Tx) error { return tx.SendBatch(ctx, b).Close() })
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
 	return out, sourceError(err)
 }
 

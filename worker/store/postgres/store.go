@@ -20,8 +20,11 @@ import (
 // Options are what a store is made of.
 type Options struct {
 	URL     string // postgres://user:password@host:port/database; never told to anybody
-	Cluster string // whose database it is: another cluster's is refused
-	Cache   int64  // bytes of contents that are kept in memory; 0: 256 MiB
+	Cluster string // name of the cluster
+	// Identity waits until it is known which cluster this is, of all those that may
+	// have its name. The database of another one is refused.
+	Identity func(context.Context) (string, error)
+	Cache    int64 // bytes of contents that are kept in memory; 0: 256 MiB
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -36,7 +39,10 @@ type Store struct {
 	metrics *metrics
 	cache   *cache
 
+	identity  string        // of the cluster; known from the first attempt to prepare on
 	preparing chan struct{} // holds a token while the schema is brought up to date: that takes two connections
+
+	batch sync.Mutex // held while many contents are read
 
 	mu    sync.Mutex
 	ready bool      // the schema is up to date
@@ -56,6 +62,10 @@ const (
 
 // ErrForeign: the database is another cluster's.
 var ErrForeign = errors.New("the PostgreSQL database is of another cluster: give each cluster a database of its own")
+
+// errUntold: it is not known yet which cluster this is. That says nothing of the
+// database.
+var errUntold = errors.New("the cluster's record is not known yet")
 
 // CheckURL refuses what is no URL of a database, without telling it.
 func CheckURL(url string) error {
@@ -98,13 +108,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Run brings the schema up to date and finds out whether the database answers,
-// until ctx ends. It returns only what makes going on pointless.
+// Run brings the schema up to date and finds out whether the database answers, and is
+// still this cluster's, until ctx ends. It returns only what makes going on pointless.
 func (s *Store) Run(ctx context.Context) error {
 	ticker := time.NewTicker(pingInterval)
 	defer ticker.Stop()
 	for {
-		err := s.do(ctx, pingTimeout, func(ctx context.Context) error { return s.pool.Ping(ctx) })
+		err := s.do(ctx, pingTimeout, func(ctx context.Context) error {
+			return s.claim(ctx, s.pool)
+		})
 		if errors.Is(err, ErrForeign) {
 			return err
 		}
@@ -145,6 +157,9 @@ func (s *Store) do(ctx context.Context, limit time.Duration, f func(context.Cont
 	}
 	if err == nil {
 		err = f(limited)
+	}
+	if errors.Is(err, errUntold) {
+		return fmt.Errorf("%w: %w", fsm.ErrUnreachable, err)
 	}
 	if err == nil || errors.Is(err, ErrForeign) || answered(err) {
 		s.note(nil)

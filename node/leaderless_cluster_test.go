@@ -6,14 +6,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ozmo-dev/ozmo/node"
 	"github.com/ozmo-dev/ozmo/node/api"
 	"github.com/ozmo-dev/ozmo/node/consensus"
+	"github.com/ozmo-dev/ozmo/node/pki"
 	"github.com/ozmo-dev/ozmo/testcluster"
 )
 
 // A node that finds no leader says so, as for other commands, before whoever asks
 // takes it for dead.
-func TestSecretsWithoutALeader(t *testing.T) {
+func TestWithoutALeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := testcluster.New(t, testcluster.Options{Tenants: 1})
 		alone := c.Member("a")
@@ -24,11 +26,14 @@ func TestSecretsWithoutALeader(t *testing.T) {
 			}
 			return nil
 		})
+		c.Write("tenants/t000/monitors/more.json", monitorDoc("more", false, "hook"))
 		for what, ask := range map[string]func() error{
 			"set": func() error {
 				return alone.Node().SetSecret(t.Context(), api.Secret{Tenant: "t000", Name: "x", Value: "y"})
 			},
 			"delete": func() error { return alone.Node().DeleteSecret(t.Context(), "t000", "x", false) },
+			"import": func() error { _, err := alone.Node().Import(t.Context(), c.Folder()); return err },
+			"enrol":  func() error { return node.Enrol(t.Context(), alone.Node(), "d", pki.NewToken([32]byte{1}).Reveal()) },
 			"list":   func() error { _, err := alone.Node().Secrets(t.Context(), "t000"); return err },
 		} {
 			began := time.Now()
