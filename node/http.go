@@ -72,6 +72,9 @@ func (n *Node) listenHTTP() error {
 		if err := files.load(); err != nil {
 			return fmt.Errorf("--http-tls-cert, --http-tls-key: %w", err)
 		}
+		if err := files.usable(files.now); err != nil {
+			n.log.Warn("clients refuse the certificate of the HTTP port: renew it, it is read again when the file changes", "file", files.cert, "error", err)
+		}
 		server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.certificate}
 	}
 	l, err := net.Listen("tcp", n.opts.Listen)
@@ -112,6 +115,19 @@ func (f *certificateFiles) times() (out [2]time.Time, err error) {
 	return out, nil
 }
 
+// usable refuses a certificate that clients refuse for its time.
+func (f *certificateFiles) usable(c *tls.Certificate) error {
+	switch now := time.Now(); {
+	case now.After(c.Leaf.NotAfter):
+		return fmt.Errorf("it has expired on %v", c.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(c.Leaf.NotBefore):
+		return fmt.Errorf("it is not valid before %v", c.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	default:
+		return nil
+	}
+}
+
+// load reads the files. A certificate that is not valid now replaces none that is.
 func (f *certificateFiles) load() error {
 	changed, err := f.times()
 	if err != nil {
@@ -120,6 +136,9 @@ func (f *certificateFiles) load() error {
 	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
 		return err
+	}
+	if err := f.usable(&pair); err != nil && f.now != nil && f.usable(f.now) == nil {
+		return fmt.Errorf("%s: %w", f.cert, err)
 	}
 	f.now, f.changed, f.looked = &pair, changed, time.Now()
 	return nil

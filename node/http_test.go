@@ -21,12 +21,18 @@ import (
 // writeCertificate makes a certificate of its own and writes it with its key.
 func writeCertificate(t *testing.T, name, cert, key string, modified time.Time) {
 	t.Helper()
+	writeCertificateFrom(t, name, cert, key, modified, time.Now().Add(-time.Hour))
+}
+
+// writeCertificateFrom makes one that is valid for two hours.
+func writeCertificateFrom(t *testing.T, name, cert, key string, modified, from time.Time) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: from.Add(2 * time.Hour),
 		DNSNames: []string{"localhost"},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
@@ -90,6 +96,39 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	writeCertificate(t, "three", cert, key, start.Add(2*time.Second))
 	later()
 	shows("three")
+}
+
+// A certificate that clients would refuse for its time takes the place of none that they
+// accept.
+func TestCertificateOfAnotherTime(t *testing.T) {
+	now := time.Now()
+	for name, from := range map[string]time.Time{"expired": now.Add(-3 * time.Hour), "not valid before": now.Add(time.Hour)} {
+		dir := t.TempDir()
+		cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		var log bytes.Buffer
+		f := &certificateFiles{cert: cert, key: key, log: slog.New(slog.NewTextHandler(&log, nil))}
+		shows := func(want string) {
+			t.Helper()
+			f.looked = time.Time{}
+			if c, err := f.certificate(nil); err != nil || c.Leaf.Subject.CommonName != want {
+				t.Errorf("%s: %v, %v, want %s", name, c.Leaf.Subject, err, want)
+			}
+		}
+		writeCertificateFrom(t, "bad", cert, key, now.Add(-5*time.Minute), from)
+		if err := f.load(); err != nil { // there is no other
+			t.Fatal(err)
+		}
+		if err := f.usable(f.now); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+		writeCertificate(t, "good", cert, key, now.Add(-4*time.Minute))
+		shows("good")
+		writeCertificateFrom(t, "bad", cert, key, now.Add(-3*time.Minute), from)
+		shows("good")
+		if !strings.Contains(log.String(), name) {
+			t.Errorf("%s is not said: %s", name, &log)
+		}
+	}
 }
 
 func TestPublicServerIsBounded(t *testing.T) {

@@ -79,9 +79,9 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	}
 	if m.To == "" {
 		// Where it is, but free to move from now on.
-		_, err := n.byOperator(ctx, &fsm.GrantLease{
+		_, err := n.byOperatorTo(ctx, &fsm.GrantLease{
 			Network: m.Network, Holder: network.Lease.Holder, IfEpoch: network.Lease.Epoch, Window: network.Lease.Window,
-		}, "lease.move", "", m.Network)
+		}, "lease.move", "", m.Network, "", "to any node")
 		return err
 	}
 	node, ok := v.Node(m.To)
@@ -97,9 +97,9 @@ func (n *Node) MoveLease(ctx context.Context, m api.LeaseMove) error {
 	case node.Drain != fsm.DrainNone:
 		return fmt.Errorf("%w: node %q is drained: `ozmo node undrain %s` first", api.ErrRefused, m.To, m.To)
 	}
-	_, err := n.byOperator(ctx, &fsm.GrantLease{
+	_, err := n.byOperatorTo(ctx, &fsm.GrantLease{
 		Network: m.Network, Holder: m.To, IfEpoch: network.Lease.Epoch, Window: max(windowFor(v, network), network.Lease.Window), Pin: true,
-	}, "lease.move", "", m.Network)
+	}, "lease.move", "", m.Network, "", "to "+m.To)
 	return err
 }
 

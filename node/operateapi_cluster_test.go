@@ -82,6 +82,13 @@ func TestOperateFromAnyNode(t *testing.T) {
 		if !strings.Contains(log, `"actor":"socket"`) {
 			t.Errorf("nobody did it: %s", log)
 		}
+		// By the command, which says as much.
+		if err := by.Node().MoveLease(t.Context(), api.LeaseMove{Network: network(c)}); err != nil {
+			t.Fatal(err)
+		}
+		if log := asked(t, by, "", "GET", "/v1/audit", "", 200).Body.String(); !strings.Contains(log, `"after":"to `+other.Name+`"`) || !strings.Contains(log, `"after":"to any node"`) {
+			t.Errorf("it is not said where the network went: %s", log)
+		}
 		if own := asked(t, by, "", "GET", "/v1/tenants/t001/audit", "", 200).Body.String(); !strings.Contains(own, `"placement.put"`) {
 			t.Errorf("%s", own)
 		}

@@ -182,11 +182,17 @@ type (
 
 // byOperator proposes an operator's command with its entry in the audit log.
 func (n *Node) byOperator(ctx context.Context, c fsm.Command, action, tenant, object string) (any, error) {
-	e := fsm.Audit{Tenant: tenant, Role: fsm.RoleOperator.String(), Action: action, Object: object}
+	return n.byOperatorTo(ctx, c, action, tenant, object, "", "")
+}
+
+// byOperatorTo is byOperator of what was something else before.
+func (n *Node) byOperatorTo(ctx context.Context, c fsm.Command, action, tenant, object, before, after string) (any, error) {
+	e := fsm.Audit{Tenant: tenant, Role: fsm.RoleOperator.String(), Action: action, Object: object, Before: before, After: after}
 	e.Actor, _ = operatorOf(ctx)
 	if by, ok := ctx.Value(auditKey{}).(fsm.Audit); ok { // over the API
 		e = by
 		e.Object = cmp.Or(e.Object, object)
+		e.Before, e.After = cmp.Or(e.Before, before), cmp.Or(e.After, after)
 	}
 	return n.proposeAudited(ctx, c, e)
 }

@@ -3,7 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 	"github.com/ozmo-dev/ozmo/node/api"
@@ -102,7 +102,7 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 			case may && r.behind:
 				reason = string(fsm.Behind)
 			case may:
-				c.out.Unprovable = addHeight(c.out.Unprovable, h, fmt.Sprintf("judged with version %d, whose documents are no longer kept", r.version))
+				c.out.Unprovable = addHeight(c.out.Unprovable, h, fmt.Sprintf("may have been judged with version %d, whose documents are no longer kept", r.version))
 				judged = true
 			}
 			continue
@@ -134,7 +134,9 @@ func (c *verification) height(ctx context.Context, h uint64) error {
 		c.out.NotJudged = addHeight(c.out.NotJudged, h, reason)
 		return nil
 	}
-	c.out.Blocks++
+	if block != nil {
+		c.out.Blocks++
+	}
 	c.compare(h, block, expected, fired)
 	return nil
 }
@@ -215,13 +217,19 @@ func (c *verification) compare(h uint64, b *chain.Block, expected, fired map[str
 	}
 }
 
-// addHeight adds a height to a list of ranges.
+// addHeight adds a height, none less than those before, to a list of ranges. A height may
+// have several reasons.
 func addHeight(list []api.Heights, h uint64, reason string) []api.Heights {
-	if last := len(list) - 1; last >= 0 && list[last].Reason == reason && list[last].To == h {
-		return list
-	} else if last >= 0 && list[last].Reason == reason && list[last].To+1 == h && h != math.MaxUint64 {
-		list[last].To = h
-		return list
+	for i := range slices.Backward(list) {
+		last := &list[i]
+		if last.Reason != reason {
+			continue
+		}
+		if last.To == h || last.To+1 == h && h != 0 {
+			last.To = h
+			return list
+		}
+		break
 	}
 	return append(list, api.Heights{From: h, To: h, Reason: reason})
 }

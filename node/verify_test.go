@@ -2,6 +2,8 @@ package node
 
 import (
 	"maps"
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/ozmo-dev/ozmo/fsm"
@@ -69,5 +71,24 @@ func TestForeignHeights(t *testing.T) {
 		if got := foreign(archive, tc.current); !maps.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
+	}
+}
+
+// Of blocks that may have been judged with several versions, each is told in one piece.
+func TestHeightsOfSeveralReasons(t *testing.T) {
+	var list []api.Heights
+	for h := uint64(5); h <= 9; h++ {
+		list = addHeight(list, h, "a")
+		if h != 7 {
+			list = addHeight(list, h, "b")
+		}
+		list = addHeight(list, h, "a")
+	}
+	list = addHeight(list, math.MaxUint64, "a")
+	want := []api.Heights{
+		{From: 5, To: 9, Reason: "a"}, {From: 5, To: 6, Reason: "b"}, {From: 8, To: 9, Reason: "b"}, {From: math.MaxUint64, To: math.MaxUint64, Reason: "a"},
+	}
+	if !slices.Equal(list, want) {
+		t.Errorf("%v, want %v", list, want)
 	}
 }

@@ -103,13 +103,16 @@ func (a *API) authenticate(ctx huma.Context) (Actor, error) {
 		a.metrics.failures.WithLabelValues("throttled").Inc()
 		return Actor{}, later(errThrottled, wait)
 	}
-	k, known := a.backend.View().Key(given.id)
-	if !known {
-		k = new(fsm.Key) // what is not there is compared as what is
+	wellFormed = wellFormed && strings.EqualFold(scheme, "bearer")
+	k, valid := a.valid(given)
+	if wellFormed && !valid {
+		if err := a.certain(ctx.Context()); err != nil {
+			a.metrics.failures.WithLabelValues("uncertain").Inc()
+			return Actor{}, err
+		}
+		k, valid = a.valid(given)
 	}
-	hash := given.hash()
-	same := subtle.ConstantTimeCompare(hash[:], k.Hash[:]) == 1
-	if !strings.EqualFold(scheme, "bearer") || !wellFormed || !known || !same || k.Expired(a.now().UnixMilli()) {
+	if !wellFormed || !valid {
 		a.throttle.failed(who)
 		a.metrics.failures.WithLabelValues("refused").Inc()
 		return Actor{}, errNoKey
@@ -123,6 +126,18 @@ func (a *API) authenticate(ctx huma.Context) (Actor, error) {
 		role = min(role, fsm.RoleOwner) // whatever a tenant's key says
 	}
 	return Actor{Name: name, Role: role, Key: k.ID, Tenant: k.Tenant, Born: k.Born, Address: ctx.RemoteAddr()}, nil
+}
+
+// valid finds the key that is given, as far as this node knows. What is not there is
+// compared as what is.
+func (a *API) valid(given keyText) (*fsm.Key, bool) {
+	k, known := a.backend.View().Key(given.id)
+	if !known {
+		k = new(fsm.Key)
+	}
+	hash := given.hash()
+	same := subtle.ConstantTimeCompare(hash[:], k.Hash[:]) == 1
+	return k, known && same && !k.Expired(a.now().UnixMilli())
 }
 
 // tenant finds the tenant of a path for who asks. One that has got the name since

@@ -109,12 +109,8 @@ func idsOf(m *fsm.Manifest, k fsm.DocKind) []string {
 
 // check looks at a monitor as the node does that reads a folder.
 func (s *surroundings) check(id string, m *spec.Monitor) spec.Problems {
-	out := spec.CheckReferences(m, s.references)
-	if out.Err() != nil {
-		return out
-	}
 	alone := &spec.Folder{Networks: s.own, Monitors: map[string]*spec.Monitor{id: m}}
-	return append(out, match.CheckFolder(alone, s.shared)...)
+	return append(spec.CheckReferences(m, s.references), match.CheckFolder(alone, s.shared)...)
 }
 
 func (d *draft) monitor(id string, m *spec.Monitor) (spec.Problems, error) {

@@ -55,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"operation", "status"}),
 		failures: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
-			Name: "ozmo_api_authentication_failures_total", Help: "Requests without a valid key: refused, or throttled without looking at the key.",
+			Name: "ozmo_api_authentication_failures_total", Help: "Requests without a valid key: refused, throttled without looking at the key, or uncertain since this node has not caught up.",
 		}, []string{"reason"}),
 		limited: promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "ozmo_api_limited_total", Help: "Requests refused since a key or an address sent too many."}),
 		streams: promauto.With(reg).NewGauge(prometheus.GaugeOpts{Name: "ozmo_api_streams", Help: "Streams of alerts that are open."}),

@@ -90,6 +90,7 @@ type API struct {
 	now      func() time.Time
 	metrics  *metrics
 	throttle *throttle
+	asking   chan struct{} // taken by whoever asks the leader for keys
 	streams  streams
 	turns    Turns
 	names    names
@@ -110,7 +111,7 @@ func New(opts Options) *API {
 	}
 	a := &API{
 		backend: opts.Backend, log: opts.Logger, now: opts.Now, metrics: newMetrics(opts.Registerer),
-		throttle: newThrottle(opts.Now), mux: http.NewServeMux(),
+		throttle: newThrottle(opts.Now), asking: make(chan struct{}, certainAtOnce), mux: http.NewServeMux(),
 		byKey: newLimits[string](opts.Rates.Key, opts.Now), byAddress: newLimits[netip.Prefix](opts.Rates.Address, opts.Now),
 	}
 	a.huma = humago.New(a.mux, configuration())
