@@ -75,13 +75,23 @@ func (n *Node) identity(ctx context.Context) (string, error) {
 	}
 }
 
-// storeErr is why contents outside of the state cannot be read at the moment; nil if
-// they can, or if there are none.
+// storeErr is why contents outside of the state cannot be read or written at the
+// moment, a *postgres.Outage; nil if they can, or if there are none.
 func (n *Node) storeErr() error {
 	if n.contents == nil || !n.state.View().NeedsOutside() {
 		return nil
 	}
 	return n.contents.Err()
+}
+
+// storeCheck is storeErr without names of hosts and users: whoever reaches the port
+// may read it.
+func (n *Node) storeCheck() error {
+	err := n.storeErr()
+	if out, ok := errors.AsType[*postgres.Outage](err); ok {
+		return errors.New(out.Brief() + " (the node's log says why, and so does `ozmo status`, of the leader)")
+	}
+	return err
 }
 
 // settleStore sees to it that this node and the cluster agree on where documents are

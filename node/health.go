@@ -61,7 +61,7 @@ func (n *Node) Ready() []api.Check {
 	v := n.state.View()
 	if n.groupNow() != nil && n.contents != nil { // it is made before the group is entered
 		// What runs goes on without it, and another node would do no better.
-		checks = append(checks, api.Check{Name: "tenant store", Err: n.storeErr(), Minor: true})
+		checks = append(checks, api.Check{Name: "tenant store", Err: n.storeCheck(), Minor: true})
 	}
 	checks = append(checks, n.ableChecks(v)...)
 	several := len(slices.Collect(v.Nodes())) > 1
@@ -124,6 +124,9 @@ func (n *Node) Status() api.Status {
 	s.Problems = append(problems(v, s.Nodes), behindProblems(v, n.opts.MaxAhead)...)
 	if n.groupNow() != nil { // as in Ready
 		s.Problems = append(s.Problems, n.tables.problems()...)
+		if err := n.storeErr(); err != nil {
+			s.Problems = append(s.Problems, err.Error())
+		}
 	}
 	for t := range v.Tenants() {
 		if t.ID != fsm.Shared {

@@ -58,7 +58,8 @@ func (n *Node) mirror(ctx context.Context) {
 }
 
 // Audit implements v1.Backend. Where the whole audit log is in PostgreSQL, the
-// newest entries may be in the state alone for a moment: they come first.
+// newest entries may be in the state alone for a moment: they come first, also
+// together with an error that says why no more of them do.
 func (n tenantAPI) Audit(ctx context.Context, tenant string, before uint64, limit int) ([]*fsm.Audit, error) {
 	v := n.state.View()
 	var out []*fsm.Audit
@@ -81,7 +82,9 @@ func (n tenantAPI) Audit(ctx context.Context, tenant string, before uint64, limi
 		born = t.Born
 	}
 	if len(out) > 0 {
-		before = out[len(out)-1].Index
+		if before = out[len(out)-1].Index; before <= born {
+			return out, nil // the tenant's first: there is no older one
+		}
 	}
 	older, err := n.contents.AuditOf(ctx, tenant, born, before, limit-len(out))
 	return append(out, older...), unavailable(err)

@@ -38,12 +38,13 @@ type taken struct {
 	mark    string
 	quota   uint64 // Tenant.QuotaIndex
 	shared  uint64 // log index of the shared networks, where it was refused: others may help
+	holder  uint64 // birth of who has the name already, and is not of the tables; 0: nobody
 	refused bool
 }
 
 // is reports whether a tenant would be taken over from the same again.
 func (t taken) is(now taken) bool {
-	return t.mark == now.mark && t.quota == now.quota && (!t.refused || t.shared == now.shared)
+	return t.mark == now.mark && t.quota == now.quota && t.holder == now.holder && (!t.refused || t.shared == now.shared)
 }
 
 func (n *Node) openTables() error {
@@ -149,6 +150,9 @@ func (t *tables) asOf(v *fsm.View, slug, mark string, around surroundings) taken
 	out := taken{mark: mark, shared: around.index}
 	if held, ok := v.Tenant(slug); ok {
 		out.quota = held.QuotaIndex
+		if held.Source != fsm.SourceTables {
+			out.holder = held.Born
+		}
 	}
 	return out
 }
@@ -159,13 +163,16 @@ func (t *tables) follow(ctx context.Context, slug, mark string, around surroundi
 		return consensus.ErrNotLeader
 	}
 	rows, err := t.source.Tenant(ctx, slug)
-	if err != nil {
+	switch {
+	case errors.Is(err, postgres.ErrUnfit):
+		err = fmt.Errorf("%w: %w", err, errRefused) // the others are not kept waiting for it
+	case err != nil:
 		return err
-	}
-	if rows == nil {
+	case rows == nil:
 		return nil // it was deleted meanwhile: the next look sees that
+	default:
+		err = t.takeOver(ctx, rows, mark, around)
 	}
-	err = t.takeOver(ctx, rows, mark, around)
 	t.note(slug, err)
 	if err != nil && !errors.Is(err, errRefused) {
 		return nil // it is tried again at the next look
@@ -178,8 +185,15 @@ func (t *tables) follow(ctx context.Context, slug, mark string, around surroundi
 	return nil
 }
 
-// dropGone deletes the tenants that the tables do not have any more.
+// dropGone deletes the tenants that the tables do not have any more, and tells no more
+// of those that never were.
 func (t *tables) dropGone(ctx context.Context, v *fsm.View, seen *postgres.Seen) error {
+	t.mu.Lock()
+	gone := func(slug string) bool { _, there := seen.Marks[slug]; return slug != "" && !there }
+	maps.DeleteFunc(t.done, func(slug string, was taken) bool { return was.refused && gone(slug) })
+	maps.DeleteFunc(t.refused, func(slug, _ string) bool { return gone(slug) })
+	t.metrics.tables.Set(float64(len(t.refused)))
+	t.mu.Unlock()
 	for held := range v.Tenants() {
 		if _, ok := seen.Marks[held.ID]; ok || held.Source != fsm.SourceTables {
 			continue

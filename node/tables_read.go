@@ -37,6 +37,11 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 			wrong("tenants", "%s is %d, and there are %d", c.what, c.most, c.used)
 		}
 	}
+	for table, list := range map[string][]postgres.Row{"tenant_networks.network_id": rows.Networks, "tenant_monitors.monitor_id": rows.Monitors, "tenant_triggers.trigger_id": rows.Triggers} {
+		if slices.ContainsFunc(list, func(r postgres.Row) bool { return r.ID == "" }) {
+			wrong("tenants", "%s is empty in a row", table)
+		}
+	}
 	fsys, err := folderOf(rows)
 	if err != nil {
 		wrong("tenants", "%v", err)
@@ -55,7 +60,7 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 	for _, r := range rows.Monitors {
 		byFile[fileOf("monitors", r.ID)] = r
 	}
-	monitors := map[string]*spec.Monitor{}
+	monitors, files := map[string]*spec.Monitor{}, map[string]string{}
 	for name, m := range f.Monitors {
 		r := byFile[f.Files[spec.DocKey(spec.KindMonitor, name)]]
 		m.Paused = m.Paused || !rows.Active || !r.Active || !r.Network
@@ -64,6 +69,7 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 			wrong(fileOf("monitors", r.ID), "max_triggers_per_monitor is %d, and it has %d", most, len(m.Triggers))
 		}
 		monitors[r.ID] = m
+		files[spec.DocKey(spec.KindMonitor, r.ID)] = f.Files[spec.DocKey(spec.KindMonitor, name)]
 	}
 	scripts = map[string]*spec.StoredScript{}
 	keep := func(list ...spec.Script) {
@@ -88,7 +94,7 @@ func readRows(rows *postgres.Rows, shared map[string]*spec.Network) (f *spec.Fol
 		}
 	}
 	f.Monitors = monitors
-	f.Files = nil
+	f.Files = files
 	return f, scripts, problems
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
@@ -113,6 +114,7 @@ func networkHash(v *fsm.View, key string) fsm.Hash {
 // follow watches one network under one lease, beginning anew after failures.
 func (w *watchers) follow(ctx context.Context, key string, r *watching) {
 	log := w.node.log.With("network", key, "epoch", r.epoch)
+	waits := false // for its document: told once
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
 		err := w.watch(ctx, key, r)
 		if ctx.Err() != nil {
@@ -122,11 +124,15 @@ func (w *watchers) follow(ctx context.Context, key string, r *watching) {
 			log.Info("the lease has moved: watching ends")
 			return
 		}
-		if errors.Is(err, fsm.ErrUnreachable) {
-			pause = min(pause, time.Second) // asking costs next to nothing
+		level, away := slog.LevelError, errors.Is(err, fsm.ErrUnreachable)
+		if away {
+			if pause = min(pause, time.Second); waits { // asking costs next to nothing
+				level = slog.LevelDebug
+			}
 		}
+		waits = away
 		w.node.metrics.watcherRestarts.WithLabelValues(key).Inc()
-		log.Error("watching failed and begins again", "error", err, "pause", pause)
+		log.Log(ctx, level, "watching failed and begins again", "error", err, "pause", pause)
 		select {
 		case <-ctx.Done():
 			return

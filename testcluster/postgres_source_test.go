@@ -121,6 +121,61 @@ func TestPostgresSourceIsFollowed(t *testing.T) {
 	}
 }
 
+// A tenant whose rows are of no use keeps nobody else waiting, is told of as long as it
+// is there, and is taken over once what was in its way has gone.
+func TestPostgresSourceWithATenantThatIsRefused(t *testing.T) {
+	t.Parallel()
+	db := postgres.Start(t)
+	db.Query(postgres.SourceTables)
+	c := New(t, Options{Nodes: 1, Voters: 1, Tenants: 2, Adjust: func(_ string, o *node.Options) {
+		o.PostgresSourceURL, o.SourceInterval = db.URL(), 200*time.Millisecond
+	}})
+	n := c.Leader().Node()
+	monitor, triggers := documentsOf(t, c, "other")
+	for _, slug := range []string{"a-first", "good", "z-last", TenantName(0)} {
+		db.Query(fmt.Sprintf(`begin; insert into tenants (slug) values ('%[1]s');
+			insert into tenant_monitors (tenant_id, monitor_id, configuration) select id, 'm', '%[2]s' from tenants where slug = '%[1]s';
+			insert into tenant_triggers (tenant_id, trigger_id, configuration) select id, key, value from tenants, jsonb_each('%[3]s') where slug = '%[1]s'; commit`,
+			slug, monitor, triggers))
+	}
+	db.Query(`update tenant_monitors set monitor_id = null where tenant_id = (select id from tenants where slug = 'a-first');
+		update tenant_monitors set configuration = null, trigger_script_ids = '{null}' where tenant_id = (select id from tenants where slug = 'z-last');
+		insert into tenants (slug) values (null)`)
+	until := func(slug, want string, told ...string) {
+		t.Helper()
+		c.Eventually(time.Minute, func() error {
+			if got := describe(n.View(), slug); !strings.HasPrefix(got, want) {
+				return fmt.Errorf("tenant %s is %q, want %q", slug, got, want)
+			}
+			got := n.Status().Problems
+			if len(got) != len(told) {
+				return fmt.Errorf("told is %q", got)
+			}
+			for i := range told {
+				if !strings.Contains(got[i], told[i]) {
+					return fmt.Errorf("told is %q, want %q", got[i], told[i])
+				}
+			}
+			return nil
+		})
+	}
+	taken := "tenant " + TenantName(0) + " keeps what it had"
+	until("good", "tables 1 monitor", "a-first", taken, "z-last")
+	db.Query("update tenant_monitors set is_active = false where tenant_id = (select id from tenants where slug = 'good')")
+	until("good", "tables 1 monitor m watches nothing", "monitor_id is empty", taken, "monitors/m.json: is empty")
+	db.Query(`delete from tenant_triggers where tenant_id in (select id from tenants where slug ~ '-'); delete from tenant_monitors where tenant_id in (select id from tenants where slug ~ '-');
+		delete from tenants where slug in ('a-first', 'z-last')`)
+	until("a-first", "gone", taken)
+	// The name becomes free, and nothing changes in the tables.
+	if err := os.RemoveAll(filepath.Join(c.Folder(), "tenants", TenantName(0))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Import(t.Context(), c.Folder()); err != nil {
+		t.Fatal(err)
+	}
+	until(TenantName(0), "tables 1 monitor m")
+}
+
 func describe(v *fsm.View, id string) string {
 	tenant, ok := v.Tenant(id)
 	if !ok {

@@ -57,6 +57,7 @@ func (p *pipeline) run(ctx, work context.Context) (err error) {
 	}
 	at := c.Position
 	p.born = c.Born
+	p.metrics.behind.set(p.network, p.cohort, float64(n.Next-1-at)) // also of who waits for documents
 	branch := n.Base
 	for _, e := range n.Entries {
 		if e.Position <= at {

@@ -60,6 +60,7 @@ const (
 func (r *runner) follow(network string) {
 	log := r.log.With("network", network)
 	defer r.metrics.leave(network, r.cohort)
+	waits := false // for documents: told once
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		began := time.Now()
 		err := newPipeline(r, network, log).run(r.ctx, r.work)
@@ -74,15 +75,18 @@ func (r *runner) follow(network string) {
 			return
 		}
 		if time.Since(began) > longRun {
-			pause = firstPause
-		}
-		if errors.Is(err, fsm.ErrUnreachable) {
-			pause = min(pause, storePause)
+			pause, waits = firstPause, false
 		}
 		r.metrics.restarts.WithLabelValues(network).Inc()
 		level := slog.LevelError
 		if errors.Is(err, fsm.ErrConflict) {
 			level = slog.LevelInfo // the cursor went on without it: after a pause, say
+		}
+		if errors.Is(err, fsm.ErrUnreachable) {
+			if pause = min(pause, storePause); waits {
+				level = slog.LevelDebug
+			}
+			waits = true
 		}
 		log.Log(r.ctx, level, "judging stopped and begins again at the cursor", "error", err, "pause", pause)
 		select {

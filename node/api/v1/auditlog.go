@@ -2,6 +2,7 @@ package v1
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -90,7 +91,9 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging, c *AuditChoi
 	}
 	for looked := 0; ; {
 		log, err := a.backend.Audit(ctx, tenant, before, at)
-		if err != nil {
+		// The newest are in the state. Of the older ones, the next page tells.
+		away := errors.Is(err, fsm.ErrUnreachable) && looked+len(log) > 0
+		if err != nil && !away {
 			return nil, err
 		}
 		for _, e := range log {
@@ -110,7 +113,11 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging, c *AuditChoi
 				})
 			}
 		}
-		if len(log) < at {
+		switch {
+		case away:
+			out.Body.Next = strconv.FormatUint(before, 10)
+			return out, nil
+		case len(log) < at:
 			return out, nil
 		}
 	}

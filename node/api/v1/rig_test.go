@@ -147,12 +147,16 @@ func (f *fake) must(c fsm.Command) any {
 	return result
 }
 
-// Audit implements Backend, from the state.
+// Audit implements Backend, from the state: what is older is away while the tenant
+// store is.
 func (f *fake) Audit(_ context.Context, tenant string, before uint64, limit int) (out []*fsm.Audit, err error) {
 	for a := range f.View().AuditOf(tenant) {
 		if len(out) < limit && (before == 0 || a.Index < before) {
 			out = append(out, a)
 		}
+	}
+	if len(out) < limit {
+		return out, f.away
 	}
 	return out, nil
 }

@@ -129,7 +129,7 @@ func (s *Store) Missing(ctx context.Context, hashes []fsm.Hash) (missing []fsm.H
 // is as good as once. Its error wraps fsm.ErrUnreachable, or fsm.ErrNotFound where
 // one of keep is gone.
 func (s *Store) Put(ctx context.Context, blobs [][]byte, keep []fsm.Hash) error {
-	err := s.do(ctx, batchTimeout, func(ctx context.Context) error {
+	err := s.do(ctx, putTimeout(blobs, keep), func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			for rest := blobs; len(rest) > 0; {
 				n, size := 0, 0
@@ -165,6 +165,19 @@ func (s *Store) Put(ctx context.Context, blobs [][]byte, keep []fsm.Hash) error 
 		s.cache.put(fsm.HashBlob(b), b)
 	}
 	return nil
+}
+
+// putTimeout is how long somebody waits for a Put: for a small one not as long as for
+// the contents of many tenants.
+func putTimeout(blobs [][]byte, keep []fsm.Hash) time.Duration {
+	size := 0
+	for _, b := range blobs {
+		size += len(b)
+	}
+	if len(blobs)+len(keep) <= readBatch && size <= 1<<20 {
+		return readTimeout
+	}
+	return batchTimeout
 }
 
 // Collect deletes the contents that nothing uses and that were last put before the

@@ -59,6 +59,30 @@ func TestPostgresURLIsNeverTold(t *testing.T) {
 			t.Errorf("refused with %v", err)
 		}
 	}
+	// What is wrong with TLS is told: nothing else would help.
+	for part, want := range map[string]string{"sslmode=sometimes": "sslmode", "sslmode=verify-full&sslrootcert=/none/ca.pem": "/none/ca.pem"} {
+		err := postgres.CheckURL("postgres://u:" + server.Password + "@h/d?" + part)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), server.Password) {
+			t.Errorf("%s: refused with %v", part, err)
+		}
+	}
+}
+
+// Whoever sends passwords and documents where others may read them is told so.
+func TestPostgresTellsOfAnUnsafeWay(t *testing.T) {
+	for url, unsafe := range map[string]bool{
+		"postgres://u:p@db.example.net/d":                     true,
+		"postgres://u:p@db.example.net/d?sslmode=disable":     true,
+		"postgres://u:p@db.example.net/d?sslmode=require":     true,
+		"postgres://u:p@db.example.net/d?sslmode=verify-full": false,
+		"postgres://u:p@127.0.0.1/d?sslmode=disable":          false,
+		"postgres://u:p@/d?host=/var/run/postgresql":          false,
+	} {
+		_, log := open(t, url, "test", 0)
+		if got := strings.Contains(log.String(), "sslmode=verify-full"); got != unsafe {
+			t.Errorf("%s: told is %v, want %v", url, got, unsafe)
+		}
+	}
 }
 
 // Whatever is put comes back, from memory or from the database, in whatever order

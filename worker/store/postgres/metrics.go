@@ -17,7 +17,7 @@ func newMetrics(reg prometheus.Registerer, s *Store) *metrics {
 		}),
 	}
 	up := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "ozmo_postgres_up", Help: "1 while the tenant store in PostgreSQL answers this node; 0: tenant store unreachable.",
+		Name: "ozmo_postgres_up", Help: "1 while the tenant store in PostgreSQL answers this node and takes changes.",
 	}, func() float64 {
 		if s.Err() != nil {
 			return 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
@@ -51,6 +52,9 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	defer conn.Release()
+	if s.upToDate(ctx, conn) {
+		return s.claim(ctx, conn)
+	}
 	if _, err := conn.Exec(ctx, "select pg_advisory_lock($1)", int64(migrationLock)); err != nil {
 		return err
 	}
@@ -61,7 +65,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}()
 	if _, err := conn.Exec(ctx, "create schema if not exists ozmo"); err != nil {
-		return err
+		return fmt.Errorf("making the schema ozmo, for which the user needs the right to create in the database: %w", err)
 	}
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -78,3 +82,27 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	return s.claim(ctx, conn)
 }
+
+// upToDate reports whether the schema is what this version makes, or a newer one
+// makes: that takes one question, and can be told by a database that takes no changes.
+func (s *Store) upToDate(ctx context.Context, conn *pgxpool.Conn) bool {
+	var has int64
+	err := conn.QueryRow(ctx, "select max(version_id) from ozmo.schema_version where is_applied").Scan(&has)
+	return err == nil && has >= newest
+}
+
+// newest is the version of the last migration.
+var newest = func() (last int64) {
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		panic(err) // they are in the program
+	}
+	for _, f := range files {
+		number, err := goose.NumericComponent(f.Name())
+		if err != nil {
+			panic(err)
+		}
+		last = max(last, number)
+	}
+	return last
+}()

@@ -68,7 +68,7 @@ func (s *Source) Look(ctx context.Context, last *Seen) (*Seen, error) {
 				union all select tenant_id, hashtextextended('g' || id::text || xmin::text, 0) from tenant_triggers
 				union all select tenant_id, hashtextextended('s' || id::text || xmin::text, 0) from trigger_scripts)
 			select t.slug, t.id::text || ' ' || r.rows || ' ' || r.mark
-			from (select tenant_id, count(*) as rows, sum(mark) as mark from r group by tenant_id) r join tenants t on t.id = r.tenant_id`)
+			from (select tenant_id, count(*) as rows, sum(mark) as mark from r group by tenant_id) r join tenants t on t.id = r.tenant_id where t.slug is not null`)
 		if err != nil {
 			return err
 		}
@@ -115,21 +115,33 @@ type Row struct {
 // Script is a row of trigger_scripts.
 type Script struct{ Name, Content string }
 
-// What is asked of a tenant, by slug, in one go.
+// ErrUnfit: what the tables have of a tenant is not of the kind that it should be.
+var ErrUnfit = errors.New("the tables hold something else than expected")
+
+// unfit reports whether an error is of a value, and not of the tables as a whole.
+func unfit(err error) bool {
+	_, ok := errors.AsType[pgx.ScanArgError](err)
+	return ok || class(err) == "22" // data exception
+}
+
+// What is asked of a tenant, by slug, in one go. Columns that are empty are read as
+// empty texts: whoever checks the documents says what is wrong with them.
 const (
 	askTenant = `select coalesce(is_active, true), coalesce(max_monitors, 0), coalesce(max_networks, 0), coalesce(max_triggers_per_monitor, 0),
 		coalesce(max_storage_mb, 0), coalesce(max_rpc_requests_per_minute, 0) from tenants where slug = $1`
-	askNetworks = `select network_id, coalesce(is_active, true), configuration::text, true, '{}'::text[]
+	askNetworks = `select coalesce(network_id, ''), coalesce(is_active, true), coalesce(configuration::text, ''), true, '{}'::text[]
 		from tenant_networks where tenant_id = (select id from tenants where slug = $1) order by 1`
-	askMonitors = `select m.monitor_id, coalesce(m.is_active, true), m.configuration::text, coalesce(n.is_active, true), coalesce(m.trigger_script_ids::text[], '{}')
+	askMonitors = `select coalesce(m.monitor_id, ''), coalesce(m.is_active, true), coalesce(m.configuration::text, ''), coalesce(n.is_active, true),
+		array(select coalesce(id::text, '') from unnest(m.trigger_script_ids) with ordinality as s (id, place) order by place)
 		from tenant_monitors m left join tenant_networks n on n.id = m.network_id where m.tenant_id = (select id from tenants where slug = $1) order by 1`
-	askTriggers = `select trigger_id, coalesce(is_active, true), configuration::text, true, case when script_id is null then '{}' else array[script_id::text] end
+	askTriggers = `select coalesce(trigger_id, ''), coalesce(is_active, true), coalesce(configuration::text, ''), true, case when script_id is null then '{}' else array[script_id::text] end
 		from tenant_triggers where tenant_id = (select id from tenants where slug = $1) order by 1`
-	askScripts = `select id::text, name, content from trigger_scripts
+	askScripts = `select id::text, coalesce(name, ''), coalesce(content, '') from trigger_scripts
 		where tenant_id = (select id from tenants where slug = $1) and coalesce(is_active, true)`
 )
 
-// Tenant reads all of one tenant at one moment; nil where there is none.
+// Tenant reads all of one tenant at one moment; nil where there is none. Its error
+// wraps ErrUnfit where it is of this tenant alone.
 func (s *Source) Tenant(ctx context.Context, slug string) (*Rows, error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
@@ -162,6 +174,9 @@ func (s *Source) Tenant(ctx context.Context, slug string) (*Rows, error) {
 	err := pgx.BeginTxFunc(ctx, s.pool, oneMoment, func(tx pgx.Tx) error { return tx.SendBatch(ctx, b).Close() })
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
+	}
+	if unfit(err) {
+		return nil, fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	return out, sourceError(err)
 }

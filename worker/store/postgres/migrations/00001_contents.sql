@@ -85,9 +85,10 @@ $$;
 -- +goose StatementEnd
 
 create view ozmo.current_documents as
-select d.tenant, d.kind, d.id, d.from_version as since_version, ozmo.readable(c.data) as content, octet_length(c.data) as bytes
+select d.tenant, d.kind, d.id, d.from_version as since_version,
+    case when d.kind = 'monitor' then ozmo.readable(c.data)->'monitor' else ozmo.readable(c.data) end as content, octet_length(c.data) as bytes
 from ozmo.documents d
 join ozmo.tenants t on t.id = d.tenant and t.born = d.born and t.deleted_at is null
 left join ozmo.contents c on c.hash = d.hash
 where d.to_version is null;
-comment on view ozmo.current_documents is 'The documents in force as JSON; secrets are sealed.';
+comment on view ozmo.current_documents is 'The documents in force as JSON; secrets are sealed, and the ABIs of monitors are contents of their own.';
