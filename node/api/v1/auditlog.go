@@ -91,8 +91,9 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging, c *AuditChoi
 	}
 	for looked := 0; ; {
 		log, err := a.backend.Audit(ctx, tenant, before, at)
-		older := errors.Is(err, fsm.ErrUnreachable) // the newest are in the state
-		if err != nil && (!older || len(log)+looked == 0) {
+		// The newest are in the state. Of the older ones, the next page tells.
+		away := errors.Is(err, fsm.ErrUnreachable) && looked+len(log) > 0
+		if err != nil && !away {
 			return nil, err
 		}
 		for _, e := range log {
@@ -112,11 +113,11 @@ func (a *API) entries(ctx context.Context, tenant string, p Paging, c *AuditChoi
 				})
 			}
 		}
-		if older {
-			out.Body.Next = strconv.FormatUint(before, 10) // the next page tells of them
+		switch {
+		case away:
+			out.Body.Next = strconv.FormatUint(before, 10)
 			return out, nil
-		}
-		if len(log) < at {
+		case len(log) < at:
 			return out, nil
 		}
 	}
