@@ -68,7 +68,7 @@ func advice(err error) string {
 		return fmt.Sprintf("`ozmo key create TENANT --role %s` makes a key that may; owners of the tenant and operators can.", role)
 	case http.StatusConflict:
 		if r.Type == v1.TypeOverQuota {
-			return "Operators raise it with PUT /v1/tenants/TENANT/quota: see \"Quotas\" in docs/api.md."
+			return "Operators raise it with `ozmo tenant quota set`."
 		}
 		return "Nothing was changed. To try again is of use only when what is in the way has gone or is mended."
 	case http.StatusPreconditionFailed:

@@ -38,7 +38,7 @@ func TestAdvice(t *testing.T) {
 		{403, `{"detail":"the token is used"}`, "", "ozmo: the token is used\n"},
 		{404, `{"detail":"` + v1.NothingForKey + `"}`, "", "ozmo: there is no tenant \"acme\" for this key\n"},
 		{409, `{"detail":"in use"}`, "", "in use\nNothing was changed."},
-		{409, `{"detail":"no more","type":"` + v1.TypeOverQuota + `"}`, "", "no more\nOperators raise it with PUT /v1/tenants/TENANT/quota"},
+		{409, `{"detail":"no more","type":"` + v1.TypeOverQuota + `"}`, "", "no more\nOperators raise it with `ozmo tenant quota set`"},
 		{412, `{"detail":"Precondition Failed"}`, "", "Precondition Failed\nSomebody has changed it meanwhile, and nothing was overwritten: get it again"},
 		{422, `{"detail":"not valid","errors":[{"message":"is odd","location":"body.x"}]}`, "", "ozmo: not valid\n  body.x: is odd\n"},
 		{429, `{"detail":"too many"}`, "17", "too many\nTry again in 17s.\n"},

@@ -16,7 +16,7 @@ import (
 func newTenant(*app) *cobra.Command {
 	cmd := group("tenant", "Make, import and see tenants, and say where they are judged",
 		"  ozmo tenant create acme\n  ozmo tenant import ./config --tenant acme\n  ozmo tenant list\n  ozmo tenant assign acme b",
-		newTenantCreate("create"), newTenantList(), newTenantGet(), newTenantCreate("apply"), newTenantDelete(), newTenantImport(), newTenantVersions(), newTenantRestore(),
+		newTenantCreate("create"), newTenantList(), newTenantGet(), newTenantCreate("apply"), newTenantDelete(), newTenantImport(), newTenantVersions(), newTenantRestore(), newTenantQuota(),
 		newTenantAssign(), newTenantUnpin(), newTenantWeight(), newTenantPriority(), newTenantMigrate(), newTenantSourceSQL())
 	cmd.Long = `Tenants are made here or over the API, or by the folder of ` + "`ozmo serve`" + `. Each is judged by
 one node at a time. The leader spreads tenants over the nodes; assign, unpin, weight

@@ -283,6 +283,18 @@ func (c *Client) DeleteTenant(ctx context.Context, id string) error {
 	return err
 }
 
+// Quota is what a tenant may have, and has, with the tag of what operators have set.
+func (c *Client) Quota(ctx context.Context, tenant string) (v1.Quota, string, error) {
+	out, h, err := read[v1.Quota](ctx, c, http.MethodGet, tenantPath(tenant, "quota"), nil, nil, nil)
+	return out, h.Get("ETag"), err
+}
+
+// SetQuota says what a tenant may have, in place of what has the tag.
+func (c *Client) SetQuota(ctx context.Context, tenant, tag string, want v1.WantedLimits) (v1.Quota, error) {
+	out, _, err := read[v1.Quota](ctx, c, http.MethodPut, tenantPath(tenant, "quota"), nil, http.Header{"If-Match": {tag}}, want)
+	return out, err
+}
+
 // remoteSecrets lists a tenant's secrets over the API.
 func (c *Client) remoteSecrets(ctx context.Context, tenant string) ([]api.SecretStatus, error) {
 	out, _, err := read[v1.Page[api.SecretStatus]](ctx, c, http.MethodGet, tenantPath(tenant, "secrets"), nil, nil, nil)

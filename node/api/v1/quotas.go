@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/ozmo-dev/ozmo/fsm"
 )
@@ -48,13 +49,15 @@ type Usage struct {
 
 // Quota is what a tenant may have, and has.
 type Quota struct {
-	Limits Limits `json:"limits"`
-	Used   Usage  `json:"used"`
+	Limits Limits       `json:"limits"`
+	Own    WantedLimits `json:"own" doc:"Those of the limits that are this tenant's own, and not the default."`
+	Used   Usage        `json:"used"`
 }
 
 func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	q, used := t.Quota.OrDefault(), v.Used(t.Current.Manifest)
 	return Quota{
+		Own: own(t.Quota),
 		Limits: Limits{
 			Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes, BacktestBlocks: q.BacktestBlocks,
 			RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
@@ -63,21 +66,41 @@ func quotaOf(v *fsm.View, t *fsm.Tenant) Quota {
 	}
 }
 
+// own are the limits that an operator has set.
+func own(q fsm.Quota) WantedLimits {
+	return WantedLimits{
+		Monitors: q.Monitors, Networks: q.Networks, Triggers: q.Triggers, TriggersPerMonitor: q.TriggersPerMonitor, Scripts: q.Scripts, Bytes: q.Bytes, BacktestBlocks: q.BacktestBlocks,
+		RPCPerMinute: q.RPCPerMinute, NotificationsPerHour: q.NotificationsPerHour, EvaluationMillis: q.EvaluationMillis,
+	}
+}
+
+func (w *WantedLimits) quota() fsm.Quota {
+	return fsm.Quota{
+		Monitors: w.Monitors, Networks: w.Networks, Triggers: w.Triggers, TriggersPerMonitor: w.TriggersPerMonitor, Scripts: w.Scripts, Bytes: w.Bytes, BacktestBlocks: w.BacktestBlocks,
+		RPCPerMinute: w.RPCPerMinute, NotificationsPerHour: w.NotificationsPerHour, EvaluationMillis: w.EvaluationMillis,
+	}
+}
+
+// quotaTag names what an operator has set.
+func quotaTag(t *fsm.Tenant) string { return strconv.FormatUint(t.QuotaIndex, 10) }
+
 type quotaInput struct {
 	TenantPath
 	ReadYourWrites
+	Preconditions
 	Body WantedLimits
 }
 
 type quotaOutput struct {
 	Index  uint64   `header:"X-Ozmo-Index"`
+	Tag    string   `header:"ETag"`
 	Policy []string `header:"RateLimit-Policy" doc:"How much of each there may be."`
 	Left   []string `header:"RateLimit" doc:"How much of each there may be still."`
 	Body   Quota
 }
 
 func newQuotaOutput(v *fsm.View, t *fsm.Tenant) *quotaOutput {
-	out := &quotaOutput{Body: quotaOf(v, t)}
+	out := &quotaOutput{Tag: quoted(quotaTag(t)), Body: quotaOf(v, t)}
 	out.Policy, out.Left = documentLimits(v, t)
 	return out
 }
@@ -91,11 +114,10 @@ func (a *API) putQuota(ctx context.Context, in *quotaInput) (*quotaOutput, error
 	if t.Source != fsm.SourceAPI {
 		return nil, conflictf("tenant %q comes from %s: over the API, quotas are set for tenants of the API", in.Tenant, originOf(t.Source))
 	}
-	want := fsm.Quota{
-		Monitors: in.Body.Monitors, Networks: in.Body.Networks, Triggers: in.Body.Triggers,
-		TriggersPerMonitor: in.Body.TriggersPerMonitor, Scripts: in.Body.Scripts, Bytes: in.Body.Bytes, BacktestBlocks: in.Body.BacktestBlocks,
-		RPCPerMinute: in.Body.RPCPerMinute, NotificationsPerHour: in.Body.NotificationsPerHour, EvaluationMillis: in.Body.EvaluationMillis,
+	if err := in.writes(quotaTag(t)); err != nil {
+		return nil, err
 	}
+	want := in.Body.quota()
 	if want != t.Quota {
 		before, _ := json.Marshal(quotaOf(v, t).Limits) // plain numbers
 		after, _ := json.Marshal(in.Body)
